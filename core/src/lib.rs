@@ -1,0 +1,32 @@
+//! QUIC v1 (RFC 8999, 9000, 9001, 9002, 9221, 9287) as a sans-IO state machine: no heap, no clock, no sockets.
+//!
+//! Layers, each importing only from those below it (`tests/tests/layers.rs` holds this):
+//!
+//! ```text
+//! 5 endpoint · 4 connection · 3 path · 2 cid recovery congestion stream handshake lifecycle
+//! 1 wire session delivery · 0 limits ids time error random table
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod session;
+pub mod table;
+pub mod time;
+pub mod wire;

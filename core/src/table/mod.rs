@@ -1,0 +1,1 @@
+//! Fixed-capacity containers with no QUIC word inside.

@@ -1,0 +1,77 @@
+//! Connection IDs and tokens (RFC 9000 19.7, 19.15, 19.16).
+
+use crate::limits::{MAX_CID_LEN, RESET_TOKEN_LEN};
+use crate::wire::{Malformed, NoSpace, Reader, Writer};
+
+/// NEW_CONNECTION_ID: a connection ID that the receiver may send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewConnectionId<'a> {
+    /// Its sequence number.
+    pub seq: u64,
+    /// All below this sequence number are to be retired.
+    pub retire_prior_to: u64,
+    /// The connection ID, 1 to 20 bytes.
+    pub cid: &'a [u8],
+    /// The stateless reset token that goes with it.
+    pub reset_token: [u8; RESET_TOKEN_LEN],
+}
+
+impl<'a> NewConnectionId<'a> {
+    pub(super) fn parse(_: u64, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let seq = from.varint()?;
+        let retire_prior_to = from.varint()?;
+        let len = usize::from(from.u8()?);
+        let cid = from.bytes(len)?;
+        // Both are FRAME_ENCODING_ERROR (RFC 9000 19.15).
+        if cid.is_empty() || len > MAX_CID_LEN || retire_prior_to > seq {
+            return Err(Malformed);
+        }
+        Ok(Self { seq, retire_prior_to, cid, reset_token: from.array()? })
+    }
+
+    pub(super) fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        out.u8(0x18)?;
+        out.varint(self.seq)?;
+        out.varint(self.retire_prior_to)?;
+        out.u8(u8::try_from(self.cid.len()).map_err(|_| NoSpace)?)?;
+        out.bytes(self.cid)?;
+        out.bytes(&self.reset_token)
+    }
+}
+
+/// RETIRE_CONNECTION_ID: a connection ID that will not be sent to any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetireConnectionId {
+    /// Its sequence number.
+    pub seq: u64,
+}
+
+impl RetireConnectionId {
+    pub(super) fn parse(_: u64, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { seq: from.varint()? })
+    }
+
+    pub(super) fn emit(self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        out.u8(0x19)?;
+        out.varint(self.seq)
+    }
+}
+
+/// NEW_TOKEN: an address validation token for a later connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewToken<'a> {
+    /// The token; never empty.
+    pub token: &'a [u8],
+}
+
+impl<'a> NewToken<'a> {
+    pub(super) fn parse(_: u64, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let token = from.varint_bytes()?;
+        if token.is_empty() { Err(Malformed) } else { Ok(Self { token }) }
+    }
+
+    pub(super) fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        out.u8(0x07)?;
+        out.varint_bytes(self.token)
+    }
+}

@@ -1,0 +1,22 @@
+//! DATAGRAM (RFC 9221 4).
+
+use crate::wire::{Malformed, NoSpace, Reader, Writer};
+
+/// DATAGRAM: bytes of the application that are sent once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// The bytes.
+    pub data: &'a [u8],
+}
+
+impl<'a> Datagram<'a> {
+    pub(super) fn parse(frame_type: u64, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let data = if frame_type & 1 == 0 { from.take_rest() } else { from.varint_bytes()? };
+        Ok(Self { data })
+    }
+
+    pub(super) fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        out.u8(0x31)?;
+        out.varint_bytes(self.data)
+    }
+}

@@ -1,0 +1,255 @@
+//! The table of frames (RFC 9000 table 3, RFC 9221 4): a row is the only place where a frame's number is written.
+//!
+//! It yields [`Frame`], its parser and emitter, and [`Rules`]: in which packets a frame may stand and what it means
+//! for acknowledgment, congestion control and path probing.
+
+pub mod ack;
+pub mod cid;
+pub mod close;
+pub mod crypto;
+pub mod datagram;
+pub mod flow;
+pub mod path;
+pub mod stream;
+
+pub use ack::{Ack, EcnCounts};
+pub use cid::{NewConnectionId, NewToken, RetireConnectionId};
+pub use close::ConnectionClose;
+pub use crypto::Crypto;
+pub use datagram::Datagram;
+pub use flow::{DataBlocked, MaxData, MaxStreamData, MaxStreams, StreamDataBlocked, StreamsBlocked};
+pub use path::{HandshakeDone, Padding, PathChallenge, PathResponse, Ping};
+pub use stream::{ResetStream, StopSending, Stream};
+
+use crate::error::{Code, TransportError};
+use crate::session::Level;
+use crate::wire::{Malformed, NoSpace, Reader, Writer};
+
+/// Initial packets.
+const I: u8 = 1;
+/// Handshake packets.
+const H: u8 = 2;
+/// 0-RTT packets.
+const Z: u8 = 4;
+/// 1-RTT packets.
+const O: u8 = 8;
+
+/// A set of frame kinds, one bit per row of the table: what a sent packet carried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kinds(u32);
+
+impl Kinds {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Whether `kind` is among them.
+    pub const fn has(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+
+    /// These and `kind`.
+    #[must_use]
+    pub const fn with(self, kind: Kind) -> Self {
+        Self(self.0 | (1 << kind as u8))
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What RFC 9000 table 3 says of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Its row.
+    pub kind: Kind,
+    packets: u8,
+    /// Obliges the receiver to acknowledge (all but note N).
+    pub ack_eliciting: bool,
+    /// Counts toward bytes in flight (all but note C).
+    pub in_flight: bool,
+    /// A probing frame (note P).
+    pub probing: bool,
+}
+
+impl Rules {
+    const fn new(kind: Kind, packets: u8, notes: &str) -> Self {
+        Self {
+            kind,
+            packets,
+            ack_eliciting: !contains(notes, b'N'),
+            in_flight: !contains(notes, b'C'),
+            probing: contains(notes, b'P'),
+        }
+    }
+
+    /// Whether the frame may stand in packets of this level.
+    pub const fn allowed_in(self, level: Level) -> bool {
+        let bit = match level {
+            Level::Initial => I,
+            Level::Handshake => H,
+            Level::ZeroRtt => Z,
+            Level::OneRtt => O,
+        };
+        self.packets & bit != 0
+    }
+}
+
+const fn contains(notes: &str, note: u8) -> bool {
+    let mut rest = notes.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first == note {
+            return true;
+        }
+        rest = tail;
+    }
+    false
+}
+
+macro_rules! frames {
+    ($($name:ident $(<$lt:lifetime>)? = $first:literal ..= $last:literal, $packets:expr, $notes:literal, $rfc:literal;)*) => {
+        /// The row of a frame in the table.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[repr(u8)]
+        pub enum Kind { $(#[doc = $rfc] $name,)* }
+
+        impl Kind {
+            /// Every row.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The row of a frame type, if we know the type.
+            pub const fn of(frame_type: u64) -> Option<Self> {
+                match frame_type {
+                    $($first..=$last => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// The first and the last frame type of the row.
+            pub const fn types(self) -> (u64, u64) {
+                match self { $(Self::$name => ($first, $last),)* }
+            }
+
+            /// What the table says of the row.
+            pub const fn rules(self) -> Rules {
+                match self { $(Self::$name => const { Rules::new(Self::$name, $packets, $notes) },)* }
+            }
+        }
+
+        /// A frame, borrowing from the packet it came in.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Frame<'a> { $(#[doc = $rfc] $name($name $(<$lt>)?),)* }
+
+        impl<'a> Frame<'a> {
+            /// Its row.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$name(_) => Kind::$name,)* }
+            }
+
+            /// Parses the body of a frame whose type was read already.
+            fn parse(kind: Kind, frame_type: u64, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+                Ok(match kind { $(Kind::$name => Self::$name($name::parse(frame_type, from)?),)* })
+            }
+
+            /// Writes the frame, its type first.
+            ///
+            /// # Errors
+            /// [`NoSpace`] if it does not fit; nothing is written then.
+            pub fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+                let before = out.len();
+                let written = match self { $(Self::$name(frame) => frame.emit(out),)* };
+                if written.is_err() {
+                    out.truncate(before);
+                }
+                written
+            }
+        }
+    };
+}
+
+frames! {
+    // name              types          packets    notes  section
+    Padding            = 0x00..=0x00, I | H | Z | O, "NP", "PADDING, RFC 9000 19.1.";
+    Ping               = 0x01..=0x01, I | H | Z | O, "",   "PING, RFC 9000 19.2.";
+    Ack<'a>            = 0x02..=0x03, I | H | O,     "NC", "ACK, RFC 9000 19.3.";
+    ResetStream        = 0x04..=0x04, Z | O,         "",   "RESET_STREAM, RFC 9000 19.4.";
+    StopSending        = 0x05..=0x05, Z | O,         "",   "STOP_SENDING, RFC 9000 19.5.";
+    Crypto<'a>         = 0x06..=0x06, I | H | O,     "",   "CRYPTO, RFC 9000 19.6.";
+    NewToken<'a>       = 0x07..=0x07, O,             "",   "NEW_TOKEN, RFC 9000 19.7.";
+    Stream<'a>         = 0x08..=0x0f, Z | O,         "F",  "STREAM, RFC 9000 19.8.";
+    MaxData            = 0x10..=0x10, Z | O,         "",   "MAX_DATA, RFC 9000 19.9.";
+    MaxStreamData      = 0x11..=0x11, Z | O,         "",   "MAX_STREAM_DATA, RFC 9000 19.10.";
+    MaxStreams         = 0x12..=0x13, Z | O,         "",   "MAX_STREAMS, RFC 9000 19.11.";
+    DataBlocked        = 0x14..=0x14, Z | O,         "",   "DATA_BLOCKED, RFC 9000 19.12.";
+    StreamDataBlocked  = 0x15..=0x15, Z | O,         "",   "STREAM_DATA_BLOCKED, RFC 9000 19.13.";
+    StreamsBlocked     = 0x16..=0x17, Z | O,         "",   "STREAMS_BLOCKED, RFC 9000 19.14.";
+    NewConnectionId<'a> = 0x18..=0x18, Z | O,         "P",  "NEW_CONNECTION_ID, RFC 9000 19.15.";
+    RetireConnectionId = 0x19..=0x19, Z | O,         "",   "RETIRE_CONNECTION_ID, RFC 9000 19.16.";
+    PathChallenge      = 0x1a..=0x1a, Z | O,         "P",  "PATH_CHALLENGE, RFC 9000 19.17.";
+    PathResponse       = 0x1b..=0x1b, O,             "P",  "PATH_RESPONSE, RFC 9000 19.18.";
+    ConnectionClose<'a> = 0x1c..=0x1d, I | H | Z | O, "N",  "CONNECTION_CLOSE, RFC 9000 19.19.";
+    HandshakeDone      = 0x1e..=0x1e, O,             "",   "HANDSHAKE_DONE, RFC 9000 19.20.";
+    Datagram<'a>       = 0x30..=0x31, Z | O,         "",   "DATAGRAM, RFC 9221 4.";
+}
+
+/// The frames of a packet, one after the other.
+///
+/// Stops after the first error. An unknown type is FRAME_ENCODING_ERROR (RFC 9000 12.4), as is a body that does not
+/// parse; a type in a longer form than needed, or a frame that may not stand in such packets, is PROTOCOL_VIOLATION.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: Reader<'a>,
+    level: Level,
+}
+
+impl<'a> Frames<'a> {
+    /// The frames in the payload of a packet of `level`.
+    pub const fn new(level: Level, payload: &'a [u8]) -> Self {
+        Self { rest: Reader::new(payload), level }
+    }
+
+    fn parse_one(&mut self) -> Result<(Frame<'a>, Rules), TransportError> {
+        let encoding = |frame| TransportError {
+            code: Code::FRAME_ENCODING_ERROR,
+            frame,
+            reason: "frame does not parse",
+        };
+        let before = self.rest.remaining();
+        let frame_type = self.rest.varint().map_err(|Malformed| encoding(0))?;
+        let read = before.saturating_sub(self.rest.remaining());
+        let kind = Kind::of(frame_type).ok_or(TransportError {
+            code: Code::FRAME_ENCODING_ERROR,
+            frame: frame_type,
+            reason: "unknown frame type",
+        })?;
+        let violation = |reason| TransportError { code: Code::PROTOCOL_VIOLATION, frame: frame_type, reason };
+        if read != crate::wire::cursor::varint_len(frame_type) {
+            return Err(violation("frame type is not in its shortest form"));
+        }
+        let rules = kind.rules();
+        // 0x1d speaks for the application, which has no say before 1-RTT or 0-RTT keys (RFC 9000 12.5).
+        let for_application = frame_type == 0x1d && matches!(self.level, Level::Initial | Level::Handshake);
+        if for_application || !rules.allowed_in(self.level) {
+            return Err(violation("frame is not allowed in this packet type"));
+        }
+        let frame =
+            Frame::parse(kind, frame_type, &mut self.rest).map_err(|Malformed| encoding(frame_type))?;
+        Ok((frame, rules))
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<(Frame<'a>, Rules), TransportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let parsed = self.parse_one();
+        if parsed.is_err() {
+            self.rest = Reader::new(&[]);
+        }
+        Some(parsed)
+    }
+}

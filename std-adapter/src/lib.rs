@@ -1,0 +1,1 @@
+//! Peregrine QUIC on std sockets.

@@ -1,0 +1,1 @@
+//! Simulator, null session and scenarios of Peregrine.
