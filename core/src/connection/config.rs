@@ -1,0 +1,73 @@
+//! What an application may choose about a connection, every default with its reason.
+
+use core::time::Duration;
+
+use crate::limits;
+
+/// Which congestion controller a connection uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Algorithm {
+    /// RFC 9002 7: small, and what the RFC describes.
+    NewReno,
+    /// RFC 9438: fills long fat paths faster; the default of most hosts.
+    #[default]
+    Cubic,
+}
+
+/// The choices of an application. Sizes of tables and buffers are not here: they are those of the memory lent to
+/// the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Silence after which the connection is given up; zero is never. The peer may ask for less. Thirty seconds keeps
+    /// a roaming device's connection over a short outage and frees a server's slot soon enough.
+    pub max_idle_timeout: Duration,
+    /// How long without a packet until a PING keeps the connection and the NAT bindings alive. Off by default: it
+    /// costs a sleeping device energy.
+    pub keep_alive: Option<Duration>,
+    /// How long the handshake may take. A half-open connection holds a slot of a server.
+    pub handshake_timeout: Duration,
+    /// How long we may sit on an acknowledgment (RFC 9000 18.2).
+    pub max_ack_delay: Duration,
+    /// The largest UDP payload we can receive: the size of the adapter's buffers.
+    pub max_udp_payload: u16,
+    /// The largest UDP payload we try to send; the search begins at 1,200. 1,452 is what Ethernet carries over IPv6.
+    pub max_mtu: u16,
+    /// Bidirectional streams the peer may have open at once; as many rows are kept for them.
+    pub peer_bidi_streams: u16,
+    /// Unidirectional streams the peer may have open at once; as many rows are kept for them.
+    pub peer_uni_streams: u16,
+    /// Bytes that may lie unread on all streams together; `None` is the sum of all their windows.
+    pub connection_window: Option<u64>,
+    /// The congestion controller.
+    pub congestion: Algorithm,
+    /// Assumed round-trip time before the first sample.
+    pub initial_rtt: Duration,
+    /// Whether outgoing packets are marked ECT(0) while the path proves to carry the mark (RFC 9000 13.4).
+    pub ecn: bool,
+    /// Whether reserved values are sprinkled over versions, transport parameters and the fixed bit (RFC 9000 15, 18.1,
+    /// RFC 9287), so that nobody in between comes to rely on their absence.
+    pub grease: bool,
+    /// Forbids the peer to migrate (RFC 9000 18.2).
+    pub disable_active_migration: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_idle_timeout: Duration::from_secs(30),
+            keep_alive: None,
+            handshake_timeout: Duration::from_secs(10),
+            max_ack_delay: limits::DEFAULT_MAX_ACK_DELAY,
+            max_udp_payload: 1472,
+            max_mtu: 1452,
+            peer_bidi_streams: 0,
+            peer_uni_streams: 0,
+            connection_window: None,
+            congestion: Algorithm::default(),
+            initial_rtt: limits::INITIAL_RTT,
+            ecn: true,
+            grease: true,
+            disable_active_migration: false,
+        }
+    }
+}
