@@ -1,0 +1,105 @@
+//! What the endpoint does for its connections between calls: connection IDs, tokens, timers, and the end.
+
+use super::lookup::Index;
+use super::token::{MAX_TOKEN_LEN, Token};
+use super::{Endpoint, EndpointMemory};
+use crate::limits::MAX_CID_LEN;
+use crate::session::EndpointCrypto;
+use crate::time::{Deadline, Instant};
+use crate::wire::cid::Cid;
+
+impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
+    /// A connection ID nobody has, routed to `slot`.
+    pub(super) fn fresh_cid(&mut self, slot: u32) -> Cid {
+        let mut random = [0; MAX_CID_LEN];
+        self.crypto.fill_random(&mut random);
+        let cid = random.get(..usize::from(self.config.cid_len)).and_then(Cid::new).unwrap_or_default();
+        if !cid.is_empty() {
+            Index::new(self.hash_key, self.memory.tables().index).insert_cid(cid.as_slice(), slot);
+        }
+        cid
+    }
+
+    /// Gives a connection what it has asked for, and forgets what it has retired.
+    pub(super) fn supply(&mut self, now: Instant, slot: u32) {
+        let Some(mut wants) = self.wants(slot) else { return };
+        while let Some(retired) = self.with(slot, |connection| connection.poll_retired_cid()).flatten() {
+            Index::new(self.hash_key, self.memory.tables().index).remove_cid(retired.as_slice(), slot);
+        }
+        while wants > 0 && self.config.cid_len > 0 {
+            let cid = self.fresh_cid(slot);
+            let token = self.crypto.reset_token(cid.as_slice());
+            let taken = self.with(slot, |connection| connection.supply_cid(cid, token)).unwrap_or(false);
+            if !taken {
+                Index::new(self.hash_key, self.memory.tables().index).remove_cid(cid.as_slice(), slot);
+                break;
+            }
+            wants = wants.saturating_sub(1);
+        }
+        if let Some(remote) = self.with(slot, |connection| connection.wants_token()).flatten() {
+            let mut sealed = [0; MAX_TOKEN_LEN];
+            let token = Token::Earlier { ip: remote.ip(), issued: now };
+            if let Some(len) = token.seal(&mut self.crypto, &mut sealed) {
+                let token = sealed.get(..len).unwrap_or_default();
+                self.with(slot, |connection| connection.supply_token(token));
+            }
+        }
+    }
+
+    /// After a connection has said all it has to say: sets its timer and notes how far it has come.
+    pub(super) fn settle(&mut self, slot: u32) {
+        let Some((deadline, handshaking, drained)) = self.with(slot, |connection| {
+            (connection.next_timeout(), connection.is_handshaking(), connection.is_drained())
+        }) else {
+            return;
+        };
+        if drained {
+            self.forget(slot);
+            return;
+        }
+        if !handshaking {
+            self.close_door(slot);
+        }
+        self.timers.set(self.memory.tables().timers, slot, deadline);
+    }
+
+    /// Takes a connection out of the index and the timers. Its slot stays taken until the application takes it out.
+    pub(super) fn forget(&mut self, slot: u32) {
+        self.close_door(slot);
+        let tables = self.memory.tables();
+        self.timers.set(tables.timers, slot, Deadline::NEVER);
+        let Some(row) = tables.slots.get_mut(slot as usize) else { return };
+        let mut index = Index::new(self.hash_key, tables.index);
+        if let Some(remote) = row.remote.take() {
+            index.remove_remote(remote, slot);
+        }
+        if let Some(connection) = &row.connection {
+            for cid in connection.local_cids() {
+                index.remove_cid(cid.as_slice(), slot);
+            }
+        }
+    }
+
+    /// The handshake is over: the client's first DCID is not routed any more (RFC 9000 7.2: it uses ours).
+    fn close_door(&mut self, slot: u32) {
+        let tables = self.memory.tables();
+        let Some(row) = tables.slots.get_mut(slot as usize) else { return };
+        if core::mem::take(&mut row.half_open) {
+            self.half_open = self.half_open.saturating_sub(1);
+            let dcid = core::mem::take(&mut row.original_dcid);
+            Index::new(self.hash_key, tables.index).remove_cid(dcid.as_slice(), slot);
+        }
+    }
+
+    fn wants(&mut self, slot: u32) -> Option<usize> {
+        self.with(slot, |connection| connection.cids_wanted())
+    }
+
+    fn with<R>(
+        &mut self,
+        slot: u32,
+        act: impl FnOnce(&mut crate::connection::Connection<T::Memory, T::Session>) -> R,
+    ) -> Option<R> {
+        self.memory.tables().slots.get_mut(slot as usize)?.connection.as_mut().map(act)
+    }
+}
