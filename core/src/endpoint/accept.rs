@@ -4,17 +4,17 @@ use core::fmt;
 
 use super::admit::{Load, Proof, Verdict, verdict};
 use super::lookup::Index;
-use super::stateless::{self, Refusal};
+use super::stateless::{self, Refusal, Retry};
 use super::token::Token;
 use super::{Endpoint, EndpointMemory, Handle, Handled};
 use crate::connection::{Accepted, Connection, Opened};
 use crate::error::{Code, TransportError, Why};
-use crate::ids::{Ecn, FourTuple, Side};
+use crate::ids::{Ecn, FourTuple};
 use crate::limits::{MIN_INITIAL_DATAGRAM, MIN_INITIAL_DCID_LEN};
 use crate::session::EndpointCrypto;
 use crate::time::{Deadline, Instant};
-use crate::wire::cid::Cid;
-use crate::wire::header::{Header, Invariants, Packet};
+use crate::wire::Cid;
+use crate::wire::header::{FixedBit, Header, Invariants, PacketType};
 use crate::wire::version::V1;
 
 /// A client that may come in.
@@ -180,6 +180,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         now: Instant,
         seen: &Invariants,
         on: FourTuple,
+        ecn: Ecn,
         datagram: &mut [u8],
     ) -> Handled {
         match seen {
@@ -189,8 +190,9 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             // A smaller datagram is no client's first, and answering it would amplify (RFC 9000 5.2.2, 14.1).
             Invariants::Long { .. } if datagram.len() < MIN_INITIAL_DATAGRAM => Handled::Ignored(Why::ShortInitial),
             Invariants::Long { version, dcid, scid } if *version != V1 => {
-                let mut random = [0; 8];
+                let mut random = [0; 4];
                 self.crypto.fill_random(&mut random);
+                let random = u32::from_ne_bytes(random);
                 match stateless::version_negotiation(dcid.clone(), scid.clone(), random, datagram) {
                     Some(len) => {
                         self.stats.negotiations = self.stats.negotiations.saturating_add(1);
@@ -199,15 +201,17 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
                     None => Handled::Ignored(Why::Version),
                 }
             }
-            Invariants::Long { .. } => self.handle_newcomer(now, on, datagram),
+            Invariants::Long { .. } => self.handle_newcomer(now, on, ecn, datagram),
         }
     }
 
-    fn handle_newcomer(&mut self, now: Instant, on: FourTuple, datagram: &mut [u8]) -> Handled {
-        let Ok(packet) = Packet::parse(datagram, 0) else { return Handled::Ignored(Why::Malformed) };
-        let Header::Initial { dcid, scid, token, .. } = packet.header else {
-            return Handled::Ignored(Why::UnknownCid);
+    fn handle_newcomer(&mut self, now: Instant, on: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Handled {
+        // No token of ours has said yet that the fixed bit may be cleared (RFC 9287 3.1).
+        let Ok(header) = Header::parse(datagram, 0, usize::from(self.config.cid_len), FixedBit::Required) else {
+            return Handled::Ignored(Why::Malformed);
         };
+        let (dcid, scid) = (header.dcid, header.scid);
+        let PacketType::Initial { token } = header.packet else { return Handled::Ignored(Why::UnknownCid) };
         if dcid.len() < MIN_INITIAL_DCID_LEN {
             return Handled::Ignored(Why::Malformed);
         }
@@ -216,7 +220,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let incoming = Incoming {
             on,
             address_validated: proof == Proof::Valid,
-            ecn: Ecn::NotEct,
+            ecn,
             version: V1,
             original_dcid,
             dcid,
@@ -259,7 +263,8 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let len = usize::from(self.config.cid_len).max(MIN_INITIAL_DCID_LEN);
         let retry_scid = random.get(..len).and_then(Cid::new).unwrap_or_default();
         let token = Token::Retry { remote: on.remote, original_dcid: dcid, retry_scid, issued: now };
-        match stateless::retry(&mut self.crypto, V1, scid, retry_scid, dcid, &token, datagram) {
+        let retry = Retry { version: V1, client_scid: scid, original_dcid: dcid, retry_scid, token: &token };
+        match stateless::retry(&mut self.crypto, retry, datagram) {
             Some(len) => {
                 self.stats.retries = self.stats.retries.saturating_add(1);
                 Handled::Reply(len)
@@ -336,10 +341,5 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
 
     fn unroute_cid(&mut self, slot: u32, cid: Cid) {
         Index::new(self.hash_key, self.memory.tables().index).remove_cid(cid.as_slice(), slot);
-    }
-
-    /// Whether a side of ours is a server; a datagram of a client's connection is never answered as a server would.
-    pub(super) const fn side(&self) -> Side {
-        if self.config.server { Side::Server } else { Side::Client }
     }
 }

@@ -6,7 +6,7 @@ use super::{Endpoint, EndpointMemory};
 use crate::limits::MAX_CID_LEN;
 use crate::session::EndpointCrypto;
 use crate::time::{Deadline, Instant};
-use crate::wire::cid::Cid;
+use crate::wire::Cid;
 
 impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     /// A connection ID nobody has, routed to `slot`.

@@ -148,7 +148,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             Err(_) => Handled::Ignored(Why::Malformed),
             Ok(seen) => match self.find(&seen, on, datagram) {
                 Some(slot) => self.deliver(now, slot, on, ecn, datagram),
-                None => self.handle_stranger(now, &seen, on, datagram),
+                None => self.handle_stranger(now, &seen, on, ecn, datagram),
             },
         };
         if matches!(handled, Handled::Ignored(_)) {

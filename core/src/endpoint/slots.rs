@@ -4,7 +4,7 @@ use crate::connection::{Connection, Memory};
 use crate::session::Session;
 use crate::table::heap::Node;
 use crate::table::map::Entry;
-use crate::wire::cid::Cid;
+use crate::wire::Cid;
 
 const NONE: u32 = u32::MAX;
 

@@ -11,8 +11,7 @@ use core::time::Duration;
 use crate::limits::MAX_CID_LEN;
 use crate::session::{EndpointCrypto, TOKEN_OVERHEAD};
 use crate::time::Instant;
-use crate::wire::cid::Cid;
-use crate::wire::{Malformed, NoSpace, Reader, Writer};
+use crate::wire::{Cid, Malformed, NoSpace, Reader, Writer};
 
 /// What a token proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

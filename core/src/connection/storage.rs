@@ -1,0 +1,179 @@
+//! The memory of a connection: plain tables, lent with every call.
+//!
+//! [`Buffers`] is the contract: slices of any length in any memory. [`Storage`] is the convenience: one block whose
+//! sizes are five numbers, all zero when empty, so that a static lands in `.bss`.
+
+use crate::cid::local::LocalCid;
+use crate::cid::peer::{PeerCid, Retirement};
+use crate::limits::MIN_CRYPTO_BUFFER;
+use crate::path::{Path, Route};
+use crate::recovery::SentPacket;
+use crate::stream::{Stream, StreamMemory};
+use crate::table::reassembly;
+
+/// Connection IDs that a path issues at most; also the most a connection tells its endpoint of at once.
+pub const MAX_LOCAL_CIDS: usize = 8;
+/// Routes of a path in [`Storage`]: the one in use and one to move to.
+pub const ROUTES_PER_PATH: usize = 2;
+/// Connection IDs of each side per path in [`Storage`].
+pub const CIDS_PER_PATH: usize = 4;
+/// Retirements under way per path in [`Storage`]: twice the connection IDs (RFC 9000 5.1.2).
+pub const RETIREMENTS_PER_PATH: usize = 2 * CIDS_PER_PATH;
+/// Bytes for a token from a Retry or NEW_TOKEN in [`Storage`]; a longer one is of no use.
+pub const TOKEN_LEN: usize = 256;
+/// Bytes for CRYPTO data out of order in [`Storage`], with their marks.
+pub const CRYPTO_LEN: usize = reassembly::area_for(MIN_CRYPTO_BUFFER);
+
+/// The tables and buffers of one connection, borrowed for one call.
+#[derive(Debug)]
+pub struct Buffers<'a> {
+    /// Paths; the first row is the path of the handshake.
+    pub paths: &'a mut [Path],
+    /// Routes of all paths; at most 32.
+    pub routes: &'a mut [Route],
+    /// Connection IDs we issued; at most [`MAX_LOCAL_CIDS`] are used per path.
+    pub local_cids: &'a mut [LocalCid],
+    /// Connection IDs the peer issued; at most 32.
+    pub peer_cids: &'a mut [PeerCid],
+    /// Retirements of the peer's connection IDs under way; at most 32.
+    pub retirements: &'a mut [Retirement],
+    /// Packets in flight, and what of lost ones waits to be sent again.
+    pub sent: &'a mut [SentPacket],
+    /// Streams, their index, and their bytes.
+    pub streams: StreamMemory<'a>,
+    /// CRYPTO bytes that came out of order.
+    pub crypto: &'a mut [u8],
+    /// A token for a later connection, or the one of a Retry.
+    pub token: &'a mut [u8],
+    /// DATAGRAM frames that came; none are taken if it is empty.
+    pub datagrams_in: &'a mut [u8],
+    /// DATAGRAM frames to be sent.
+    pub datagrams_out: &'a mut [u8],
+}
+
+/// Lends a connection its memory: the same with every call.
+pub trait Memory {
+    /// The tables and buffers.
+    fn buffers(&mut self) -> Buffers<'_>;
+}
+
+impl<M: Memory + ?Sized> Memory for &mut M {
+    fn buffers(&mut self) -> Buffers<'_> {
+        (**self).buffers()
+    }
+}
+
+/// Memory of one connection, in arrays.
+///
+/// `RX` and `TX` are bytes per stream; a ninth of `RX` marks what came out of order, the rest is the window. `DATAGRAM`
+/// is bytes for DATAGRAM frames each way; zero, the default, is none.
+///
+/// ```
+/// use peregrine_core::connection::Storage;
+/// // A sensor: 2 paths, 4 streams, 32 packets in flight, 1 KiB each way and stream.
+/// static SENSOR: Storage<2, 4, 32, 1152, 1024> = Storage::new();
+/// ```
+#[derive(Debug)]
+pub struct Storage<
+    const PATHS: usize,
+    const STREAMS: usize,
+    const SENT: usize,
+    const RX: usize,
+    const TX: usize,
+    const DATAGRAM: usize = 0,
+> {
+    paths: [Path; PATHS],
+    routes: [[Route; ROUTES_PER_PATH]; PATHS],
+    local_cids: [[LocalCid; CIDS_PER_PATH]; PATHS],
+    peer_cids: [[PeerCid; CIDS_PER_PATH]; PATHS],
+    retirements: [[Retirement; RETIREMENTS_PER_PATH]; PATHS],
+    sent: [SentPacket; SENT],
+    streams: [Stream; STREAMS],
+    index: [[u16; 2]; STREAMS],
+    rx: [[u8; RX]; STREAMS],
+    tx: [[u8; TX]; STREAMS],
+    crypto: [u8; CRYPTO_LEN],
+    token: [u8; TOKEN_LEN],
+    datagrams_in: [u8; DATAGRAM],
+    datagrams_out: [u8; DATAGRAM],
+}
+
+impl<
+    const PATHS: usize,
+    const STREAMS: usize,
+    const SENT: usize,
+    const RX: usize,
+    const TX: usize,
+    const DATAGRAM: usize,
+> Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM>
+{
+    /// Empty memory.
+    pub const fn new() -> Self {
+        const {
+            assert!(PATHS >= 1 && PATHS <= 8, "a connection has one to eight paths");
+            assert!(SENT >= 8, "fewer than eight packets in flight cannot even carry a handshake");
+            assert!(SENT < u16::MAX as usize && STREAMS < 0xff00, "rows are named by 16 bits");
+        }
+        Self {
+            paths: [const { Path::EMPTY }; PATHS],
+            routes: [const { [const { Route::EMPTY }; ROUTES_PER_PATH] }; PATHS],
+            local_cids: [[LocalCid::FREE; CIDS_PER_PATH]; PATHS],
+            peer_cids: [[PeerCid::FREE; CIDS_PER_PATH]; PATHS],
+            retirements: [[Retirement::FREE; RETIREMENTS_PER_PATH]; PATHS],
+            sent: [SentPacket::EMPTY; SENT],
+            streams: [Stream::EMPTY; STREAMS],
+            index: [[0; 2]; STREAMS],
+            rx: [[0; RX]; STREAMS],
+            tx: [[0; TX]; STREAMS],
+            crypto: [0; CRYPTO_LEN],
+            token: [0; TOKEN_LEN],
+            datagrams_in: [0; DATAGRAM],
+            datagrams_out: [0; DATAGRAM],
+        }
+    }
+}
+
+impl<
+    const PATHS: usize,
+    const STREAMS: usize,
+    const SENT: usize,
+    const RX: usize,
+    const TX: usize,
+    const DATAGRAM: usize,
+> Default for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<
+    const PATHS: usize,
+    const STREAMS: usize,
+    const SENT: usize,
+    const RX: usize,
+    const TX: usize,
+    const DATAGRAM: usize,
+> Memory for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM>
+{
+    fn buffers(&mut self) -> Buffers<'_> {
+        Buffers {
+            paths: &mut self.paths,
+            routes: self.routes.as_flattened_mut(),
+            local_cids: self.local_cids.as_flattened_mut(),
+            peer_cids: self.peer_cids.as_flattened_mut(),
+            retirements: self.retirements.as_flattened_mut(),
+            sent: &mut self.sent,
+            streams: StreamMemory {
+                rows: &mut self.streams,
+                index: self.index.as_flattened_mut(),
+                rx: self.rx.as_flattened_mut(),
+                tx: self.tx.as_flattened_mut(),
+            },
+            crypto: &mut self.crypto,
+            token: &mut self.token,
+            datagrams_in: &mut self.datagrams_in,
+            datagrams_out: &mut self.datagrams_out,
+        }
+    }
+}
