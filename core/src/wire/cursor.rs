@@ -160,6 +160,19 @@ impl<'a> Writer<'a> {
         self.len = self.len.min(len);
     }
 
+    /// Writes all that `parts` writes, or nothing.
+    ///
+    /// # Errors
+    /// [`NoSpace`] if `parts` says so.
+    pub fn whole<T>(&mut self, parts: impl FnOnce(&mut Self) -> Result<T, NoSpace>) -> Result<T, NoSpace> {
+        let before = self.len;
+        let written = parts(self);
+        if written.is_err() {
+            self.len = before;
+        }
+        written
+    }
+
     /// Leaves `len` bytes for the caller to fill.
     ///
     /// # Errors
@@ -233,12 +246,10 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`NoSpace`] if both do not fit.
     pub fn varint_bytes(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
-        let before = self.len;
-        let written = self.varint(bytes.len() as u64).and_then(|()| self.bytes(bytes));
-        if written.is_err() {
-            self.len = before;
-        }
-        written
+        self.whole(|out| {
+            out.varint(bytes.len() as u64)?;
+            out.bytes(bytes)
+        })
     }
 }
 

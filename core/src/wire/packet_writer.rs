@@ -99,7 +99,8 @@ impl<'a> PacketWriter<'a> {
         let offset_len = if offset == 0 { 0 } else { varint_len(offset) };
         let head = 1_usize.saturating_add(varint_len(id.0)).saturating_add(offset_len);
         let fits = self.body_room(head, len).filter(|fits| *fits > 0 || len == 0).ok_or(NoSpace)?;
-        frame::stream::emit_header(id, offset, fits, fin && fits == len, &mut self.out)?;
+        let fin = fin && fits == len;
+        self.out.whole(|out| frame::stream::emit_header(id, offset, fits, fin, out))?;
         self.note(Kind::Stream);
         self.out.reserve(fits)
     }
@@ -111,7 +112,7 @@ impl<'a> PacketWriter<'a> {
     pub fn crypto(&mut self, offset: u64, len: usize) -> Result<&mut [u8], NoSpace> {
         let head = 1_usize.saturating_add(varint_len(offset));
         let fits = self.body_room(head, len).filter(|fits| *fits > 0).ok_or(NoSpace)?;
-        frame::crypto::emit_header(offset, fits, &mut self.out)?;
+        self.out.whole(|out| frame::crypto::emit_header(offset, fits, out))?;
         self.note(Kind::Crypto);
         self.out.reserve(fits)
     }
@@ -127,10 +128,8 @@ impl<'a> PacketWriter<'a> {
     /// How many of `len` bytes fit behind `head` bytes and a length field.
     fn body_room(&self, head: usize, len: usize) -> Option<usize> {
         let room = self.out.room().checked_sub(head)?;
-        let with_len_field =
-            |fits: usize| room.checked_sub(varint_len(fits as u64)).map(|room| room.min(fits));
-        // The length field of what fits may be shorter than that of `len`, never longer.
-        with_len_field(len)
+        // What fits may need a shorter length field than `len`; the byte or two that this spares stay unused.
+        Some(len.min(room.checked_sub(varint_len(len as u64))?))
     }
 
     fn note(&mut self, kind: Kind) {

@@ -2,6 +2,8 @@
 
 use core::ops::RangeInclusive;
 
+use crate::limits::ACK_RANGES;
+use crate::wire::cursor::varint_len;
 use crate::wire::{Malformed, NoSpace, Reader, Writer};
 
 /// Packets received with each ECN codepoint (RFC 9000 19.3.2).
@@ -101,6 +103,10 @@ impl Iterator for AckRanges<'_> {
     }
 }
 
+/// Ranges after the first that a frame is given at most, so that their count takes one byte. Nobody remembers more.
+const MAX_MORE_RANGES: u64 = 63;
+const _: () = assert!(ACK_RANGES as u64 <= MAX_MORE_RANGES + 1);
+
 /// Writes an ACK frame of `ranges`, which come from the largest down, disjoint and not adjacent; as many of them as
 /// fit (RFC 9000 13.2.3: older ranges are left out first).
 ///
@@ -112,12 +118,7 @@ pub fn emit(
     ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
     out: &mut Writer<'_>,
 ) -> Result<(), NoSpace> {
-    let before = out.len();
-    let written = emit_parts(delay, ecn, ranges, out);
-    if written.is_err() {
-        out.truncate(before);
-    }
-    written
+    out.whole(|out| emit_parts(delay, ecn, ranges, out))
 }
 
 fn emit_parts(
@@ -126,40 +127,53 @@ fn emit_parts(
     mut ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
     out: &mut Writer<'_>,
 ) -> Result<(), NoSpace> {
-    let (mut smallest, largest) = ranges.next().ok_or(NoSpace)?.into_inner();
+    let (smallest, largest) = ranges.next().ok_or(NoSpace)?.into_inner();
+    let first = largest.checked_sub(smallest).ok_or(NoSpace)?;
+    let more = Pairs { smallest, ranges };
     out.u8(if ecn.is_some() { 0x03 } else { 0x02 })?;
     out.varint(largest)?;
     out.varint(delay)?;
-    let reserved = ecn.map_or(0, |_| 24);
-    let per_range = |smallest: u64, range: &RangeInclusive<u64>| {
-        let gap = smallest.saturating_sub(*range.end()).saturating_sub(2);
-        (gap, range.end().saturating_sub(*range.start()))
-    };
-    // How many more ranges fit is known only after measuring them: the count stands before them.
-    let first = largest.saturating_sub(smallest);
-    let mut room = out.room().checked_sub(reserved).ok_or(NoSpace)?;
-    room = room.checked_sub(crate::wire::cursor::varint_len(first).saturating_add(2)).ok_or(NoSpace)?;
-    let (mut count, mut low) = (0_u64, smallest);
-    for range in ranges.clone() {
-        let (gap, len) = per_range(low, &range);
-        let size = crate::wire::cursor::varint_len(gap).saturating_add(crate::wire::cursor::varint_len(len));
-        match room.checked_sub(size) {
-            Some(left) => room = left,
-            None => break,
+    // The count stands before the ranges, so they are measured first and written second.
+    let fixed = 1_usize.saturating_add(varint_len(first)).saturating_add(ecn_len(ecn));
+    let mut room = out.room().checked_sub(fixed).ok_or(NoSpace)?;
+    let mut count = 0_u64;
+    for (gap, len) in more.clone() {
+        let Some(left) = room.checked_sub(varint_len(gap).saturating_add(varint_len(len))) else { break };
+        if count == MAX_MORE_RANGES {
+            break;
         }
-        low = *range.start();
+        room = left;
         count = count.saturating_add(1);
     }
     out.varint(count)?;
     out.varint(first)?;
-    for _ in 0..count {
-        let range = ranges.next().ok_or(NoSpace)?;
-        let (gap, len) = per_range(smallest, &range);
+    for ((gap, len), _) in more.zip(0..count) {
         out.varint(gap)?;
         out.varint(len)?;
-        smallest = *range.start();
     }
     emit_ecn(ecn, out)
+}
+
+/// Ranges as the frame tells them: the gap below the range before, and the length (RFC 9000 19.3.1).
+#[derive(Clone)]
+struct Pairs<R> {
+    smallest: u64,
+    ranges: R,
+}
+
+impl<R: Iterator<Item = RangeInclusive<u64>>> Iterator for Pairs<R> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (smallest, largest) = self.ranges.next()?.into_inner();
+        let gap = self.smallest.checked_sub(largest)?.checked_sub(2)?;
+        self.smallest = smallest;
+        Some((gap, largest.checked_sub(smallest)?))
+    }
+}
+
+fn ecn_len(ecn: Option<EcnCounts>) -> usize {
+    ecn.map_or(0, |EcnCounts { ect0, ect1, ce }| [ect0, ect1, ce].into_iter().map(varint_len).sum())
 }
 
 fn emit_ecn(ecn: Option<EcnCounts>, out: &mut Writer<'_>) -> Result<(), NoSpace> {

@@ -1,40 +1,38 @@
 //! Connection IDs and tokens (RFC 9000 19.7, 19.15, 19.16).
 
-use crate::limits::{MAX_CID_LEN, RESET_TOKEN_LEN};
-use crate::wire::{Malformed, NoSpace, Reader, Writer};
+use crate::limits::RESET_TOKEN_LEN;
+use crate::wire::{Cid, Malformed, NoSpace, Reader, Writer};
 
 /// NEW_CONNECTION_ID: a connection ID that the receiver may send to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewConnectionId<'a> {
+pub struct NewConnectionId {
     /// Its sequence number.
     pub seq: u64,
     /// All below this sequence number are to be retired.
     pub retire_prior_to: u64,
-    /// The connection ID, 1 to 20 bytes.
-    pub cid: &'a [u8],
+    /// The connection ID; never empty.
+    pub cid: Cid,
     /// The stateless reset token that goes with it.
     pub reset_token: [u8; RESET_TOKEN_LEN],
 }
 
-impl<'a> NewConnectionId<'a> {
-    pub(super) fn parse(_: u64, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+impl NewConnectionId {
+    pub(super) fn parse(_: u64, from: &mut Reader<'_>) -> Result<Self, Malformed> {
         let seq = from.varint()?;
         let retire_prior_to = from.varint()?;
-        let len = usize::from(from.u8()?);
-        let cid = from.bytes(len)?;
-        // Both are FRAME_ENCODING_ERROR (RFC 9000 19.15).
-        if cid.is_empty() || len > MAX_CID_LEN || retire_prior_to > seq {
+        let cid = Cid::parse(from)?;
+        // Both are FRAME_ENCODING_ERROR (RFC 9000 19.15), as is a connection ID of more than 20 bytes.
+        if cid.is_empty() || retire_prior_to > seq {
             return Err(Malformed);
         }
         Ok(Self { seq, retire_prior_to, cid, reset_token: from.array()? })
     }
 
-    pub(super) fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+    pub(super) fn emit(self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
         out.u8(0x18)?;
         out.varint(self.seq)?;
         out.varint(self.retire_prior_to)?;
-        out.u8(u8::try_from(self.cid.len()).map_err(|_| NoSpace)?)?;
-        out.bytes(self.cid)?;
+        self.cid.emit(out)?;
         out.bytes(&self.reset_token)
     }
 }

@@ -23,6 +23,7 @@ pub use stream::{ResetStream, StopSending, Stream};
 
 use crate::error::{Code, TransportError};
 use crate::session::Level;
+use crate::wire::cursor::varint_len;
 use crate::wire::{Malformed, NoSpace, Reader, Writer};
 
 /// Initial packets.
@@ -157,17 +158,13 @@ macro_rules! frames {
             /// # Errors
             /// [`NoSpace`] if it does not fit; nothing is written then.
             pub fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
-                let before = out.len();
-                let written = match self { $(Self::$name(frame) => frame.emit(out),)* };
-                if written.is_err() {
-                    out.truncate(before);
-                }
-                written
+                out.whole(|out| match self { $(Self::$name(frame) => frame.emit(out),)* })
             }
         }
     };
 }
 
+// RETIRE_CONNECTION_ID in 0-RTT: table 3 allows it, 12.5 lets a server refuse it. The table holds.
 frames! {
     // name              types          packets    notes  section
     Padding            = 0x00..=0x00, I | H | Z | O, "NP", "PADDING, RFC 9000 19.1.";
@@ -184,58 +181,33 @@ frames! {
     DataBlocked        = 0x14..=0x14, Z | O,         "",   "DATA_BLOCKED, RFC 9000 19.12.";
     StreamDataBlocked  = 0x15..=0x15, Z | O,         "",   "STREAM_DATA_BLOCKED, RFC 9000 19.13.";
     StreamsBlocked     = 0x16..=0x17, Z | O,         "",   "STREAMS_BLOCKED, RFC 9000 19.14.";
-    NewConnectionId<'a> = 0x18..=0x18, Z | O,         "P",  "NEW_CONNECTION_ID, RFC 9000 19.15.";
+    NewConnectionId    = 0x18..=0x18, Z | O,         "P",  "NEW_CONNECTION_ID, RFC 9000 19.15.";
     RetireConnectionId = 0x19..=0x19, Z | O,         "",   "RETIRE_CONNECTION_ID, RFC 9000 19.16.";
     PathChallenge      = 0x1a..=0x1a, Z | O,         "P",  "PATH_CHALLENGE, RFC 9000 19.17.";
     PathResponse       = 0x1b..=0x1b, O,             "P",  "PATH_RESPONSE, RFC 9000 19.18.";
-    ConnectionClose<'a> = 0x1c..=0x1d, I | H | Z | O, "N",  "CONNECTION_CLOSE, RFC 9000 19.19.";
+    ConnectionClose<'a> = 0x1c..=0x1d, I | H | Z | O, "N",   "CONNECTION_CLOSE, RFC 9000 19.19.";
     HandshakeDone      = 0x1e..=0x1e, O,             "",   "HANDSHAKE_DONE, RFC 9000 19.20.";
     Datagram<'a>       = 0x30..=0x31, Z | O,         "",   "DATAGRAM, RFC 9221 4.";
 }
 
-/// The frames of a packet, one after the other.
+// `Kinds` has one bit per row.
+const _: () = assert!(Kind::ALL.len() <= u32::BITS as usize);
+
+/// The frames of a packet, one after the other; stops after the first error.
 ///
-/// Stops after the first error. An unknown type is FRAME_ENCODING_ERROR (RFC 9000 12.4), as is a body that does not
-/// parse; a type in a longer form than needed, or a frame that may not stand in such packets, is PROTOCOL_VIOLATION.
+/// An unknown type is FRAME_ENCODING_ERROR (RFC 9000 12.4), as is a body that does not parse. PROTOCOL_VIOLATION is a
+/// type in a longer form than needed, a frame that may not stand in such packets, and a packet with no frame at all.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
-    rest: Reader<'a>,
+    /// What is to be parsed yet; `None` behind the last frame.
+    rest: Option<Reader<'a>>,
     level: Level,
 }
 
 impl<'a> Frames<'a> {
     /// The frames in the payload of a packet of `level`.
     pub const fn new(level: Level, payload: &'a [u8]) -> Self {
-        Self { rest: Reader::new(payload), level }
-    }
-
-    fn parse_one(&mut self) -> Result<(Frame<'a>, Rules), TransportError> {
-        let encoding = |frame| TransportError {
-            code: Code::FRAME_ENCODING_ERROR,
-            frame,
-            reason: "frame does not parse",
-        };
-        let before = self.rest.remaining();
-        let frame_type = self.rest.varint().map_err(|Malformed| encoding(0))?;
-        let read = before.saturating_sub(self.rest.remaining());
-        let kind = Kind::of(frame_type).ok_or(TransportError {
-            code: Code::FRAME_ENCODING_ERROR,
-            frame: frame_type,
-            reason: "unknown frame type",
-        })?;
-        let violation = |reason| TransportError { code: Code::PROTOCOL_VIOLATION, frame: frame_type, reason };
-        if read != crate::wire::cursor::varint_len(frame_type) {
-            return Err(violation("frame type is not in its shortest form"));
-        }
-        let rules = kind.rules();
-        // 0x1d speaks for the application, which has no say before 1-RTT or 0-RTT keys (RFC 9000 12.5).
-        let for_application = frame_type == 0x1d && matches!(self.level, Level::Initial | Level::Handshake);
-        if for_application || !rules.allowed_in(self.level) {
-            return Err(violation("frame is not allowed in this packet type"));
-        }
-        let frame =
-            Frame::parse(kind, frame_type, &mut self.rest).map_err(|Malformed| encoding(frame_type))?;
-        Ok((frame, rules))
+        Self { rest: Some(Reader::new(payload)), level }
     }
 }
 
@@ -243,13 +215,37 @@ impl<'a> Iterator for Frames<'a> {
     type Item = Result<(Frame<'a>, Rules), TransportError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let parsed = self.parse_one();
-        if parsed.is_err() {
-            self.rest = Reader::new(&[]);
+        let mut rest = self.rest.take()?;
+        let parsed = parse_one(self.level, &mut rest);
+        if parsed.is_ok() && !rest.is_empty() {
+            self.rest = Some(rest);
         }
         Some(parsed)
     }
 }
+
+fn parse_one<'a>(level: Level, from: &mut Reader<'a>) -> Result<(Frame<'a>, Rules), TransportError> {
+    if from.is_empty() {
+        return Err(TransportError::new(Code::PROTOCOL_VIOLATION, "packet has no frame"));
+    }
+    let malformed = TransportError::new(Code::FRAME_ENCODING_ERROR, "frame does not parse");
+    let before = from.remaining();
+    let frame_type = from.varint().map_err(|Malformed| malformed)?;
+    let read = before.saturating_sub(from.remaining());
+    let error = |code, reason| TransportError { code, frame: frame_type, reason };
+    let kind = Kind::of(frame_type).ok_or(error(Code::FRAME_ENCODING_ERROR, "unknown frame type"))?;
+    if read != varint_len(frame_type) {
+        return Err(error(Code::PROTOCOL_VIOLATION, "frame type is not in its shortest form"));
+    }
+    let rules = kind.rules();
+    // 0x1d speaks for the application, which has no say before 1-RTT or 0-RTT keys (RFC 9000 12.5).
+    let for_application = frame_type == 0x1d && matches!(level, Level::Initial | Level::Handshake);
+    if for_application || !rules.allowed_in(level) {
+        return Err(error(Code::PROTOCOL_VIOLATION, "frame is not allowed in this packet type"));
+    }
+    let frame = Frame::parse(kind, frame_type, from).map_err(|Malformed| malformed.in_frame(frame_type))?;
+    Ok((frame, rules))
+}
+
+#[cfg(test)]
+mod tests;
