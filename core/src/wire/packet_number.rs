@@ -121,5 +121,6 @@ mod tests {
         assert_eq!(Truncated::new(MAX_PACKET_NUMBER, 4).expand(u64::MAX), MAX_PACKET_NUMBER);
         assert_eq!(Truncated::new(0x80, 1).expand(0x100), 0x180);
         assert_eq!(Truncated::new(0x81, 1).expand(0x100), 0x81);
+        assert_eq!(Truncated::new(0x00, 1).expand(0x180), 0x200);
     }
 }

@@ -77,6 +77,7 @@ mod tests {
         emit(&[1, 2], &[3; 20], 0x1234_5678, &mut out).unwrap();
         let packet = out.written();
         let header = Header::parse(packet, 0, 8, FixedBit::Required).unwrap();
+        assert_eq!(packet[0], 0xe8, "form and fixed bit, and bits of 0x5678 that the version hides");
         assert_eq!((header.dcid.as_slice(), header.scid.as_slice()), (&[1, 2][..], &[3; 20][..]));
         assert_eq!((header.start, header.end, header.level()), (0, packet.len(), None));
         assert!(parse(packet).unwrap().eq([0x1a3a_5a7a, V1]));
