@@ -1,10 +1,12 @@
 //! Simulator, null session and scenarios of Peregrine.
 //!
 //! * [`sim`]: a network in virtual time, with everything a real one does to datagrams.
+//! * [`null_session`]: a session with no cryptography, strict about how core uses keys.
 //!
 //! Nothing here reads a clock or asks the system for randomness: a run is a function of its seed.
 #![forbid(unsafe_code)]
 
 pub mod digest;
+pub mod null_session;
 pub mod rng;
 pub mod sim;
