@@ -2,6 +2,7 @@
 //!
 //! * [`sim`]: a network in virtual time, with everything a real one does to datagrams.
 //! * [`null_session`]: a session with no cryptography, strict about how core uses keys.
+//! * [`source`]: the sources of the workspace, for rules about them.
 //!
 //! Nothing here reads a clock or asks the system for randomness: a run is a function of its seed.
 #![forbid(unsafe_code)]
@@ -10,3 +11,4 @@ pub mod digest;
 pub mod null_session;
 pub mod rng;
 pub mod sim;
+pub mod source;
