@@ -1,5 +1,6 @@
 //! Simulator, null session and scenarios of Peregrine.
 //!
+//! * [`register`]: the reader of the register of requirements in `requirements/`.
 //! * [`sim`]: a network in virtual time, with everything a real one does to datagrams.
 //! * [`null_session`]: a session with no cryptography, strict about how core uses keys.
 //! * [`source`]: the sources of the workspace, for rules about them.
@@ -9,6 +10,7 @@
 
 pub mod digest;
 pub mod null_session;
+pub mod register;
 pub mod rng;
 pub mod sim;
 pub mod source;

@@ -106,6 +106,17 @@ fn delay_is_exact_both_ways() {
 }
 
 #[test]
+fn a_new_host_sends_at_once_also_to_hosts_that_come_later() {
+    let mut world = World::new(1);
+    let mut eager = Peer::default();
+    eager.send(CLIENT, Ecn::NotEct, vec![1]);
+    world.host(eager, [Interface::at("10.0.0.2")]);
+    let server = world.host(Peer::default(), [Interface::at("198.51.100.1")]);
+    world.run_for(Duration::ZERO);
+    assert_eq!(world.node(server).received.len(), 1);
+}
+
+#[test]
 fn rate_spaces_datagrams_out() {
     // 1,000 bytes with headers at 8 Mbit/s take a millisecond.
     let (world, server, numbers) = burst(Link::mbit(8).delay_ms(5), 4, Ecn::NotEct);

@@ -79,10 +79,13 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// Adds a host. Its interfaces are numbered from zero in this order; the tags in four-tuples are these plus one.
+    /// Adds a host and sends what its node has to send. Its interfaces are numbered from zero in this order; the tags in
+    /// four-tuples are these plus one.
     pub fn host(&mut self, node: N, interfaces: impl IntoIterator<Item = Interface>) -> HostId {
+        let host = self.hosts.len();
         self.hosts.push(Host::new(node, interfaces, &mut self.rng));
-        HostId(self.hosts.len() - 1)
+        self.drain(host);
+        HostId(host)
     }
 
     /// The present.
