@@ -3,8 +3,10 @@
 //! An event is a level, not a message: each fact is a bit or a row that stays until it was told, so there is no queue
 //! that could overflow and no fact that could be lost; what happened twice before anybody asked is told once.
 
-use crate::ids::{Dir, StreamId};
-use crate::lifecycle::Closed;
+use super::Lent;
+use super::start::State;
+use crate::lifecycle::Cause;
+use crate::stream::StreamEvent;
 
 /// Something the application may want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,32 +15,20 @@ pub enum Event {
     Connected,
     /// The handshake is confirmed (RFC 9001 4.1.2).
     Confirmed,
-    /// The peer opened streams: accept them.
-    Opened(Dir),
-    /// The peer lets us open more streams than before.
-    Available(Dir),
-    /// There is something to read, or a stream's end to see.
-    Readable(StreamId),
-    /// There is room to write again.
-    Writable(StreamId),
-    /// The peer has everything, the end included.
-    Finished(StreamId),
-    /// The peer does not want what we send and gives this reason.
-    Stopped(StreamId, u64),
+    /// Something about streams.
+    Stream(StreamEvent),
     /// A DATAGRAM frame arrived.
     Datagram,
     /// There is room to send a DATAGRAM frame again.
     DatagramRoom,
-    /// A token for a later connection arrived: read it with `token`.
+    /// A token for a later connection arrived.
     Token,
     /// The keys changed; this many updates have been made.
     KeysUpdated(u32),
     /// The path carries UDP payloads of this many bytes.
     Mtu(u16),
-    /// Whether the path carries ECN marks is known now.
-    Ecn(bool),
-    /// The connection is over, for this reason. Nothing but [`Event::Drained`] follows.
-    Closed(Closed),
+    /// The connection is over, for this reason. Only [`Event::Drained`] follows.
+    Closed(Cause),
     /// Nothing more will be sent or received: memory can be taken back.
     Drained,
 }
@@ -49,25 +39,25 @@ pub enum Event {
 pub(super) enum Fact {
     Connected = 1,
     Confirmed = 2,
-    OpenedBi = 4,
-    OpenedUni = 8,
-    AvailableBi = 16,
-    AvailableUni = 32,
-    Datagram = 64,
-    DatagramRoom = 128,
-    Token = 256,
-    KeysUpdated = 512,
-    Mtu = 1024,
-    Ecn = 2048,
-    Closed = 4096,
-    Drained = 8192,
+    Datagram = 4,
+    DatagramRoom = 8,
+    Token = 16,
+    KeysUpdated = 32,
+    Mtu = 64,
+    /// Not told yet: it is told when there is a cause.
+    Closed = 128,
+    /// As `Closed`.
+    Drained = 256,
 }
 
 /// The facts that were not told yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts(u16);
 
 impl Facts {
+    /// Nothing happened yet; the end is still to be told.
+    pub(super) const NEW: Self = Self(Fact::Closed as u16 | Fact::Drained as u16);
+
     /// Notes a fact.
     pub(super) fn note(&mut self, fact: Fact) {
         self.0 |= fact as u16;
@@ -79,9 +69,48 @@ impl Facts {
         self.0 &= !(fact as u16);
         noted
     }
+}
 
-    /// Whether nothing is noted.
-    pub(super) const fn is_empty(self) -> bool {
-        self.0 == 0
+impl State {
+    pub(super) fn poll_event(&mut self, lent: &mut Lent<'_>) -> Option<Event> {
+        if let Some(cause) = self.lifecycle.cause().copied() {
+            return if self.facts.take(Fact::Closed) {
+                Some(Event::Closed(cause))
+            } else {
+                (self.lifecycle.is_drained() && self.facts.take(Fact::Drained)).then_some(Event::Drained)
+            };
+        }
+        for (fact, event) in [
+            (Fact::Connected, Event::Connected),
+            (Fact::Confirmed, Event::Confirmed),
+            (Fact::Datagram, Event::Datagram),
+            (Fact::DatagramRoom, Event::DatagramRoom),
+            (Fact::Token, Event::Token),
+            (Fact::KeysUpdated, Event::KeysUpdated(self.stats.key_updates)),
+            (Fact::Mtu, Event::Mtu(self.mtu(lent))),
+        ] {
+            if self.facts.take(fact) {
+                return Some(event);
+            }
+        }
+        self.streams.poll_event(&mut lent.buffers.streams).map(Event::Stream)
+    }
+
+    fn mtu(&self, lent: &Lent<'_>) -> u16 {
+        lent.buffers.routes.get(self.route(lent)).map_or(0, |route| route.mtu.current())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fact_is_told_once_and_the_end_is_still_to_come() {
+        let mut facts = Facts::NEW;
+        facts.note(Fact::Mtu);
+        facts.note(Fact::Mtu);
+        assert!(facts.take(Fact::Mtu) && !facts.take(Fact::Mtu) && !facts.take(Fact::Token));
+        assert!(facts.take(Fact::Closed) && !facts.take(Fact::Closed) && facts.take(Fact::Drained));
     }
 }

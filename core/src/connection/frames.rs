@@ -1,0 +1,131 @@
+//! One match: each frame to its owner (RFC 9000 19, RFC 9221 4). That it may stand in its packet was checked already.
+
+use super::Lent;
+use super::events::Fact;
+use super::receive::Seat;
+use super::start::State;
+use crate::cid::peer::PeerCidRows;
+use crate::error::{Code, TransportError, Trap};
+use crate::session::Level;
+use crate::table::queue::Queue;
+use crate::time::Instant;
+use crate::wire::frame::{Frame, NewConnectionId};
+
+impl State {
+    pub(super) fn on_frame(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        frame: Frame<'_>,
+    ) -> Result<(), TransportError> {
+        let streams = &mut lent.buffers.streams;
+        match frame {
+            Frame::Padding(_) | Frame::Ping(_) | Frame::DataBlocked(_) | Frame::StreamsBlocked(_) => Ok(()),
+            Frame::Ack(ack) => self.on_ack(now, lent, seat, &ack),
+            Frame::Crypto(crypto) => self.on_crypto(now, lent, seat.level, &crypto),
+            Frame::Stream(frame) => self.streams.on_stream(streams, &frame),
+            Frame::ResetStream(frame) => self.streams.on_reset_stream(streams, frame),
+            Frame::StopSending(frame) => {
+                let outcome = self.streams.on_stop_sending(streams, lent.buffers.sent, frame);
+                self.free_unowned(lent);
+                outcome
+            }
+            Frame::MaxData(frame) => {
+                self.streams.on_max_data(frame);
+                Ok(())
+            }
+            Frame::MaxStreamData(frame) => self.streams.on_max_stream_data(streams, frame),
+            Frame::MaxStreams(frame) => {
+                self.streams.on_max_streams(frame);
+                Ok(())
+            }
+            Frame::StreamDataBlocked(frame) => self.streams.on_stream_data_blocked(streams, frame),
+            Frame::Datagram(frame) => self.on_datagram_frame(lent, frame.data),
+            Frame::NewConnectionId(frame) => self.on_new_cid(lent, &frame),
+            Frame::RetireConnectionId(frame) => {
+                let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
+                if let Some(cid) = path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)? {
+                    // There is a place for each row, and no row is used again before these were taken out.
+                    self.retired.push(cid).ok();
+                }
+                Ok(())
+            }
+            Frame::PathChallenge(frame) => {
+                if let Some(route) = lent.buffers.routes.get_mut(seat.route) {
+                    route.responses.on_challenge(frame.data);
+                }
+                Ok(())
+            }
+            Frame::PathResponse(frame) => {
+                for route in lent.buffers.routes.iter_mut() {
+                    route.validation.on_response(now, frame.data);
+                }
+                Ok(())
+            }
+            Frame::ConnectionClose(frame) => {
+                let pto = self.pto(lent);
+                self.lifecycle.on_peer_close(now, pto, &frame);
+                Ok(())
+            }
+            Frame::HandshakeDone(_) if self.side.is_client() => {
+                self.on_confirmed(now, lent);
+                Ok(())
+            }
+            Frame::NewToken(frame) if self.side.is_client() => {
+                self.on_new_token(lent, frame.token);
+                Ok(())
+            }
+            Frame::HandshakeDone(_) | Frame::NewToken(_) => {
+                Err(TransportError::new(Code::PROTOCOL_VIOLATION, "frame that only a server may send"))
+            }
+        }
+    }
+
+    fn on_new_cid(&mut self, lent: &mut Lent<'_>, frame: &NewConnectionId) -> Result<(), TransportError> {
+        let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        let withdrawn = path.peer_cids.on_new_cid(&mut rows, frame)?;
+        for route in withdrawn.iter() {
+            // Without another one the route cannot send: the peer has asked for that (RFC 9000 5.1.2).
+            path.peer_cids.take(lent.buffers.peer_cids, route);
+        }
+        Ok(())
+    }
+
+    fn on_datagram_frame(&mut self, lent: &mut Lent<'_>, data: &[u8]) -> Result<(), TransportError> {
+        // What we said we take counts the whole frame; it has at least a type (RFC 9221 3).
+        if data.len() >= Queue::longest(lent.buffers.datagrams_in) {
+            let reason = "DATAGRAM frame larger than max_datagram_frame_size";
+            return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
+        }
+        if self.datagrams_in.push(lent.buffers.datagrams_in, data) {
+            self.facts.note(Fact::Datagram);
+        } else {
+            self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// A token too long to keep is of no use.
+    fn on_new_token(&mut self, lent: &mut Lent<'_>, token: &[u8]) {
+        let Some(place) = lent.buffers.token.get_mut(..token.len()) else { return };
+        place.copy_from_slice(token);
+        self.token.len = u16::try_from(token.len()).unwrap_or(0);
+        self.facts.note(Fact::Token);
+    }
+
+    /// CRYPTO bytes go to TLS in their order; what TLS then has to tell is heard.
+    fn on_crypto(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        level: Level,
+        frame: &crate::wire::frame::Crypto<'_>,
+    ) -> Result<(), TransportError> {
+        let session = &mut *lent.session;
+        self.crypto.on_crypto(lent.buffers.crypto, level, frame, |bytes| session.read_crypto(level, bytes))?;
+        self.poll_session(lent)?;
+        self.on_session(now, lent)
+    }
+}

@@ -1,0 +1,241 @@
+//! One connection: the shim an application holds, and the state all logic works on.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `receive` | the way in: from a datagram to packets that were opened |
+//! | `frames` | one match: each frame to its owner |
+//! | `early` | Retry, Version Negotiation, transport parameters, levels that come and go |
+//! | `outcome` | what an ACK, a loss or a discarded key means to the owners |
+//! | `transmit` | the way out: which route, how much, which levels, which datagrams |
+//! | `packet` | one packet: header, contributors in their order, seal, sent row |
+//! | `timers` | every deadline, gathered and handed out |
+//! | `app` | what the application may do |
+//! | `events` | what it is told |
+//! | `storage`, `config` | the memory lent, the choices made |
+//!
+//! [`Connection`] is generic over memory and session; [`State`] and everything below is not, so it is compiled once.
+
+mod app;
+mod config;
+mod early;
+mod events;
+mod frames;
+mod outcome;
+mod packet;
+mod receive;
+mod start;
+mod stats;
+mod storage;
+mod timers;
+mod transmit;
+
+pub use app::{DatagramError, StreamsView};
+pub use config::{Algorithm, Config};
+pub use events::Event;
+pub use start::{Accepted, Opened};
+pub use stats::Stats;
+pub use storage::{Buffers, CIDS_PER_PATH, CRYPTO_LEN, MAX_LOCAL_CIDS, Memory, Storage, TOKEN_LEN};
+pub use transmit::{Plan, Transmit};
+
+use core::net::SocketAddr;
+
+use crate::cid::local::{self, LocalCid};
+use crate::cid::peer;
+use crate::error::TransportError;
+use crate::ids::{Ecn, FourTuple};
+use crate::limits::RESET_TOKEN_LEN;
+use crate::session::Session;
+use crate::time::{Deadline, Instant};
+use crate::wire::Cid;
+use start::State;
+
+/// What a call lends to the state.
+pub(crate) struct Lent<'a> {
+    pub(crate) buffers: Buffers<'a>,
+    pub(crate) session: &'a mut dyn Session,
+}
+
+/// A QUIC connection over lent memory (`M`) and a TLS session (`S`).
+///
+/// After any call: drain [`Self::poll_transmit`] and [`Self::poll_event`], then sleep until [`Self::next_timeout`] or a
+/// datagram. An [`Endpoint`](crate::endpoint::Endpoint) does so for many connections.
+#[derive(Debug)]
+pub struct Connection<M, S> {
+    state: State,
+    memory: M,
+    session: S,
+}
+
+impl<M: Memory, S: Session> Connection<M, S> {
+    /// A connection to a server. Its first datagram comes out of [`Self::poll_transmit`].
+    ///
+    /// # Errors
+    /// If the session cannot start, or the memory has too few rows for any connection.
+    pub fn client(
+        now: Instant,
+        config: &Config,
+        opened: &Opened<'_>,
+        mut memory: M,
+        mut session: S,
+    ) -> Result<Self, TransportError> {
+        let mut lent = Lent { buffers: memory.buffers(), session: &mut session };
+        let state = State::client(now, config, opened, &mut lent)?;
+        Ok(Self { state, memory, session })
+    }
+
+    /// A connection of a client whose first datagram is to be handled next.
+    ///
+    /// # Errors
+    /// If the session cannot start, or the memory has too few rows for any connection.
+    pub fn server(
+        now: Instant,
+        config: &Config,
+        accepted: &Accepted,
+        mut memory: M,
+        mut session: S,
+    ) -> Result<Self, TransportError> {
+        let mut lent = Lent { buffers: memory.buffers(), session: &mut session };
+        let state = State::server(now, config, accepted, &mut lent)?;
+        Ok(Self { state, memory, session })
+    }
+
+    /// Takes a datagram that arrived `on` these addresses with this ECN codepoint; it is decrypted in place.
+    pub fn handle_datagram(&mut self, now: Instant, on: FourTuple, ecn: Ecn, datagram: &mut [u8]) {
+        let (state, mut lent) = self.lend();
+        state.handle_datagram(now, &mut lent, on, ecn, datagram);
+    }
+
+    /// A stateless reset of the peer came (RFC 9000 10.3.1).
+    pub fn handle_reset(&mut self, now: Instant) {
+        let (state, mut lent) = self.lend();
+        state.on_reset(now, &mut lent);
+    }
+
+    /// Writes the next datagrams to send into `out`, which should hold at least the largest datagram of the path; several of
+    /// one size if they fit. `None` when all is said for now.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        let plan = self.next_transmit(now)?;
+        Some(self.write(now, &plan, out))
+    }
+
+    /// Where the next datagrams go and how large each may be, for who must know before there is a buffer;
+    /// [`Self::write`] is to follow with nothing in between.
+    pub fn next_transmit(&mut self, now: Instant) -> Option<Plan> {
+        let (state, mut lent) = self.lend();
+        state.next_transmit(now, &mut lent)
+    }
+
+    /// Writes what was planned into `out`, at least [`Plan::max`] bytes.
+    pub fn write(&mut self, now: Instant, plan: &Plan, out: &mut [u8]) -> Transmit {
+        let (state, mut lent) = self.lend();
+        state.write(now, &mut lent, plan, out)
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn next_timeout(&mut self) -> Deadline {
+        let (state, lent) = self.lend();
+        state.next_timeout(&lent)
+    }
+
+    /// Does what is due now.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let (state, mut lent) = self.lend();
+        state.handle_timeout(now, &mut lent);
+    }
+
+    /// The next thing the application should know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let (state, mut lent) = self.lend();
+        state.poll_event(&mut lent)
+    }
+
+    /// How many more connection IDs the peer should have: make them, and call [`Self::supply_cid`].
+    pub fn cids_wanted(&mut self) -> usize {
+        let (state, lent) = self.lend();
+        state.cids_wanted(&lent)
+    }
+
+    /// Gives the peer another connection ID with its stateless reset token. Returns whether it was taken.
+    pub fn supply_cid(&mut self, cid: Cid, reset_token: [u8; RESET_TOKEN_LEN]) -> bool {
+        let (state, mut lent) = self.lend();
+        state.supply_cid(&mut lent, cid, reset_token)
+    }
+
+    /// A connection ID of ours that the peer has retired: it need not be routed here any more.
+    pub fn poll_retired_cid(&mut self) -> Option<Cid> {
+        self.state.retired.pop()
+    }
+
+    /// The address for which the client should get a token for its next connection, if it should get one now.
+    pub fn wants_token(&mut self) -> Option<SocketAddr> {
+        let (state, lent) = self.lend();
+        state.wants_token(&lent)
+    }
+
+    /// Sends the client a token (RFC 9000 8.1.3). One that is too long for the memory lent is not sent.
+    pub fn supply_token(&mut self, token: &[u8]) {
+        let (state, mut lent) = self.lend();
+        state.supply_token(&mut lent, token);
+    }
+
+    /// Whether the peer sends to this connection ID.
+    pub fn has_cid(&mut self, dcid: &[u8]) -> bool {
+        local::find(self.memory.buffers().local_cids, dcid).is_some()
+    }
+
+    /// The connection IDs that the peer sends to.
+    pub fn for_each_cid(&mut self, mut act: impl FnMut(Cid)) {
+        self.memory.buffers().local_cids.iter().filter_map(LocalCid::issued).for_each(|cid| act(cid));
+    }
+
+    /// Whether a datagram that came on these addresses is on a route of this connection.
+    pub fn is_on(&mut self, on: &FourTuple) -> bool {
+        self.memory.buffers().routes.iter().any(|route| route.is_on(on))
+    }
+
+    /// The peer's address.
+    pub fn remote(&mut self) -> SocketAddr {
+        let (state, lent) = self.lend();
+        lent.buffers.routes.get(state.route(&lent)).map_or(state.first_remote, |route| route.on.remote)
+    }
+
+    /// Whether this is the stateless reset token of a connection ID that we send to. Takes the same time for every
+    /// token.
+    pub fn is_reset_token(&mut self, token: &[u8; RESET_TOKEN_LEN]) -> bool {
+        peer::is_reset_token(self.memory.buffers().peer_cids, token)
+    }
+
+    /// Whether anything of the peer was opened yet.
+    pub fn has_received(&self) -> bool {
+        self.state.stats.received_packets > 0
+    }
+
+    /// Whether the handshake still runs.
+    pub fn is_handshaking(&self) -> bool {
+        self.state.lifecycle.is_open() && !self.state.lifecycle.is_established()
+    }
+
+    /// Whether nothing more will be sent or received.
+    pub fn is_drained(&self) -> bool {
+        self.state.lifecycle.is_drained()
+    }
+
+    /// The session.
+    pub fn session(&self) -> &S {
+        &self.session
+    }
+
+    /// The session, to be changed: what is pending in it may be answered. Keys and CRYPTO bytes are core's to handle.
+    pub fn session_mut(&mut self) -> &mut S {
+        &mut self.session
+    }
+
+    /// Ends the shim: what was lent goes back.
+    pub fn into_parts(self) -> (M, S) {
+        (self.memory, self.session)
+    }
+
+    fn lend(&mut self) -> (&mut State, Lent<'_>) {
+        (&mut self.state, Lent { buffers: self.memory.buffers(), session: &mut self.session })
+    }
+}

@@ -1,0 +1,313 @@
+//! What becomes of sent packets: an acknowledgment, a loss or a discarded key reaches the owners of what they carried
+//! (RFC 9000 13.3, RFC 9002 6, 6.4).
+
+use core::time::Duration;
+
+use super::Lent;
+use super::events::Fact;
+use super::receive::Seat;
+use super::start::State;
+use crate::congestion;
+use crate::error::TransportError;
+use crate::ids::PathId;
+use crate::path::{Role, ecn};
+use crate::recovery::ack::decode_delay;
+use crate::recovery::sent::take_rest;
+use crate::recovery::{AckNews, Chain, EcnReport, Flight, Lost, Space};
+use crate::session::Level;
+use crate::table::chunk::{Carried, HasChunk};
+use crate::table::list::at;
+use crate::time::Instant;
+use crate::wire::frame::{Ack, Kind, Kinds};
+
+impl State {
+    pub(super) fn on_ack(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        ack: &Ack<'_>,
+    ) -> Result<(), TransportError> {
+        let news = self.space_mut(lent, seat.level).on_ack(ack)?;
+        if seat.level == Level::OneRtt {
+            let pto = self.pto(lent);
+            self.keys.on_acked(&self.phase, now, pto, seat.key, ack.largest)?;
+        }
+        // Acknowledgments of the handshake are never delayed (RFC 9000 13.2.1), whatever they claim.
+        let delay = match seat.level {
+            Level::OneRtt => decode_delay(ack.delay, self.peer.ack_delay_exponent),
+            _ => Duration::ZERO,
+        };
+        for route in 0..lent.buffers.routes.len() {
+            if self.has_flight(lent, seat.level, route) {
+                self.on_ack_of_flight(now, lent, seat.level, route, &news, delay);
+            }
+        }
+        self.free_unowned(lent);
+        Ok(())
+    }
+
+    fn on_ack_of_flight(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        level: Level,
+        route_row: usize,
+        news: &AckNews,
+        delay: Duration,
+    ) {
+        let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
+        let mut acked = flight.on_ack(lent.buffers.sent, now, &news.ranges);
+        let confirmed = self.levels.is_confirmed();
+        let validated_by_peer = self.is_validated_by_peer();
+        let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
+        if let Some(sample) = acked.sample {
+            route.rtt.on_sample(now, sample, delay, confirmed.then_some(self.peer.max_ack_delay));
+        }
+        if let Some(newest) = acked.newest {
+            let smoothed = route.rtt.smoothed();
+            let bytes = acked.bytes;
+            route.congestion.on_acked(now, &congestion::Acked { bytes, newest, sample: acked.sample, smoothed });
+            let ce = match news.ecn {
+                EcnReport::Stale => 0,
+                EcnReport::Increase(growth) => {
+                    route.ecn.on_acked(ecn::Acked { marked: acked.ect0.into(), growth: Some(growth) })
+                }
+                EcnReport::Absent | EcnReport::Backwards => {
+                    route.ecn.on_acked(ecn::Acked { marked: acked.ect0.into(), growth: None })
+                }
+            };
+            if ce > 0 {
+                route.congestion.on_ce(now, newest);
+                route.stats.ce_packets = route.stats.ce_packets.saturating_add(ce);
+            }
+            route.pto.on_acked(now, validated_by_peer);
+        }
+        while let Some(handle) = acked.packets.pop(lent.buffers.sent) {
+            self.on_packet_acked(now, lent, route_row, &flight, handle);
+        }
+        self.detect_lost(now, lent, level, route_row, &mut flight);
+        if let Some(place) = self.flight_mut(lent, level, route_row) {
+            *place = flight;
+        }
+    }
+
+    /// Looks for lost packets of a level on a route.
+    pub(super) fn look_for_lost(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, route_row: usize) {
+        let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
+        self.detect_lost(now, lent, level, route_row, &mut flight);
+        if let Some(place) = self.flight_mut(lent, level, route_row) {
+            *place = flight;
+        }
+        self.free_unowned(lent);
+    }
+
+    fn detect_lost(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, route_row: usize, flight: &mut Flight) {
+        let max_ack_delay = if level == Level::OneRtt { self.peer.max_ack_delay } else { Duration::ZERO };
+        let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
+        let Lost { mut packets, bytes, newest, persistent_congestion } =
+            flight.detect_lost(lent.buffers.sent, now, &route.rtt, max_ack_delay);
+        if packets.is_empty() {
+            return;
+        }
+        route.congestion.on_lost(now, bytes, newest, persistent_congestion);
+        if persistent_congestion {
+            route.rtt.on_persistent_congestion();
+        }
+        while let Some(handle) = packets.pop(lent.buffers.sent) {
+            self.stats.lost_packets = self.stats.lost_packets.saturating_add(1);
+            self.on_route_loss(now, lent, route_row, handle);
+            self.on_packet_lost(lent, flight, handle);
+        }
+    }
+
+    /// What a loss tells of the route.
+    fn on_route_loss(&mut self, now: Instant, lent: &mut Lent<'_>, route_row: usize, handle: u16) {
+        let (Some(row), Some(route)) =
+            (lent.buffers.sent.get(usize::from(handle)), lent.buffers.routes.get_mut(route_row))
+        else {
+            return;
+        };
+        route.stats.lost_packets = route.stats.lost_packets.saturating_add(1);
+        if row.is_ect0() {
+            route.ecn.on_lost();
+        }
+        if row.is_mtu_probe() {
+            route.mtu.on_probe_lost(now);
+        } else if route.mtu.on_lost(now, row.size, row.sent) {
+            route.congestion.set_mtu(route.mtu.current());
+            self.facts.note(Fact::Mtu);
+        }
+    }
+
+    fn on_packet_acked(&mut self, now: Instant, lent: &mut Lent<'_>, route_row: usize, flight: &Flight, handle: u16) {
+        let Some(row) = lent.buffers.sent.get(usize::from(handle)).copied() else { return };
+        let pn = flight.packet_number(&row);
+        if let Some(route) = lent.buffers.routes.get_mut(route_row) {
+            if row.is_mtu_probe() {
+                let mtu = route.mtu.on_probe_acked(now);
+                route.congestion.set_mtu(mtu);
+                self.facts.note(Fact::Mtu);
+            } else {
+                route.mtu.on_acked(row.size);
+            }
+        }
+        self.on_kinds_acked(lent, row.kinds, pn);
+        let mut next = Some(handle);
+        while let Some(handle) = next {
+            next = take_rest(lent.buffers.sent, handle);
+            match carried(lent, handle) {
+                Carried::Nothing => {}
+                Carried::Crypto => self.crypto.on_acked(lent.session, lent.buffers.sent, handle),
+                _ => self.streams.on_acked(&mut lent.buffers.streams, lent.buffers.sent, handle),
+            }
+            self.sent.free(lent.buffers.sent, handle);
+        }
+    }
+
+    fn on_kinds_acked(&mut self, lent: &mut Lent<'_>, kinds: Kinds, pn: u64) {
+        if kinds.has(Kind::HandshakeDone) {
+            self.handshake_done.on_acked();
+        }
+        if kinds.has(Kind::NewToken) {
+            self.token.delivery.on_acked();
+        }
+        let Some(path) = lent.buffers.paths.first_mut() else { return };
+        if kinds.has(Kind::NewConnectionId) {
+            path.local_cids.on_acked(lent.buffers.local_cids, PathId::ZERO, pn);
+        }
+        if kinds.has(Kind::RetireConnectionId) {
+            path.peer_cids.on_acked(lent.buffers.retirements, PathId::ZERO, pn);
+        }
+    }
+
+    /// What a packet carried is wanted again. Its rows go to the owners of their bytes, or are freed.
+    pub(super) fn on_packet_lost(&mut self, lent: &mut Lent<'_>, flight: &Flight, handle: u16) {
+        let Some(row) = lent.buffers.sent.get(usize::from(handle)).copied() else { return };
+        let pn = flight.packet_number(&row);
+        self.on_kinds_lost(lent, row.kinds, pn);
+        let mut next = Some(handle);
+        while let Some(handle) = next {
+            next = take_rest(lent.buffers.sent, handle);
+            let kept = match carried(lent, handle) {
+                Carried::Nothing => false,
+                Carried::Crypto => self.crypto.on_lost(lent.buffers.sent, handle),
+                _ => self.streams.on_lost(&mut lent.buffers.streams, lent.buffers.sent, handle),
+            };
+            if !kept {
+                self.sent.free(lent.buffers.sent, handle);
+            }
+        }
+    }
+
+    fn on_kinds_lost(&mut self, lent: &mut Lent<'_>, kinds: Kinds, pn: u64) {
+        self.streams.on_kinds_lost(kinds);
+        if kinds.has(Kind::HandshakeDone) && !self.handshake_done.is_done() {
+            self.handshake_done.on_lost();
+        }
+        if kinds.has(Kind::NewToken) && !self.token.delivery.is_done() {
+            self.token.delivery.on_lost();
+        }
+        let Some(path) = lent.buffers.paths.first_mut() else { return };
+        if kinds.has(Kind::NewConnectionId) {
+            path.local_cids.on_lost(lent.buffers.local_cids, PathId::ZERO, pn);
+        }
+        if kinds.has(Kind::RetireConnectionId) {
+            path.peer_cids.on_lost(lent.buffers.retirements, PathId::ZERO, pn);
+        }
+    }
+
+    /// Keys are gone, and with them all that was under way at their level (RFC 9001 4.9, RFC 9002 6.4).
+    pub(super) fn discard_level(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) {
+        lent.session.discard(level);
+        self.crypto.discard(lent.buffers.sent, level);
+        self.free_unowned(lent);
+        *self.probes.of(level) = 0;
+        let route = self.route(lent);
+        let Some(flight) = self.flight_mut(lent, level, route) else { return };
+        let packets = flight.take_all();
+        self.drop_packets(lent, route, packets);
+        if let Some(route) = lent.buffers.routes.get_mut(route) {
+            route.pto.on_keys_discarded(now);
+        }
+    }
+
+    fn drop_packets(&mut self, lent: &mut Lent<'_>, route_row: usize, mut packets: Chain) {
+        let mut bytes = 0_u32;
+        while let Some(handle) = packets.pop(lent.buffers.sent) {
+            bytes = bytes.saturating_add(at(lent.buffers.sent, handle).map_or(0, |row| row.size.into()));
+            let mut next = Some(handle);
+            while let Some(handle) = next {
+                next = take_rest(lent.buffers.sent, handle);
+                self.sent.free(lent.buffers.sent, handle);
+            }
+        }
+        if let Some(route) = lent.buffers.routes.get_mut(route_row) {
+            route.congestion.on_discarded(bytes);
+        }
+    }
+
+    /// After a Retry everything sent so far is sent anew (RFC 9002 6.3).
+    pub(super) fn resend_first_flight(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let route = self.route(lent);
+        let flight = self.initial.flight;
+        let mut packets = self.initial.flight.take_all();
+        let mut bytes = 0_u32;
+        while let Some(handle) = packets.pop(lent.buffers.sent) {
+            bytes = bytes.saturating_add(at(lent.buffers.sent, handle).map_or(0, |row| row.size.into()));
+            self.on_packet_lost(lent, &flight, handle);
+        }
+        if let Some(route) = lent.buffers.routes.get_mut(route) {
+            route.congestion.on_discarded(bytes);
+            route.pto.on_keys_discarded(now);
+        }
+    }
+
+    /// Rows that streams or CRYPTO data owned and need no more go back to the table.
+    pub(super) fn free_unowned(&mut self, lent: &mut Lent<'_>) {
+        while let Some(row) = self.streams.take_row(lent.buffers.sent) {
+            self.sent.free(lent.buffers.sent, row);
+        }
+        while let Some(row) = self.crypto.take_row(lent.buffers.sent) {
+            self.sent.free(lent.buffers.sent, row);
+        }
+    }
+
+    /// A client knows that the server has validated its address once a Handshake packet was acknowledged (RFC 9002
+    /// 6.2.2.1).
+    pub(super) fn is_validated_by_peer(&self) -> bool {
+        !self.side.is_client() || self.levels.is_confirmed() || self.handshake.space.largest_acked().is_some()
+    }
+
+    pub(super) fn space_mut<'a>(&'a mut self, lent: &'a mut Lent<'_>, level: Level) -> &'a mut Space {
+        match (level, lent.buffers.paths.first_mut()) {
+            (Level::Handshake, _) => &mut self.handshake.space,
+            (Level::ZeroRtt | Level::OneRtt, Some(path)) => &mut path.space,
+            // A connection has a path: it does not begin without one.
+            (Level::Initial | Level::ZeroRtt | Level::OneRtt, _) => &mut self.initial.space,
+        }
+    }
+
+    pub(super) fn flight_mut<'a>(
+        &'a mut self,
+        lent: &'a mut Lent<'_>,
+        level: Level,
+        route: usize,
+    ) -> Option<&'a mut Flight> {
+        match level {
+            Level::Initial => Some(&mut self.initial.flight),
+            Level::Handshake => Some(&mut self.handshake.flight),
+            Level::ZeroRtt | Level::OneRtt => lent.buffers.routes.get_mut(route).map(|route| &mut route.flight),
+        }
+    }
+
+    /// Whether packets of a level may be under way on a route: those of the handshake only on the active one.
+    fn has_flight(&self, lent: &Lent<'_>, level: Level, route_row: usize) -> bool {
+        let in_use = lent.buffers.routes.get(route_row).is_some_and(|route| route.role != Role::Free);
+        in_use && (level == Level::OneRtt || route_row == self.route(lent))
+    }
+}
+
+fn carried(lent: &Lent<'_>, handle: u16) -> Carried {
+    at(lent.buffers.sent, handle).map_or(Carried::Nothing, |row| row.chunk().carried())
+}

@@ -1,0 +1,239 @@
+//! The way in: a datagram becomes packets, a packet is opened, its frames reach their owners (RFC 9000 5.2, 12.2, 12.3).
+//!
+//! Nothing that can be forged makes state: before the AEAD has spoken, only the counters of a known route change. The
+//! duplicate test comes after it too, so that its time tells nothing (RFC 9001 9.5).
+
+use core::time::Duration;
+
+use super::Lent;
+use super::start::State;
+use crate::cid::{local, peer};
+use crate::error::{Refusal, Why};
+use crate::handshake::keys::Opened;
+use crate::ids::{Ecn, FourTuple, PathId};
+use crate::lifecycle::Close;
+use crate::limits::SAMPLE_LEN;
+use crate::session::{Key, KeyError, Level};
+use crate::time::Instant;
+use crate::wire::frame::{Frame, Frames};
+use crate::wire::header::{Coalesced, FirstByte, Header, PacketType};
+use crate::wire::packet_number::Truncated;
+use crate::wire::{Cid, reset};
+
+/// Where a packet came from and what protected it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
+    pub(super) level: Level,
+    pub(super) key: Key,
+    /// The row of the route.
+    pub(super) route: usize,
+    /// What it was addressed to.
+    pub(super) dcid: Cid,
+}
+
+impl State {
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        on: FourTuple,
+        ecn: Ecn,
+        datagram: &mut [u8],
+    ) {
+        if self.lifecycle.is_drained() {
+            return;
+        }
+        // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
+        // confirmed.
+        let Some(route) = lent.buffers.routes.iter().position(|route| route.is_on(&on)) else {
+            return self.stats.discarded.add(Why::Address);
+        };
+        if let Some(route) = lent.buffers.routes.get_mut(route) {
+            route.on_received(&on, datagram.len());
+        }
+        let mut last_refused = false;
+        let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
+        while let Some(header) = packets.next(datagram) {
+            let outcome = match header {
+                Ok(header) => self.handle_packet(now, lent, route, ecn, datagram, &header),
+                Err(error) => Err(Refusal::Discard(error.into())),
+            };
+            last_refused = outcome.is_err();
+            match outcome {
+                Ok(()) => {}
+                Err(Refusal::Discard(why)) => self.stats.discarded.add(why),
+                Err(Refusal::Close(error)) => self.close(now, lent, Close::transport(&error)),
+            }
+        }
+        let token = reset::token_of(datagram).filter(|_| last_refused);
+        if token.is_some_and(|token| peer::is_reset_token(lent.buffers.peer_cids, &token)) {
+            self.on_reset(now, lent);
+        }
+    }
+
+    /// The peer has lost its state of the connection (RFC 9000 10.3.1).
+    pub(super) fn on_reset(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let pto = self.pto(lent);
+        self.lifecycle.on_reset(now, pto);
+    }
+
+    /// Ends the connection; only the first time counts.
+    pub(super) fn close(&mut self, now: Instant, lent: &mut Lent<'_>, close: Close) {
+        let pto = self.pto(lent);
+        self.lifecycle.close(now, pto, close);
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        route: usize,
+        ecn: Ecn,
+        datagram: &mut [u8],
+        header: &Header,
+    ) -> Result<(), Refusal> {
+        let Some(level) = header.level() else {
+            return match header.packet {
+                PacketType::Retry => self.on_retry(now, lent, datagram, header),
+                _ => self.on_version_negotiation(datagram, header),
+            };
+        };
+        self.check_addressee(lent, header)?;
+        self.levels.check_open(level)?;
+        let opened = self.open(lent, level, datagram, header)?;
+        let seat = Seat { level, key: opened.key, route, dcid: header.dcid };
+        if self.space_mut(lent, level).received.is_duplicate(opened.pn) {
+            return Err(Why::Duplicate.into());
+        }
+        if level != Level::OneRtt {
+            self.first_flight.on_opened(header.scid)?;
+        }
+        self.on_opened(now, lent, &seat, opened.pn)?;
+        let payload = datagram.get(opened.payload).unwrap_or_default();
+        if !self.lifecycle.is_open() {
+            return self.listen_for_close(now, lent, level, payload);
+        }
+        let mut ack_eliciting = false;
+        for frame in Frames::new(level, payload) {
+            let (frame, rules) = frame?;
+            ack_eliciting |= rules.ack_eliciting;
+            self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(rules.kind.types().0))?;
+        }
+        self.settle(now, lent, &seat, opened.pn, ack_eliciting, ecn);
+        Ok(())
+    }
+
+    /// A packet must be addressed to a connection ID of ours; a client's first Initials go to one it made up.
+    fn check_addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<(), Why> {
+        let ours = header.dcid == self.first_flight.scid() && header.dcid.is_empty()
+            || local::find(lent.buffers.local_cids, header.dcid.as_slice()).is_some();
+        let first = !self.side.is_client() && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);
+        if ours || first { Ok(()) } else { Err(Why::UnknownCid) }
+    }
+
+    /// Removes header protection and opens the packet in place.
+    fn open(
+        &mut self,
+        lent: &mut Lent<'_>,
+        level: Level,
+        datagram: &mut [u8],
+        header: &Header,
+    ) -> Result<OpenedPacket, Refusal> {
+        let packet = datagram.get_mut(header.start..header.end).ok_or(Why::Malformed)?;
+        let pn_at = header.pn_offset.saturating_sub(header.start);
+        let (head, sampled) = packet.split_at_mut_checked(pn_at).ok_or(Why::Malformed)?;
+        let (pn_bytes, rest) = sampled.split_first_chunk_mut::<4>().ok_or(Why::Malformed)?;
+        let sample: [u8; SAMPLE_LEN] = *rest.first_chunk().ok_or(Why::Malformed)?;
+        let first = head.first_mut().ok_or(Why::Malformed)?;
+        let mut clear = *pn_bytes;
+        if !lent.session.unprotect(level, &sample, first, &mut clear) {
+            return Err(Why::NoKeys.into());
+        }
+        let first = FirstByte(*first);
+        for (place, byte) in pn_bytes.iter_mut().zip(clear).take(first.pn_len()) {
+            *place = byte;
+        }
+        let expected = self.space_mut(lent, level).received.largest().map_or(0, |largest| largest.saturating_add(1));
+        let pn = Truncated::read(clear, first.pn_len()).expand(expected);
+        let key = match level {
+            Level::OneRtt => self.keys.generation_for(&self.phase, first.key_phase(), pn),
+            _ => Key::first(level),
+        };
+        let payload_at = pn_at.saturating_add(first.pn_len());
+        let (head, payload) = packet.split_at_mut_checked(payload_at).ok_or(Why::Malformed)?;
+        let len = match lent.session.open(key, PathId::ZERO, pn, head, payload) {
+            Ok(len) => len,
+            Err(KeyError::Missing) => return Err(Why::NoKeys.into()),
+            Err(KeyError::Forged) => {
+                self.keys.on_forged()?;
+                return Err(Why::Forged.into());
+            }
+        };
+        first.check_reserved()?;
+        let start = header.start.saturating_add(payload_at);
+        Ok(OpenedPacket { pn, key, payload: start..start.saturating_add(len) })
+    }
+
+    /// A packet is genuine: what that alone changes.
+    fn on_opened(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, pn: u64) -> Result<(), Refusal> {
+        let pto = self.pto(lent);
+        self.stats.received_packets = self.stats.received_packets.saturating_add(1);
+        match seat.level {
+            Level::OneRtt => {
+                let opened = self.keys.on_opened(&mut self.phase, now, pto, seat.key, pn)?;
+                if opened == Opened::Updated {
+                    lent.session.update_keys();
+                    self.on_keys_updated();
+                }
+            }
+            // Only who received our Initial packets has Handshake keys (RFC 9000 8.1).
+            Level::Handshake => {
+                if let Some(route) = lent.buffers.routes.get_mut(seat.route) {
+                    route.amplification.on_validated();
+                }
+            }
+            Level::Initial if self.side.is_client() && lent.buffers.peer_cids.iter().all(peer::PeerCid::is_free) => {
+                self.adopt_peer_cid(lent, self.first_flight.dcid())?;
+            }
+            Level::Initial | Level::ZeroRtt => {}
+        }
+        if let Some(level) = self.levels.on_opened(seat.level, now, pto) {
+            self.discard_level(now, lent, level);
+        }
+        Ok(())
+    }
+
+    /// While closing, only the peer's own CONNECTION_CLOSE matters (RFC 9000 10.2.1).
+    fn listen_for_close(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        level: Level,
+        payload: &[u8],
+    ) -> Result<(), Refusal> {
+        let pto = self.pto(lent);
+        for frame in Frames::new(level, payload) {
+            if let Ok((Frame::ConnectionClose(close), _)) = frame {
+                self.lifecycle.on_peer_close(now, pto, &close);
+            }
+        }
+        self.lifecycle.on_received(now, pto);
+        Err(Why::Closing.into())
+    }
+
+    /// After the last frame of a packet: an acknowledgment is owed, the idle timer starts anew.
+    fn settle(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, pn: u64, ack_eliciting: bool, ecn: Ecn) {
+        let max_ack_delay = if seat.level == Level::OneRtt { self.max_ack_delay } else { Duration::ZERO };
+        self.space_mut(lent, seat.level).received.on_received(now, pn, ack_eliciting, ecn, max_ack_delay);
+        let pto = self.pto(lent);
+        self.lifecycle.on_received(now, pto);
+    }
+}
+
+/// A packet that was opened.
+struct OpenedPacket {
+    pn: u64,
+    key: Key,
+    /// Where in the datagram its frames are.
+    payload: core::ops::Range<usize>,
+}

@@ -1,0 +1,346 @@
+//! How a connection begins: its state, and what both roles set up before the first datagram.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use heapless::Vec;
+
+use super::events::Facts;
+use super::stats::Stats;
+use super::storage::MAX_LOCAL_CIDS;
+use super::{Config, Lent};
+use crate::cid::local::{LocalCid, LocalCids};
+use crate::cid::peer::{PeerCid, PeerCidRows, PeerCids, Retirement};
+use crate::delivery::Delivery;
+use crate::error::{TransportError, Trap};
+use crate::handshake::crypto_stream::CryptoStreams;
+use crate::handshake::{FirstFlight, KeyUpdate, Levels, PathPhase};
+use crate::ids::{FourTuple, PathId, Side};
+use crate::lifecycle::{Lifecycle, Timeouts};
+use crate::limits::{DEFAULT_ACK_DELAY_EXPONENT, RESET_TOKEN_LEN};
+use crate::path::{Path, Route, RouteConfig};
+use crate::recovery::{Flight, SentTable, Space};
+use crate::session::{AeadLimits, Level};
+use crate::stream::{FirstLimits, Streams, StreamsConfig};
+use crate::table::queue::Queue;
+use crate::time::Instant;
+use crate::wire::header::FixedBit;
+use crate::wire::params::TransportParams;
+use crate::wire::{Cid, Writer};
+
+/// What a client begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'a> {
+    /// Our address, which may be unspecified, and the server's.
+    pub on: FourTuple,
+    /// The version to speak.
+    pub version: u32,
+    /// The connection ID that the server sends to.
+    pub scid: Cid,
+    /// At least eight unpredictable bytes (RFC 9000 7.2).
+    pub dcid: Cid,
+    /// A token of an earlier connection, or nothing.
+    pub token: &'a [u8],
+}
+
+/// What a server begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    /// The addresses of the client's first datagram.
+    pub on: FourTuple,
+    /// The version it speaks.
+    pub version: u32,
+    /// The DCID of its very first Initial.
+    pub original_dcid: Cid,
+    /// The DCID of this Initial, which yields the keys.
+    pub initial_dcid: Cid,
+    /// The SCID of our Retry, if there was one.
+    pub retry_scid: Option<Cid>,
+    /// The client's connection ID.
+    pub peer_cid: Cid,
+    /// The connection ID that the client sends to from now on.
+    pub scid: Cid,
+    /// The stateless reset token that goes with it.
+    pub reset_token: [u8; RESET_TOKEN_LEN],
+    /// Whether a token proved the client's address.
+    pub address_validated: bool,
+}
+
+/// A packet number space of the handshake, and what of it is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Early {
+    pub(super) space: Space,
+    pub(super) flight: Flight,
+}
+
+impl Early {
+    const fn new() -> Self {
+        Self { space: Space::new(), flight: Flight::new() }
+    }
+}
+
+/// What remains of the peer's transport parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerLimits {
+    pub(super) ack_delay_exponent: u8,
+    pub(super) max_ack_delay: Duration,
+    pub(super) max_udp_payload: u16,
+    pub(super) max_datagram_frame: u16,
+    /// Whether it takes packets whose fixed bit is cleared.
+    pub(super) greased_bit: bool,
+}
+
+/// Probes that are owed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Probes {
+    pub(super) initial: u8,
+    pub(super) handshake: u8,
+    pub(super) one_rtt: u8,
+}
+
+impl Probes {
+    pub(super) const fn of(&mut self, level: Level) -> &mut u8 {
+        match level {
+            Level::Initial => &mut self.initial,
+            Level::Handshake => &mut self.handshake,
+            Level::ZeroRtt | Level::OneRtt => &mut self.one_rtt,
+        }
+    }
+}
+
+/// The token in lent memory: from a Retry or for a Retry's answer on a client, to be sent on a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Token {
+    pub(super) len: u16,
+    pub(super) delivery: Delivery,
+}
+
+/// The state of a connection, but for what lies in lent memory.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(super) side: Side,
+    pub(super) version: u32,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) first_flight: FirstFlight,
+    pub(super) levels: Levels,
+    pub(super) keys: KeyUpdate,
+    pub(super) phase: PathPhase,
+    pub(super) crypto: CryptoStreams,
+    pub(super) initial: Early,
+    pub(super) handshake: Early,
+    pub(super) sent: SentTable,
+    pub(super) streams: Streams,
+    pub(super) probes: Probes,
+    pub(super) peer: PeerLimits,
+    pub(super) handshake_done: Delivery,
+    pub(super) ping: Delivery,
+    pub(super) token: Token,
+    pub(super) datagrams_in: Queue,
+    pub(super) datagrams_out: Queue,
+    pub(super) retired: Vec<Cid, MAX_LOCAL_CIDS>,
+    pub(super) facts: Facts,
+    pub(super) stats: Stats,
+    pub(super) first_remote: SocketAddr,
+    pub(super) max_ack_delay: Duration,
+    pub(super) max_mtu: u16,
+    pub(super) max_udp_payload: u16,
+    pub(super) fixed_bit: FixedBit,
+}
+
+impl State {
+    pub(super) fn client(
+        now: Instant,
+        config: &Config,
+        opened: &Opened<'_>,
+        lent: &mut Lent<'_>,
+    ) -> Result<Self, TransportError> {
+        let first_flight = FirstFlight::client(opened.dcid, opened.scid);
+        let mut state = Self::new(now, config, Side::Client, opened.on, opened.version, first_flight, lent)?;
+        let room = lent.buffers.token.get_mut(..opened.token.len());
+        if let Some(token) = room.filter(|_| !opened.token.is_empty()) {
+            token.copy_from_slice(opened.token);
+            state.token.len = u16::try_from(opened.token.len()).unwrap_or(0);
+        }
+        // Who opens a route owes nobody a proof of its address.
+        if let Some(route) = lent.buffers.routes.first_mut() {
+            route.amplification.on_validated();
+        }
+        state.begin(config, opened.dcid, None, lent)?;
+        Ok(state)
+    }
+
+    pub(super) fn server(
+        now: Instant,
+        config: &Config,
+        accepted: &Accepted,
+        lent: &mut Lent<'_>,
+    ) -> Result<Self, TransportError> {
+        let first_flight =
+            FirstFlight::server(accepted.original_dcid, accepted.retry_scid, accepted.peer_cid, accepted.scid);
+        let mut state =
+            Self::new(now, config, Side::Server, accepted.on, accepted.version, first_flight, lent)?;
+        state.adopt_peer_cid(lent, accepted.peer_cid)?;
+        if let Some(route) = lent.buffers.routes.first_mut().filter(|_| accepted.address_validated) {
+            route.amplification.on_validated();
+        }
+        let token = (!accepted.scid.is_empty()).then_some(accepted.reset_token);
+        state.begin(config, accepted.initial_dcid, token, lent)?;
+        Ok(state)
+    }
+
+    fn new(
+        now: Instant,
+        config: &Config,
+        side: Side,
+        on: FourTuple,
+        version: u32,
+        first_flight: FirstFlight,
+        lent: &mut Lent<'_>,
+    ) -> Result<Self, TransportError> {
+        clear(lent);
+        let mut secret = [0; 8];
+        lent.session.fill_random(&mut secret);
+        let route_config =
+            RouteConfig { congestion: config.congestion, initial_rtt: config.initial_rtt, ecn: config.ecn };
+        let route = Route::new(now, PathId::ZERO, on, &route_config);
+        let pto = route.pto.period(&route.rtt, Duration::ZERO);
+        *lent.buffers.routes.first_mut().trap("a connection needs a row for a route")? = route;
+        let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
+            .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
+        let path = lent.buffers.paths.first_mut().trap("a connection needs a row for a path")?;
+        *path = Path { local_cids, ..Path::EMPTY };
+        let streams = StreamsConfig {
+            side,
+            peer_bidi: config.peer_bidi_streams,
+            peer_uni: config.peer_uni_streams,
+            window: config.connection_window,
+            secret: u64::from_ne_bytes(secret),
+        };
+        let timeouts = Timeouts {
+            handshake: Some(config.handshake_timeout),
+            idle: config.max_idle_timeout,
+            keep_alive: config.keep_alive,
+        };
+        Ok(Self {
+            side,
+            version,
+            lifecycle: Lifecycle::new(now, &timeouts, pto),
+            first_flight,
+            levels: Levels::new(side),
+            keys: KeyUpdate::new(AeadLimits { confidentiality: u64::MAX, integrity: u64::MAX }),
+            phase: PathPhase::NEW,
+            crypto: CryptoStreams::new(),
+            initial: Early::new(),
+            handshake: Early::new(),
+            sent: SentTable::new(),
+            streams: Streams::new(&streams, &mut lent.buffers.streams),
+            probes: Probes::default(),
+            peer: PeerLimits {
+                ack_delay_exponent: DEFAULT_ACK_DELAY_EXPONENT,
+                max_ack_delay: crate::limits::DEFAULT_MAX_ACK_DELAY,
+                max_udp_payload: u16::MAX,
+                max_datagram_frame: 0,
+                greased_bit: false,
+            },
+            handshake_done: Delivery::Idle,
+            ping: Delivery::Idle,
+            token: Token::default(),
+            datagrams_in: Queue::new(),
+            datagrams_out: Queue::new(),
+            retired: Vec::new(),
+            facts: Facts::NEW,
+            stats: Stats::default(),
+            first_remote: on.remote,
+            max_ack_delay: config.max_ack_delay,
+            max_mtu: config.max_mtu,
+            max_udp_payload: config.max_udp_payload,
+            fixed_bit: if config.grease { FixedBit::Ignored } else { FixedBit::Required },
+        })
+    }
+
+    /// Derives the Initial keys and starts TLS with our transport parameters.
+    fn begin(
+        &mut self,
+        config: &Config,
+        dcid: Cid,
+        reset_token: Option<[u8; RESET_TOKEN_LEN]>,
+        lent: &mut Lent<'_>,
+    ) -> Result<(), TransportError> {
+        lent.session.set_initial_keys(self.version, dcid.as_slice());
+        self.levels.on_keys(Level::Initial);
+        let FirstLimits {
+            max_data,
+            stream_data_bidi_local,
+            stream_data_bidi_remote,
+            stream_data_uni,
+            streams_bidi,
+            streams_uni,
+        } = self.streams.first_limits();
+        let cids = self.first_flight.params();
+        let params = TransportParams {
+            max_idle_timeout_ms: millis(config.max_idle_timeout),
+            max_udp_payload_size: u64::from(config.max_udp_payload.max(crate::limits::BASE_MTU)),
+            initial_max_data: max_data,
+            initial_max_stream_data_bidi_local: stream_data_bidi_local,
+            initial_max_stream_data_bidi_remote: stream_data_bidi_remote,
+            initial_max_stream_data_uni: stream_data_uni,
+            initial_max_streams_bidi: streams_bidi,
+            initial_max_streams_uni: streams_uni,
+            max_ack_delay_ms: millis(config.max_ack_delay).min(0x3fff),
+            active_cid_limit: self.cid_limit(lent),
+            max_datagram_frame_size: Queue::longest(lent.buffers.datagrams_in) as u64,
+            original_dcid: cids.original_dcid,
+            stateless_reset_token: reset_token,
+            disable_active_migration: config.disable_active_migration,
+            initial_scid: cids.initial_scid,
+            retry_scid: cids.retry_scid,
+            grease_quic_bit: config.grease,
+            ..TransportParams::default()
+        };
+        let mut grease = [0; 8];
+        lent.session.fill_random(&mut grease);
+        let number = u64::from_ne_bytes(grease);
+        let grease = config.grease.then_some((number, grease.get(..(number % 8) as usize).unwrap_or_default()));
+        let mut encoded = [0; 256];
+        let mut out = Writer::new(&mut encoded);
+        params
+            .emit(self.side, grease, &mut out)
+            .map_err(|_| TransportError::internal("transport parameters do not fit"))?;
+        lent.session.start(out.written())?;
+        self.poll_session(lent)
+    }
+
+    /// How many connection IDs of the peer there is memory for.
+    pub(super) fn cid_limit(&self, lent: &Lent<'_>) -> u64 {
+        let rows = lent.buffers.peer_cids.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
+        (rows as u64).max(crate::limits::MIN_ACTIVE_CID_LIMIT)
+    }
+
+    /// The peer's connection ID of the handshake is known.
+    pub(super) fn adopt_peer_cid(&mut self, lent: &mut Lent<'_>, cid: Cid) -> Result<(), TransportError> {
+        let limit = self.cid_limit(lent);
+        let mut rows =
+            PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        let peer_cids = PeerCids::with_handshake_cid(&mut rows, limit, cid, 0)?;
+        lent.buffers.paths.first_mut().trap("a connection has a path")?.peer_cids = peer_cids;
+        Ok(())
+    }
+
+    /// The row of the route that packets of path 0 are sent over.
+    pub(super) fn route(&self, lent: &Lent<'_>) -> usize {
+        lent.buffers.paths.first().map_or(0, |path| usize::from(path.active))
+    }
+}
+
+/// Memory may come from an earlier connection.
+fn clear(lent: &mut Lent<'_>) {
+    lent.buffers.paths.fill(Path::EMPTY);
+    lent.buffers.routes.fill(Route::EMPTY);
+    lent.buffers.local_cids.fill(LocalCid::FREE);
+    lent.buffers.peer_cids.fill(PeerCid::FREE);
+    lent.buffers.retirements.fill(Retirement::FREE);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(crate::limits::MAX_VARINT)
+}
