@@ -26,6 +26,7 @@ extern crate std;
 pub mod error;
 pub mod ids;
 pub mod limits;
+pub mod recovery;
 pub mod session;
 pub mod table;
 pub mod time;
