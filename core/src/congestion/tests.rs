@@ -1,5 +1,5 @@
 use super::*;
-use crate::table::dice::Dice;
+use crate::table::random::Random;
 use std::vec::Vec;
 
 const MTU: u16 = 1200;
@@ -198,23 +198,23 @@ fn a_growing_queue_ends_slow_start_without_a_loss() {
 
 #[test]
 fn what_goes_out_comes_back() {
-    let mut dice = Dice(5);
+    let mut random = Random::new(5);
     for algorithm in BOTH {
         let (mut controller, mut flight) = (Controller::new(algorithm, MTU), Vec::new());
         let mut now = ms(1);
         for _ in 0..20_000 {
-            now = now.after(Duration::from_micros(dice.below(20_000)));
+            now = now.after(Duration::from_micros(random.below(20_000) as u64));
             while controller.available() >= u32::from(MTU) && flight.len() < 3000 {
                 controller.on_sent(now, MTU);
                 flight.push(now);
             }
-            controller.set_app_limited(dice.below(9) == 0);
-            let gone: Vec<Instant> = flight.drain(..(dice.below(40) as usize).min(flight.len())).collect();
+            controller.set_app_limited(random.below(9) == 0);
+            let gone: Vec<Instant> = flight.drain(..random.below(40).min(flight.len())).collect();
             let Some(newest) = gone.last().copied() else { continue };
             let bytes = gone.len() as u32 * u32::from(MTU);
             let rtt = now.since(newest);
-            match dice.below(30) {
-                0 => controller.on_lost(now, bytes, Some(newest), dice.below(5) == 0),
+            match random.below(30) {
+                0 => controller.on_lost(now, bytes, Some(newest), random.below(5) == 0),
                 1 => controller.on_discarded(bytes),
                 _ => {
                     let acked = Acked { bytes, newest, sample: Some(rtt), smoothed: rtt };

@@ -12,7 +12,8 @@ use core::time::Duration;
 use crate::error::Full;
 use crate::recovery::acked::AckedRanges;
 use crate::recovery::sent::{Chain, Draft, Marks, SentPacket, SentTable, row};
-use crate::table::chunk::{Chunk, NONE};
+use crate::table::chunk::Chunk;
+use crate::table::list::NONE;
 use crate::table::ranges::widen;
 use crate::time::{Deadline, Instant};
 use crate::wire::frame::{Kind, Kinds};
@@ -118,7 +119,7 @@ impl Flight {
     ) -> Result<(), Full> {
         let handle = if draft.is_empty() { table.take(rows).ok_or(Full)? } else { draft.head };
         let row = row(rows, handle).ok_or(Full)?;
-        row.sent = now;
+        row.set_sent(now);
         row.pn = packet.pn as u32;
         row.size = packet.size;
         row.kinds = packet.kinds;
@@ -155,13 +156,13 @@ impl Flight {
                 }
                 acked.packets.push(rows, at);
                 acked.bytes = acked.bytes.saturating_add(packet.size.into());
-                acked.newest = Some(packet.sent);
+                acked.newest = Some(packet.sent());
                 acked.ack_eliciting |= packet.is_ack_eliciting();
                 acked.ect0 = acked.ect0.saturating_add(packet.marks.has(Marks::ECT0).into());
                 self.count_out(&packet);
                 self.largest_acked = self.largest_acked.max(Some(pn));
                 if ranges.largest() == Some(pn) && acked.ack_eliciting {
-                    acked.sample = Some(now.since(packet.sent));
+                    acked.sample = Some(now.since(packet.sent()));
                 }
             } else {
                 before = at;
@@ -183,8 +184,12 @@ impl Flight {
                 match table.take(rows) {
                     Some(stand_in) => {
                         if let Some(row) = row(rows, stand_in) {
-                            *row =
-                                SentPacket { chunk: Chunk::EMPTY, kinds: Kinds::NONE, more: NONE, ..packet };
+                            *row = SentPacket {
+                                chunk: Chunk::NOTHING,
+                                kinds: Kinds::NONE,
+                                more: NONE,
+                                ..packet
+                            };
                         }
                         self.packets.replace(rows, before, at, stand_in);
                         row(rows, at)?.size = 0;

@@ -14,7 +14,7 @@ use crate::limits::PACKET_THRESHOLD;
 use crate::recovery::flight::Flight;
 use crate::recovery::rtt::Rtt;
 use crate::recovery::sent::{Chain, Marks, SentPacket, row};
-use crate::table::chunk::NONE;
+use crate::table::list::NONE;
 use crate::time::{Deadline, Instant};
 
 /// What was found lost.
@@ -26,6 +26,8 @@ pub struct Lost {
     pub bytes: u32,
     /// When the newest was sent whose loss is a sign of congestion: an MTU probe's is none (RFC 9000 14.4).
     pub newest: Option<Instant>,
+    /// How many of them were marked ECT(0).
+    pub ect0: u16,
     /// Whether the network was down, or close to, for longer than three PTO (RFC 9002 7.6).
     pub persistent_congestion: bool,
 }
@@ -40,9 +42,11 @@ impl Flight {
         rtt: &Rtt,
         max_ack_delay: Duration,
     ) -> Lost {
-        let mut lost = Lost { packets: Chain::EMPTY, bytes: 0, newest: None, persistent_congestion: false };
+        let mut lost =
+            Lost { packets: Chain::EMPTY, bytes: 0, newest: None, ect0: 0, persistent_congestion: false };
         self.loss_time = Deadline::NEVER;
         let Some(largest_acked) = self.largest_acked else { return lost };
+        let loss_delay = rtt.loss_delay();
         let mut outage = Outage::new(rtt, max_ack_delay);
         while let Some(packet) = row(rows, self.packets.head).copied() {
             let pn = self.packet_number(&packet);
@@ -50,7 +54,7 @@ impl Flight {
                 break;
             }
             // Packets stand in the order of their times too: behind the first that is not lost none is.
-            let due = packet.sent.after(rtt.loss_delay());
+            let due = packet.sent().after(loss_delay);
             if now < due && largest_acked < pn.saturating_add(PACKET_THRESHOLD) {
                 self.loss_time = Deadline::at(due);
                 break;
@@ -60,8 +64,9 @@ impl Flight {
             self.count_out(&packet);
             lost.packets.push(rows, handle);
             lost.bytes = lost.bytes.saturating_add(packet.size.into());
+            lost.ect0 = lost.ect0.saturating_add(packet.marks.has(Marks::ECT0).into());
             if !packet.is_mtu_probe() {
-                lost.newest = Some(packet.sent);
+                lost.newest = Some(packet.sent());
             }
             outage.on_lost(&packet);
         }
@@ -93,10 +98,10 @@ impl Outage {
         if packet.marks.has(Marks::AFTER_ACKED) {
             self.since = None;
         }
-        let had_sample = self.first_sample.is_some_and(|first| packet.sent > first);
+        let had_sample = self.first_sample.is_some_and(|first| packet.sent() > first);
         if packet.is_ack_eliciting() && !packet.is_mtu_probe() && had_sample {
-            let since = *self.since.get_or_insert(packet.sent);
-            self.is_persistent |= packet.sent.since(since) > self.period;
+            let since = *self.since.get_or_insert(packet.sent());
+            self.is_persistent |= packet.sent().since(since) > self.period;
         }
     }
 }

@@ -274,13 +274,13 @@ mod tests {
 
     #[test]
     fn agrees_with_a_set_of_numbers() {
-        let mut random = crate::table::dice::Dice(7);
+        let mut random = crate::table::random::Random::new(7);
         for round in 0..200_u64 {
             let base = if round % 2 == 0 { 0 } else { (1 << 32) - 40 };
             let (mut set, mut model) = (RangeSet::<5>::new(), BTreeSet::new());
             let mut floor = 0;
             for step in 0..120_u64 {
-                let value = base + (step / 2 + random.below(20));
+                let value = base + (step / 2 + random.below(20) as u64);
                 if random.below(40) == 0 {
                     floor = floor.max(value.saturating_sub(15));
                     set.remove_below(floor);
