@@ -23,9 +23,11 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod congestion;
 pub mod error;
 pub mod ids;
 pub mod limits;
+pub mod recovery;
 pub mod session;
 pub mod table;
 pub mod time;

@@ -1,0 +1,229 @@
+use super::*;
+use crate::table::random::Random;
+use std::vec::Vec;
+
+const MTU: u16 = 1200;
+const BOTH: [Algorithm; 2] = [Algorithm::NewReno, Algorithm::Cubic];
+
+const fn ms(millis: u64) -> Instant {
+    Instant::from_micros(millis * 1000)
+}
+
+fn send(controller: &mut Controller, now: Instant, packets: u32) {
+    for _ in 0..packets {
+        controller.on_sent(now, MTU);
+    }
+}
+
+/// Acknowledges packets one by one that were sent 100 ms ago.
+fn ack(controller: &mut Controller, now: u64, packets: u32) {
+    let rtt = Duration::from_millis(100);
+    let acked = Acked { bytes: MTU.into(), newest: ms(now - 100), sample: Some(rtt), smoothed: rtt };
+    for _ in 0..packets {
+        controller.on_acked(ms(now), &acked);
+    }
+}
+
+fn packets(controller: &Controller) -> u32 {
+    controller.window() / u32::from(MTU)
+}
+
+/// A controller that lost one of twenty packets at 200 ms and has nothing in flight.
+fn reduced(algorithm: Algorithm) -> Controller {
+    let mut controller = Controller::new(algorithm, MTU);
+    send(&mut controller, ms(0), 10);
+    ack(&mut controller, 100, 10);
+    send(&mut controller, ms(100), 20);
+    controller.on_lost(ms(200), MTU.into(), Some(ms(100)), false);
+    ack(&mut controller, 200, 19);
+    assert_eq!(controller.in_flight(), 0);
+    controller
+}
+
+#[test]
+fn sizes() {
+    let size = size_of::<Controller>() + size_of::<Pacer>();
+    assert!(size <= 120, "{size}");
+}
+
+#[test]
+fn initial_window_of_rfc_9002_7_2() {
+    for (mtu, window) in
+        [(1000, 12_000), (1200, 12_000), (1472, 14_720), (1500, 14_720), (8000, 16_000), (65_535, 131_070)]
+    {
+        assert_eq!(Controller::new(Algorithm::NewReno, mtu).window(), window);
+    }
+}
+
+#[test]
+fn a_new_mtu_renews_the_initial_window_only() {
+    let mut controller = Controller::new(Algorithm::Cubic, 1200);
+    controller.set_mtu(1452);
+    assert_eq!(controller.window(), 14_520);
+    controller.set_mtu(1200);
+    assert_eq!(controller.window(), 12_000);
+    send(&mut controller, ms(0), 10);
+    ack(&mut controller, 100, 1);
+    controller.set_mtu(1452);
+    assert_eq!(controller.window(), 13_200);
+    controller.set_mtu(9000);
+    assert_eq!(controller.window(), 18_000, "two datagrams are the least");
+}
+
+#[test]
+fn slow_start_doubles_and_a_loss_ends_it_once_per_round_trip() {
+    for (algorithm, after) in [(Algorithm::NewReno, 10), (Algorithm::Cubic, 14)] {
+        let mut controller = Controller::new(algorithm, MTU);
+        send(&mut controller, ms(0), 10);
+        ack(&mut controller, 100, 10);
+        assert_eq!((packets(&controller), controller.is_slow_start()), (20, true));
+        send(&mut controller, ms(100), 20);
+        controller.on_lost(ms(200), MTU.into(), Some(ms(100)), false);
+        assert_eq!((packets(&controller), controller.is_slow_start()), (after, false));
+        // More of the same round trip changes nothing, nor do acknowledgments of what was sent before.
+        controller.on_lost(ms(201), MTU.into(), Some(ms(199)), false);
+        controller.on_ce(ms(202), ms(200));
+        ack(&mut controller, 250, 18);
+        assert_eq!((packets(&controller), controller.in_flight()), (after, 0));
+        // What was sent since ends the recovery period, and its loss begins another.
+        controller.on_ce(ms(310), Instant::from_micros(200_001));
+        assert!(packets(&controller) < after);
+    }
+}
+
+#[test]
+fn new_reno_gains_a_datagram_per_window() {
+    let mut controller = reduced(Algorithm::NewReno);
+    for (round, window) in [(3, 10), (4, 11), (5, 12), (6, 13)] {
+        assert_eq!(packets(&controller), window);
+        send(&mut controller, ms(round * 100), window);
+        ack(&mut controller, round * 100 + 100, window);
+    }
+    assert_eq!(controller.window() % u32::from(MTU), 0);
+}
+
+#[test]
+fn a_window_that_is_not_used_does_not_grow() {
+    for algorithm in BOTH {
+        let mut slow_start = Controller::new(algorithm, MTU);
+        slow_start.set_app_limited(true);
+        send(&mut slow_start, ms(0), 4);
+        ack(&mut slow_start, 100, 4);
+        assert_eq!(packets(&slow_start), 10);
+        // Nearly full is used, whatever the reason for stopping.
+        send(&mut slow_start, ms(100), 9);
+        ack(&mut slow_start, 200, 1);
+        assert_eq!(packets(&slow_start), 11);
+
+        let mut avoidance = reduced(algorithm);
+        avoidance.set_app_limited(true);
+        let before = avoidance.window();
+        for round in 3..90 {
+            send(&mut avoidance, ms(round * 100), 6);
+            ack(&mut avoidance, round * 100 + 100, 6);
+        }
+        assert_eq!(avoidance.window(), before);
+        // Not having used it for long is no credit.
+        avoidance.set_app_limited(false);
+        let full = packets(&avoidance);
+        send(&mut avoidance, ms(9000), full);
+        ack(&mut avoidance, 9100, full);
+        assert!(avoidance.window() <= before + u32::from(MTU));
+    }
+}
+
+#[test]
+fn persistent_congestion_leaves_two_datagrams_and_slow_start() {
+    for algorithm in BOTH {
+        let mut controller = Controller::new(algorithm, MTU);
+        send(&mut controller, ms(0), 10);
+        controller.on_lost(ms(5000), 12_000, Some(ms(4000)), true);
+        assert_eq!((packets(&controller), controller.in_flight()), (2, 0));
+        assert!(controller.is_slow_start());
+        // Not in recovery: the next acknowledgment counts, up to the window that congestion had left.
+        let threshold = if algorithm == Algorithm::NewReno { 5 } else { 7 };
+        for now in [5000, 5100] {
+            let window = packets(&controller);
+            send(&mut controller, ms(now), window);
+            ack(&mut controller, now + 100, window);
+        }
+        assert_eq!(packets(&controller), threshold.min(8));
+        assert!(!controller.is_slow_start());
+    }
+}
+
+#[test]
+fn one_datagram_may_go_on_entering_recovery() {
+    let mut controller = Controller::new(Algorithm::NewReno, MTU);
+    send(&mut controller, ms(0), 10);
+    assert_eq!(controller.available(), 0);
+    controller.on_lost(ms(100), MTU.into(), Some(ms(0)), false);
+    assert_eq!((controller.window(), controller.in_flight()), (6000, 10_800));
+    assert_eq!(controller.available(), 1200);
+    send(&mut controller, ms(100), 1);
+    assert_eq!(controller.available(), 0);
+}
+
+#[test]
+fn lost_mtu_probes_and_discarded_packets_only_leave() {
+    for algorithm in BOTH {
+        let mut controller = Controller::new(algorithm, MTU);
+        send(&mut controller, ms(0), 10);
+        controller.on_lost(ms(100), 1200, None, false);
+        controller.on_discarded(2400);
+        assert_eq!((controller.window(), controller.in_flight()), (12_000, 8400));
+    }
+}
+
+#[test]
+fn a_growing_queue_ends_slow_start_without_a_loss() {
+    let mut controller = Controller::new(Algorithm::Cubic, MTU);
+    let (mut now, mut windows) = (ms(1), Vec::new());
+    // The link carries 100 packets per 100 ms; what is more waits.
+    for _ in 0..14 {
+        let (window, sent) = (packets(&controller), now);
+        windows.push(window);
+        send(&mut controller, sent, window);
+        now = sent.after(Duration::from_millis(u64::from(window.max(100))));
+        let rtt = now.since(sent);
+        let acked = Acked { bytes: MTU.into(), newest: sent, sample: Some(rtt), smoothed: rtt };
+        for _ in 0..window {
+            controller.on_acked(now, &acked);
+        }
+    }
+    assert_eq!(&windows[..5], [10, 20, 40, 80, 160]);
+    assert!(windows[5] < 210, "{windows:?}");
+    assert!(!controller.is_slow_start(), "{windows:?}");
+}
+
+#[test]
+fn what_goes_out_comes_back() {
+    let mut random = Random::new(5);
+    for algorithm in BOTH {
+        let (mut controller, mut flight) = (Controller::new(algorithm, MTU), Vec::new());
+        let mut now = ms(1);
+        for _ in 0..20_000 {
+            now = now.after(Duration::from_micros(random.below(20_000) as u64));
+            while controller.available() >= u32::from(MTU) && flight.len() < 3000 {
+                controller.on_sent(now, MTU);
+                flight.push(now);
+            }
+            controller.set_app_limited(random.below(9) == 0);
+            let gone: Vec<Instant> = flight.drain(..random.below(40).min(flight.len())).collect();
+            let Some(newest) = gone.last().copied() else { continue };
+            let bytes = gone.len() as u32 * u32::from(MTU);
+            let rtt = now.since(newest);
+            match random.below(30) {
+                0 => controller.on_lost(now, bytes, Some(newest), random.below(5) == 0),
+                1 => controller.on_discarded(bytes),
+                _ => {
+                    let acked = Acked { bytes, newest, sample: Some(rtt), smoothed: rtt };
+                    controller.on_acked(now, &acked);
+                }
+            }
+            assert_eq!(controller.in_flight(), flight.len() as u32 * u32::from(MTU));
+            assert!(controller.window() >= 2 * u32::from(MTU));
+            assert!(controller.per_rtt() > u64::from(controller.window()));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The packets of one packet number space that are under way on one route, and what an ACK says of them
+//! (RFC 9002 A.5, A.7; probes: 6.2.4).
+//!
+//! Packets stand in the order of their numbers. Loss detection (`loss.rs`) takes off what lies three packets or more
+//! below the largest acknowledged, so an ACK looks only at the packets it newly acknowledges, those it shows to be
+//! lost, and a few more: never at the whole window.
+//!
+//! Not here: the RTT, the congestion controller, what the packets carried. They get facts.
+
+use core::time::Duration;
+
+use crate::error::Full;
+use crate::recovery::acked::AckedRanges;
+use crate::recovery::sent::{Chain, Draft, Marks, SentPacket, SentTable, row};
+use crate::table::chunk::Chunk;
+use crate::table::list::NONE;
+use crate::table::ranges::widen;
+use crate::time::{Deadline, Instant};
+use crate::wire::frame::{Kind, Kinds};
+
+/// How many packets from the oldest on are looked at for one whose content a probe could repeat.
+const REPEAT_SEARCH: usize = 32;
+
+/// What is remembered of a packet that counts as in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Its number, larger than all before it in the space.
+    pub pn: u64,
+    /// Its bytes, from the first of the header to the last of the AEAD tag.
+    pub size: u16,
+    /// The kinds of frames in it.
+    pub kinds: Kinds,
+    /// Whether the peer must acknowledge it.
+    pub ack_eliciting: bool,
+    /// Whether it is sent to find out a larger MTU.
+    pub mtu_probe: bool,
+    /// Whether it is marked ECT(0).
+    pub ect0: bool,
+}
+
+/// What an ACK frame said of a flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acked {
+    /// The packets newly acknowledged, oldest first. The caller pops them and frees their rows.
+    pub packets: Chain,
+    /// Their bytes.
+    pub bytes: u32,
+    /// When the newest of them was sent; `None` if there are none.
+    pub newest: Option<Instant>,
+    /// The RTT sample they yield, if they do (RFC 9002 5.1).
+    pub sample: Option<Duration>,
+    /// Whether one of them had to be acknowledged.
+    pub ack_eliciting: bool,
+    /// How many of them were marked ECT(0).
+    pub ect0: u16,
+}
+
+impl Acked {
+    const NOTHING: Self =
+        Self { packets: Chain::EMPTY, bytes: 0, newest: None, sample: None, ack_eliciting: false, ect0: 0 };
+}
+
+/// The packets of one space on one route that are neither acknowledged nor lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flight {
+    pub(super) packets: Chain,
+    pub(super) ack_eliciting: u16,
+    /// The number of the newest packet, from which those of the rows are told.
+    pub(super) newest: u64,
+    pub(super) largest_acked: Option<u64>,
+    pub(super) loss_time: Deadline,
+    last_ack_eliciting: Instant,
+}
+
+impl Flight {
+    /// Nothing was sent yet.
+    pub const fn new() -> Self {
+        Self {
+            packets: Chain::EMPTY,
+            ack_eliciting: 0,
+            newest: 0,
+            largest_acked: None,
+            loss_time: Deadline::NEVER,
+            last_ack_eliciting: Instant::ZERO,
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub const fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// When a packet becomes lost for having been overtaken too long ago (RFC 9002 6.1.2).
+    pub const fn loss_time(&self) -> Deadline {
+        self.loss_time
+    }
+
+    /// When the newest ack-eliciting packet was sent, if one is under way.
+    pub const fn last_ack_eliciting(&self) -> Option<Instant> {
+        if self.ack_eliciting == 0 { None } else { Some(self.last_ack_eliciting) }
+    }
+
+    /// The number of a packet popped from a chain of this flight.
+    pub const fn packet_number(&self, packet: &SentPacket) -> u64 {
+        widen(self.newest, packet.pn)
+    }
+
+    /// A packet was sent, with the chunks of `draft`.
+    ///
+    /// # Errors
+    /// [`Full`] if it has no chunk and the table no row; the caller makes sure of one before it writes a packet.
+    pub fn on_sent(
+        &mut self,
+        rows: &mut [SentPacket],
+        table: &mut SentTable,
+        now: Instant,
+        draft: Draft,
+        packet: &Packet,
+    ) -> Result<(), Full> {
+        let handle = if draft.is_empty() { table.take(rows).ok_or(Full)? } else { draft.head };
+        let row = row(rows, handle).ok_or(Full)?;
+        row.set_sent(now);
+        row.pn = packet.pn as u32;
+        row.size = packet.size;
+        row.kinds = packet.kinds;
+        row.marks = Marks::NONE
+            .with(Marks::ACK_ELICITING, packet.ack_eliciting)
+            .with(Marks::MTU_PROBE, packet.mtu_probe)
+            .with(Marks::ECT0, packet.ect0);
+        self.packets.push(rows, handle);
+        self.newest = packet.pn;
+        if packet.ack_eliciting {
+            self.ack_eliciting = self.ack_eliciting.saturating_add(1);
+            self.last_ack_eliciting = now;
+        }
+        Ok(())
+    }
+
+    /// The packets that an ACK frame newly acknowledges leave the flight. [`Flight::detect_lost`] is to follow, once
+    /// the RTT sample was taken.
+    pub fn on_ack(&mut self, rows: &mut [SentPacket], now: Instant, ranges: &AckedRanges) -> Acked {
+        let mut acked = Acked::NOTHING;
+        let mut ranges_left = ranges.ascending();
+        let mut range = ranges_left.next();
+        let (mut before, mut at) = (NONE, self.packets.head);
+        while let Some(packet) = row(rows, at).copied() {
+            let pn = self.packet_number(&packet);
+            while range.as_ref().is_some_and(|range| *range.end() < pn) {
+                range = ranges_left.next();
+            }
+            let Some(range) = &range else { break };
+            if range.contains(&pn) {
+                self.packets.unlink(rows, before, at);
+                if let Some(next) = row(rows, packet.next) {
+                    next.marks = next.marks.with(Marks::AFTER_ACKED, true);
+                }
+                acked.packets.push(rows, at);
+                acked.bytes = acked.bytes.saturating_add(packet.size.into());
+                acked.newest = Some(packet.sent());
+                acked.ack_eliciting |= packet.is_ack_eliciting();
+                acked.ect0 = acked.ect0.saturating_add(packet.marks.has(Marks::ECT0).into());
+                self.count_out(&packet);
+                self.largest_acked = self.largest_acked.max(Some(pn));
+                if ranges.largest() == Some(pn) && acked.ack_eliciting {
+                    acked.sample = Some(now.since(packet.sent()));
+                }
+            } else {
+                before = at;
+            }
+            at = packet.next;
+        }
+        acked
+    }
+
+    /// For a probe (RFC 9002 6.2.4): the content of the oldest packet that has any, to be sent again as if it were
+    /// lost, though nothing says so. The packet itself stays in flight with a row of its own, so that its
+    /// acknowledgment still counts; only where the table has no row left it leaves. The row returned belongs to the
+    /// caller as if popped; its `size` is what left the flight, so zero in the first case.
+    pub fn repeat_oldest(&mut self, rows: &mut [SentPacket], table: &mut SentTable) -> Option<u16> {
+        let (mut before, mut at) = (NONE, self.packets.head);
+        for _ in 0..REPEAT_SEARCH {
+            let packet = *row(rows, at)?;
+            if packet.is_ack_eliciting() && has_content(packet.kinds) {
+                match table.take(rows) {
+                    Some(stand_in) => {
+                        if let Some(row) = row(rows, stand_in) {
+                            *row = SentPacket {
+                                chunk: Chunk::NOTHING,
+                                kinds: Kinds::NONE,
+                                more: NONE,
+                                ..packet
+                            };
+                        }
+                        self.packets.replace(rows, before, at, stand_in);
+                        row(rows, at)?.size = 0;
+                    }
+                    None => {
+                        self.packets.unlink(rows, before, at);
+                        self.count_out(&packet);
+                        if let Some(next) = row(rows, packet.next) {
+                            next.marks =
+                                next.marks.with(Marks::AFTER_ACKED, packet.marks.has(Marks::AFTER_ACKED));
+                        }
+                    }
+                }
+                return Some(at);
+            }
+            (before, at) = (at, packet.next);
+        }
+        None
+    }
+
+    /// Everything leaves the flight, neither acknowledged nor lost: its keys are discarded, its route is gone, 0-RTT
+    /// was rejected, or a Retry came (RFC 9002 6.3, 6.4). The caller pops the packets and takes their sizes out of
+    /// the bytes in flight.
+    pub fn take_all(&mut self) -> Chain {
+        self.loss_time = Deadline::NEVER;
+        self.ack_eliciting = 0;
+        core::mem::replace(&mut self.packets, Chain::EMPTY)
+    }
+
+    /// A packet has left.
+    pub(super) fn count_out(&mut self, packet: &SentPacket) {
+        if packet.is_ack_eliciting() {
+            self.ack_eliciting = self.ack_eliciting.saturating_sub(1);
+        }
+    }
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether there is anything in a packet of `kinds` to send again: a probe with a PING has nothing, nor has a packet
+/// whose content was repeated already.
+fn has_content(kinds: Kinds) -> bool {
+    const PING: Kinds = Kinds::NONE.with(Kind::Ping);
+    const PADDED: Kinds = PING.with(Kind::Padding);
+    ![Kinds::NONE, PING, PADDED, PING.with(Kind::Ack), PADDED.with(Kind::Ack)].contains(&kinds)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! A packet number space (RFC 9000 12.3): our numbers and what the peer acknowledged of them, its numbers and what we
+//! owe it ([`Received`]). Works alike for Initial, Handshake, and the application data of each path.
+//!
+//! Now and then a number is skipped; a peer that acknowledges it acknowledges what it never received (RFC 9000 21.4).
+//! Only the newest skipped number is remembered.
+
+use crate::error::{Code, TransportError};
+use crate::limits::MAX_PACKET_NUMBER;
+use crate::recovery::ack::Received;
+use crate::recovery::acked::AckedRanges;
+use crate::wire::frame::{Ack, EcnCounts};
+
+/// Packets between two skipped numbers: at least this many, and up to [`SKIP_SPREAD`] more.
+const SKIP_MIN: u64 = 64;
+/// See [`SKIP_MIN`]. A power of two.
+const SKIP_SPREAD: u16 = 1024;
+
+/// What an ACK frame says of ECN (RFC 9000 13.4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EcnReport {
+    /// Nothing: the frame does not raise the largest packet number acknowledged, and may be out of order.
+    Stale,
+    /// It has no counts.
+    Absent,
+    /// Its counts are this much larger than those before.
+    Increase(EcnCounts),
+    /// A count is smaller than before.
+    Backwards,
+}
+
+/// What an ACK frame says, for all flights of the space.
+#[derive(Clone, Debug)]
+pub struct AckNews {
+    /// What it acknowledges.
+    pub ranges: AckedRanges,
+    /// What it says of ECN.
+    pub ecn: EcnReport,
+}
+
+/// One packet number space.
+#[derive(Clone, Debug)]
+pub struct Space {
+    next_pn: u64,
+    largest_acked: Option<u64>,
+    skip_at: u64,
+    skipped: Option<u64>,
+    ecn_reported: EcnCounts,
+    /// What was received in the space.
+    pub received: Received,
+}
+
+impl Space {
+    /// Nothing was sent, nothing received.
+    pub const fn new() -> Self {
+        Self {
+            next_pn: 0,
+            largest_acked: None,
+            skip_at: u64::MAX,
+            skipped: None,
+            ecn_reported: EcnCounts { ect0: 0, ect1: 0, ce: 0 },
+            received: Received::new(),
+        }
+    }
+
+    /// The number of the next packet. `None` when all are used up: nothing may be sent any more, not even a
+    /// CONNECTION_CLOSE (RFC 9000 12.3).
+    pub const fn next_pn(&self) -> Option<u64> {
+        if self.next_pn > MAX_PACKET_NUMBER { None } else { Some(self.next_pn) }
+    }
+
+    /// The largest packet number that the peer has acknowledged.
+    pub const fn largest_acked(&self) -> Option<u64> {
+        self.largest_acked
+    }
+
+    /// The packet with the number [`Space::next_pn`] was sent.
+    pub fn on_sent(&mut self) {
+        self.next_pn = self.next_pn.saturating_add(1);
+    }
+
+    /// Lets one of the next packet numbers be skipped, which one is told by `random`.
+    pub fn schedule_skip(&mut self, random: u16) {
+        let distance = SKIP_MIN.saturating_add(u64::from(random & SKIP_SPREAD.saturating_sub(1)));
+        self.skip_at = self.next_pn.saturating_add(distance);
+    }
+
+    /// Skips a packet number if it is time. Returns whether it did: then the next is to be scheduled.
+    pub fn skip_if_due(&mut self) -> bool {
+        if self.next_pn < self.skip_at {
+            return false;
+        }
+        self.skipped = Some(self.next_pn);
+        self.next_pn = self.next_pn.saturating_add(1);
+        self.skip_at = u64::MAX;
+        true
+    }
+
+    /// An ACK frame came. What it acknowledges is to be told to each flight of the space.
+    ///
+    /// # Errors
+    /// PROTOCOL_VIOLATION if it acknowledges a packet that was never sent (RFC 9000 13.1).
+    pub fn on_ack(&mut self, ack: &Ack<'_>) -> Result<AckNews, TransportError> {
+        let ranges = AckedRanges::read(ack.ranges());
+        if ack.largest >= self.next_pn || self.skipped.is_some_and(|skipped| ranges.contains(skipped)) {
+            return Err(TransportError::new(
+                Code::PROTOCOL_VIOLATION,
+                "acknowledgment of a packet that was not sent",
+            ));
+        }
+        self.received.on_ack(&ranges);
+        let ecn = if self.largest_acked < Some(ack.largest) {
+            self.largest_acked = Some(ack.largest);
+            self.compare_ecn(ack.ecn)
+        } else {
+            EcnReport::Stale
+        };
+        Ok(AckNews { ranges, ecn })
+    }
+
+    fn compare_ecn(&mut self, reported: Option<EcnCounts>) -> EcnReport {
+        let Some(new) = reported else { return EcnReport::Absent };
+        let old = self.ecn_reported;
+        let increase = |new: u64, old: u64| new.checked_sub(old);
+        let (Some(ect0), Some(ect1), Some(ce)) =
+            (increase(new.ect0, old.ect0), increase(new.ect1, old.ect1), increase(new.ce, old.ce))
+        else {
+            return EcnReport::Backwards;
+        };
+        self.ecn_reported = new;
+        EcnReport::Increase(EcnCounts { ect0, ect1, ce })
+    }
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Level;
+    use crate::wire::Writer;
+    use crate::wire::frame::{Frame, Frames, ack};
+    use core::ops::RangeInclusive;
+
+    fn receive(
+        space: &mut Space,
+        ecn: Option<EcnCounts>,
+        ranges: &[RangeInclusive<u64>],
+    ) -> Result<AckNews, TransportError> {
+        let mut buffer = [0; 128];
+        let mut out = Writer::new(&mut buffer);
+        ack::emit(0, ecn, ranges.iter().cloned(), &mut out).unwrap();
+        let len = out.len();
+        match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap().0 {
+            Frame::Ack(ack) => space.on_ack(&ack),
+            _ => panic!("not an ACK frame"),
+        }
+    }
+
+    fn sent(packets: u64) -> Space {
+        let mut space = Space::new();
+        (0..packets).for_each(|_| space.on_sent());
+        space
+    }
+
+    #[test]
+    fn acknowledging_the_future_is_a_violation() {
+        let mut space = sent(5);
+        assert_eq!(receive(&mut space, None, &[0..=5]).unwrap_err().code, Code::PROTOCOL_VIOLATION);
+        assert_eq!(space.largest_acked(), None);
+        assert!(receive(&mut space, None, &[0..=4]).is_ok());
+        assert_eq!(space.largest_acked(), Some(4));
+    }
+
+    #[test]
+    fn acknowledging_a_skipped_number_is_a_violation() {
+        for random in [0, 1023, 1024, u16::MAX] {
+            let mut space = Space::new();
+            space.schedule_skip(random);
+            let mut skipped = None;
+            for _ in 0..2000 {
+                let pn = space.next_pn().unwrap();
+                if space.skip_if_due() {
+                    assert_eq!(skipped.replace(pn), None, "skips once per schedule");
+                }
+                space.on_sent();
+            }
+            let skipped = skipped.unwrap();
+            assert_eq!(skipped, 64 + u64::from(random % 1024));
+            assert!(receive(&mut space, None, &[skipped + 1..=1999, 0..=skipped - 1]).is_ok());
+            assert!(receive(&mut space, None, &[skipped..=1999]).is_err());
+            assert!(receive(&mut space, None, &[0..=1999]).is_err());
+        }
+    }
+
+    #[test]
+    fn ecn_counts_are_compared_only_by_newer_acks() {
+        let mut space = sent(9);
+        let counts = |ect0, ce| Some(EcnCounts { ect0, ect1: 0, ce });
+        let mut report = |ecn, upto| receive(&mut space, ecn, &[0..=upto]).unwrap().ecn;
+        assert_eq!(report(counts(2, 1), 3), EcnReport::Increase(EcnCounts { ect0: 2, ect1: 0, ce: 1 }));
+        assert_eq!(report(counts(0, 0), 3), EcnReport::Stale);
+        assert_eq!(report(None, 4), EcnReport::Absent);
+        assert_eq!(report(counts(1, 4), 5), EcnReport::Backwards);
+        assert_eq!(report(counts(5, 1), 6), EcnReport::Increase(EcnCounts { ect0: 3, ect1: 0, ce: 0 }));
+    }
+
+    #[test]
+    fn numbers_end() {
+        let mut space = Space { next_pn: MAX_PACKET_NUMBER, ..Space::new() };
+        assert_eq!(space.next_pn(), Some(MAX_PACKET_NUMBER));
+        space.on_sent();
+        assert_eq!(space.next_pn(), None);
+    }
+
+    #[test]
+    fn is_small() {
+        assert!(size_of::<Space>() <= 480, "{}", size_of::<Space>());
+    }
+}
