@@ -23,9 +23,14 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cid;
+pub mod delivery;
 pub mod error;
+pub mod handshake;
 pub mod ids;
+pub mod lifecycle;
 pub mod limits;
+pub mod path;
 pub mod session;
 pub mod table;
 pub mod time;
