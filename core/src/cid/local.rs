@@ -197,8 +197,7 @@ impl LocalCids {
             return Err(NotYet);
         }
         // The order travels with an ID that outlives it: with the newest, told again, or with one yet to come.
-        let one_may_come =
-            matches!(self.supply, Supply::UpTo(1..)) && rows.iter().any(LocalCid::is_free);
+        let one_may_come = matches!(self.supply, Supply::UpTo(1..)) && rows.iter().any(LocalCid::is_free);
         let path = self.path;
         let newest = rows
             .iter_mut()
@@ -232,7 +231,8 @@ impl LocalCids {
             return Err(violation("retires a connection ID that was not issued"));
         }
         let path = self.path;
-        let Some(row) = rows.iter_mut().find(|row| !row.is_free() && row.path == path && row.seq == seq) else {
+        let Some(row) = rows.iter_mut().find(|row| !row.is_free() && row.path == path && row.seq == seq)
+        else {
             return Ok(None);
         };
         if row.cid == *dcid {

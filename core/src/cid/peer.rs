@@ -15,7 +15,7 @@
 
 use crate::cid::Carrier;
 use crate::delivery::Delivery;
-use crate::error::{Code, Full, Trap, TransportError};
+use crate::error::{Code, Full, TransportError, Trap};
 use crate::ids::PathId;
 use crate::limits::RESET_TOKEN_LEN;
 use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
@@ -278,8 +278,7 @@ impl PeerCids {
     /// The ID that `route` sends to.
     pub fn of<'a>(&self, cids: &'a [PeerCid], route: u8) -> Option<&'a PeerCid> {
         let shared = self.kind == Kind::ZeroLength;
-        cids.iter()
-            .find(|row| !row.is_free() && row.path == self.path && (shared || row.is_held_by(route)))
+        cids.iter().find(|row| !row.is_free() && row.path == self.path && (shared || row.is_held_by(route)))
     }
 
     /// How many IDs were never used.
@@ -338,13 +337,7 @@ impl PeerCids {
     }
 
     /// Writes RETIRE_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, as many as fit.
-    pub fn write(
-        &mut self,
-        retiring: &mut [Retirement],
-        space: PathId,
-        pn: u64,
-        out: &mut PacketWriter<'_>,
-    ) {
+    pub fn write(&mut self, retiring: &mut [Retirement], space: PathId, pn: u64, out: &mut PacketWriter<'_>) {
         if !self.has_wanted() {
             return;
         }

@@ -85,10 +85,7 @@ fn a_zero_length_id_is_neither_followed_nor_retired() {
     let mut local = LocalCids::with_handshake_cid(&mut rows, Cid::EMPTY).unwrap();
     local.on_peer_limit(8, 3);
     assert_eq!(local.wanted(&rows), 0);
-    assert_eq!(
-        local.on_retire(&mut rows, 0, &Cid::EMPTY).unwrap_err().code,
-        Code::PROTOCOL_VIOLATION
-    );
+    assert_eq!(local.on_retire(&mut rows, 0, &Cid::EMPTY).unwrap_err().code, Code::PROTOCOL_VIOLATION);
 }
 
 #[test]
