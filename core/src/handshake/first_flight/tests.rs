@@ -13,61 +13,61 @@ impl Session for OnlyRetry {
         (version, original_dcid, retry, tag) == (1, id(1).as_slice(), b"packet", &GENUINE)
     }
     fn start(&mut self, _: &[u8]) -> Result<(), TransportError> {
-        unimplemented!()
+        unreachable!()
     }
     fn read_crypto(&mut self, _: Level, _: &[u8]) -> Result<(), TransportError> {
-        unimplemented!()
+        unreachable!()
     }
     fn poll_event(&mut self) -> Option<SessionEvent> {
-        unimplemented!()
+        unreachable!()
     }
     fn crypto_len(&self, _: Level) -> u64 {
-        unimplemented!()
+        unreachable!()
     }
     fn copy_crypto(&self, _: Level, _: u64, _: &mut [u8]) -> usize {
-        unimplemented!()
+        unreachable!()
     }
     fn crypto_acked(&mut self, _: Level, _: u64) {
-        unimplemented!()
+        unreachable!()
     }
     fn peer_params(&self) -> Option<&[u8]> {
-        unimplemented!()
+        unreachable!()
     }
     fn alpn(&self) -> Option<&[u8]> {
-        unimplemented!()
+        unreachable!()
     }
     fn export(&self, _: &[u8], _: &[u8], _: &mut [u8]) -> Result<(), KeyError> {
-        unimplemented!()
+        unreachable!()
     }
     fn set_initial_keys(&mut self, _: u32, _: &[u8]) {
-        unimplemented!()
+        unreachable!()
     }
     fn seal(&mut self, _: Key, _: PathId, _: u64, _: &[u8], _: &mut [u8]) -> Result<(), KeyError> {
-        unimplemented!()
+        unreachable!()
     }
     fn open(&mut self, _: Key, _: PathId, _: u64, _: &[u8], _: &mut [u8]) -> Result<usize, KeyError> {
-        unimplemented!()
+        unreachable!()
     }
     fn protect(&mut self, _: Level, _: &[u8; SAMPLE_LEN], _: &mut u8, _: &mut [u8]) {
-        unimplemented!()
+        unreachable!()
     }
     fn unprotect(&mut self, _: Level, _: &[u8; SAMPLE_LEN], _: &mut u8, _: &mut [u8; 4]) -> bool {
-        unimplemented!()
+        unreachable!()
     }
     fn limits(&self, _: Level) -> AeadLimits {
-        unimplemented!()
+        unreachable!()
     }
     fn update_keys(&mut self) {
-        unimplemented!()
+        unreachable!()
     }
     fn retire_keys(&mut self) {
-        unimplemented!()
+        unreachable!()
     }
     fn discard(&mut self, _: Level) {
-        unimplemented!()
+        unreachable!()
     }
     fn fill_random(&mut self, _: &mut [u8]) {
-        unimplemented!()
+        unreachable!()
     }
 }
 
