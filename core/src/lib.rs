@@ -23,12 +23,18 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cid;
 pub mod congestion;
+pub mod delivery;
 pub mod error;
+pub mod handshake;
 pub mod ids;
+pub mod lifecycle;
 pub mod limits;
+pub mod path;
 pub mod recovery;
 pub mod session;
+pub mod stream;
 pub mod table;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,347 @@
+//! The connection IDs that the peer sends to (RFC 9000 5.1.1, 19.15, 19.16).
+//!
+//! ```text
+//! supply --> Wanted --write--> InFlight --acked--> Done      each of them: on_retire --> free
+//!              ^-----lost---------'
+//! ```
+//!
+//! IDs are pulled: [`LocalCids::wanted`] says how many more the peer should have, and whoever owns the routing of
+//! datagrams makes them and their reset tokens (RFC 9000 10.3.2) and calls [`LocalCids::supply`]. Nothing here makes
+//! an ID, routes a datagram, or knows who else holds an ID: [`LocalCids::on_retire`] says which one may be forgotten.
+//!
+//! One [`LocalCids`] per path ID numbers its IDs; the rows of all paths lie in one table.
+
+use crate::cid::Carrier;
+use crate::delivery::Delivery;
+use crate::error::{Code, Full, TransportError};
+use crate::ids::PathId;
+use crate::limits::RESET_TOKEN_LEN;
+use crate::wire::frame::{Frame, NewConnectionId};
+use crate::wire::{Cid, PacketWriter};
+
+/// A connection ID we issued, or a free row.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalCid {
+    seq: u64,
+    path: PathId,
+    carrier: Carrier,
+    cid: Cid,
+    reset_token: [u8; RESET_TOKEN_LEN],
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Free,
+    Issued(Delivery),
+}
+
+impl LocalCid {
+    /// A free row.
+    pub const FREE: Self = Self {
+        seq: 0,
+        path: PathId::ZERO,
+        carrier: Carrier { space: PathId::ZERO, pn: 0 },
+        cid: Cid::EMPTY,
+        reset_token: [0; RESET_TOKEN_LEN],
+        state: State::Free,
+    };
+
+    /// The path it belongs to.
+    pub const fn path(&self) -> PathId {
+        self.path
+    }
+
+    /// Its sequence number on that path.
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The connection ID.
+    pub const fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    const fn is_free(&self) -> bool {
+        matches!(self.state, State::Free)
+    }
+
+    const fn delivery(&self) -> Option<Delivery> {
+        match self.state {
+            State::Free => None,
+            State::Issued(delivery) => Some(delivery),
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.delivery().is_some_and(Delivery::is_wanted)
+    }
+}
+
+/// The row of the connection ID that a packet is addressed to, and its slot in the table.
+pub fn find<'a>(rows: &'a [LocalCid], dcid: &[u8]) -> Option<(usize, &'a LocalCid)> {
+    rows.iter().enumerate().find(|(_, row)| !row.is_free() && row.cid.as_slice() == dcid)
+}
+
+/// A rotation that has to wait: rows of the one before are not retired yet, or there is no row for a new ID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotYet;
+
+/// How many IDs the peer may be given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Supply {
+    /// None, ever: ours has no bytes (RFC 9000 5.1.1).
+    ZeroLength,
+    /// None yet: the peer's limit is not known.
+    Unknown,
+    /// So many at a time.
+    UpTo(u64),
+}
+
+/// Issuing of connection IDs on one path.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalCids {
+    path: PathId,
+    /// Rows that wait to be sent, so that a packet with nothing to tell costs no scan.
+    unsent: u8,
+    supply: Supply,
+    next_seq: u64,
+    /// The peer was shown every sequence number below.
+    shown: u64,
+    retire_prior_to: u64,
+}
+
+impl LocalCids {
+    /// A path that has no connection ID yet.
+    pub const fn new(path: PathId) -> Self {
+        Self { path, unsent: 0, supply: Supply::Unknown, next_seq: 0, shown: 0, retire_prior_to: 0 }
+    }
+
+    /// The path of the handshake, whose packets carry `cid` as their SCID: sequence number 0.
+    ///
+    /// # Errors
+    /// [`Full`] if there is no free row.
+    pub fn with_handshake_cid(rows: &mut [LocalCid], cid: Cid) -> Result<Self, Full> {
+        let mut local = Self::new(PathId::ZERO);
+        if cid.is_empty() {
+            local.supply = Supply::ZeroLength;
+        } else {
+            local.insert(rows, cid, [0; RESET_TOKEN_LEN], Delivery::Done)?;
+            local.shown = 1;
+        }
+        Ok(local)
+    }
+
+    /// Adds the ID of our preferred_address transport parameter, which has sequence number 1: called right after
+    /// [`Self::with_handshake_cid`].
+    ///
+    /// # Errors
+    /// [`Full`] if there is no free row.
+    pub fn supply_preferred(
+        &mut self,
+        rows: &mut [LocalCid],
+        cid: Cid,
+        reset_token: [u8; RESET_TOKEN_LEN],
+    ) -> Result<(), Full> {
+        self.insert(rows, cid, reset_token, Delivery::Done)?;
+        self.shown = self.next_seq;
+        Ok(())
+    }
+
+    /// The peer's active_connection_id_limit is known; `share` is the most rows that this path may fill.
+    pub fn on_peer_limit(&mut self, active_connection_id_limit: u64, share: usize) {
+        if self.supply != Supply::ZeroLength {
+            self.supply = Supply::UpTo(active_connection_id_limit.min(share as u64));
+        }
+    }
+
+    /// How many more IDs the peer should be given now: up to its limit, and to the free rows.
+    pub fn wanted(&self, rows: &[LocalCid]) -> usize {
+        let Supply::UpTo(limit) = self.supply else { return 0 };
+        // Those that the peer was told to retire do not count: each frame repeats the order (RFC 9000 5.1.1).
+        let active = self.issued(rows).filter(|row| row.seq >= self.retire_prior_to).count();
+        let free = rows.iter().filter(|row| row.is_free()).count();
+        usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(active).min(free)
+    }
+
+    /// Adds an ID, to be told in a NEW_CONNECTION_ID frame; returns its sequence number.
+    ///
+    /// # Errors
+    /// [`Full`] if none is wanted.
+    pub fn supply(
+        &mut self,
+        rows: &mut [LocalCid],
+        cid: Cid,
+        reset_token: [u8; RESET_TOKEN_LEN],
+    ) -> Result<u64, Full> {
+        if self.wanted(rows) == 0 {
+            return Err(Full);
+        }
+        let seq = self.insert(rows, cid, reset_token, Delivery::Wanted)?;
+        self.unsent = self.unsent.saturating_add(1);
+        Ok(seq)
+    }
+
+    /// Tells the peer to stop using every ID below `before_seq`. They stay valid until it does so. With `before_seq`
+    /// one beyond the newest, all are replaced, and new ones are wanted.
+    ///
+    /// # Errors
+    /// [`NotYet`] if an earlier order is not carried out (RFC 9000 5.1.2), or there is no row for the frame that would
+    /// carry this one.
+    pub fn rotate(&mut self, rows: &mut [LocalCid], before_seq: u64) -> Result<(), NotYet> {
+        let before_seq = before_seq.min(self.next_seq);
+        if before_seq <= self.retire_prior_to {
+            return Ok(());
+        }
+        if self.issued(rows).any(|row| row.seq < self.retire_prior_to) {
+            return Err(NotYet);
+        }
+        // The order travels with an ID that outlives it: with the newest, told again, or with one yet to come.
+        let one_may_come = matches!(self.supply, Supply::UpTo(1..)) && rows.iter().any(LocalCid::is_free);
+        let path = self.path;
+        let newest = rows
+            .iter_mut()
+            .filter(|row| !row.is_free() && row.path == path && row.seq >= before_seq)
+            .max_by_key(|row| row.seq);
+        match newest {
+            Some(row) if row.is_wanted() => {}
+            Some(row) => {
+                row.state = State::Issued(Delivery::Wanted);
+                self.unsent = self.unsent.saturating_add(1);
+            }
+            None if one_may_come => {}
+            None => return Err(NotYet),
+        }
+        self.retire_prior_to = before_seq;
+        Ok(())
+    }
+
+    /// The peer retires the ID `seq`; `dcid` is the one that its packet is addressed to. Returns the ID that datagrams
+    /// need no longer be recognised by; `None` if it was retired before.
+    ///
+    /// # Errors
+    /// PROTOCOL_VIOLATION if the peer was never given such an ID, or `dcid` is the one (RFC 9000 19.16).
+    pub fn on_retire(
+        &mut self,
+        rows: &mut [LocalCid],
+        seq: u64,
+        dcid: &Cid,
+    ) -> Result<Option<Cid>, TransportError> {
+        if seq >= self.shown {
+            return Err(violation("retires a connection ID that was not issued"));
+        }
+        let path = self.path;
+        let Some(row) = rows.iter_mut().find(|row| !row.is_free() && row.path == path && row.seq == seq)
+        else {
+            return Ok(None);
+        };
+        if row.cid == *dcid {
+            return Err(violation("retires the connection ID that it is addressed to"));
+        }
+        Ok(Some(self.free(row)))
+    }
+
+    /// Gives up one ID of the path without being asked, until there is none: the path or the connection has ended.
+    pub fn pop(&mut self, rows: &mut [LocalCid]) -> Option<Cid> {
+        let path = self.path;
+        let row = rows.iter_mut().find(|row| !row.is_free() && row.path == path)?;
+        Some(self.free(row))
+    }
+
+    /// Whether there is something to write.
+    pub const fn has_wanted(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// Writes NEW_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, the oldest first, as many as fit.
+    pub fn write(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64, out: &mut PacketWriter<'_>) {
+        while self.has_wanted() {
+            let path = self.path;
+            let oldest = rows.iter_mut().filter(|row| row.path == path && row.is_wanted());
+            let Some(row) = oldest.min_by_key(|row| row.seq) else { return };
+            let frame = NewConnectionId {
+                seq: row.seq,
+                // An ID the peer may not have seen is told even if it is to be retired at once: only then is its row
+                // sure to be freed.
+                retire_prior_to: self.retire_prior_to.min(row.seq),
+                cid: row.cid.as_slice(),
+                reset_token: row.reset_token,
+            };
+            if out.push(&Frame::NewConnectionId(frame)).is_err() {
+                return;
+            }
+            row.state = State::Issued(Delivery::InFlight);
+            row.carrier = Carrier::new(space, pn);
+            self.shown = self.shown.max(row.seq.saturating_add(1));
+            self.unsent = self.unsent.saturating_sub(1);
+        }
+    }
+
+    /// Packet `pn` of `space`, which carried NEW_CONNECTION_ID frames, was acknowledged.
+    pub fn on_acked(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64) {
+        for row in self.carried(rows, Carrier::new(space, pn)) {
+            row.state = State::Issued(Delivery::Done);
+        }
+    }
+
+    /// That packet was lost: what it carried is wanted again.
+    pub fn on_lost(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64) {
+        let mut lost = 0_u8;
+        for row in self.carried(rows, Carrier::new(space, pn)) {
+            row.state = State::Issued(Delivery::Wanted);
+            lost = lost.saturating_add(1);
+        }
+        self.unsent = self.unsent.saturating_add(lost);
+    }
+
+    fn insert(
+        &mut self,
+        rows: &mut [LocalCid],
+        cid: Cid,
+        reset_token: [u8; RESET_TOKEN_LEN],
+        delivery: Delivery,
+    ) -> Result<u64, Full> {
+        let row = rows.iter_mut().find(|row| row.is_free()).ok_or(Full)?;
+        let seq = self.next_seq;
+        *row = LocalCid {
+            seq,
+            path: self.path,
+            carrier: Carrier::default(),
+            cid,
+            reset_token,
+            state: State::Issued(delivery),
+        };
+        self.next_seq = seq.saturating_add(1);
+        Ok(seq)
+    }
+
+    fn free(&mut self, row: &mut LocalCid) -> Cid {
+        if row.is_wanted() {
+            self.unsent = self.unsent.saturating_sub(1);
+        }
+        core::mem::replace(row, LocalCid::FREE).cid
+    }
+
+    fn issued<'a>(&self, rows: &'a [LocalCid]) -> impl Iterator<Item = &'a LocalCid> {
+        let path = self.path;
+        rows.iter().filter(move |row| !row.is_free() && row.path == path)
+    }
+
+    fn carried<'a>(
+        &self,
+        rows: &'a mut [LocalCid],
+        carrier: Carrier,
+    ) -> impl Iterator<Item = &'a mut LocalCid> {
+        let path = self.path;
+        rows.iter_mut().filter(move |row| {
+            row.path == path && row.carrier == carrier && row.delivery() == Some(Delivery::InFlight)
+        })
+    }
+}
+
+const fn violation(reason: &'static str) -> TransportError {
+    TransportError { code: Code::PROTOCOL_VIOLATION, frame: 0x19, reason }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,507 @@
+//! The connection IDs that we send to (RFC 9000 5.1.2, 10.3.1, 19.15, 19.16).
+//!
+//! ```text
+//! on_new_cid --> Spare --take--> Held by routes --retire--> Retirement Wanted --write--> InFlight --acked--> gone
+//!                  '------- retire_prior_to -------------------^        ^-----lost---------'
+//! ```
+//!
+//! A retired ID needs no more than its number remembered until the peer has our RETIRE_CONNECTION_ID: such rows are
+//! small and lie in a table of their own. Their number bounds what a peer can make us remember: one that withdraws IDs
+//! faster than it acknowledges their retirement is closed with CONNECTION_ID_LIMIT_ERROR, as RFC 9000 5.1.2 permits
+//! once twice the active_connection_id_limit are outstanding; the table should hold that many for each path.
+//!
+//! One [`PeerCids`] per path ID; the rows of all paths lie in the same two tables. It does not decide which route
+//! deserves an ID when they are scarce: routes that lose theirs are named, and take a new one in their user's order.
+
+use crate::cid::Carrier;
+use crate::delivery::Delivery;
+use crate::error::{Code, Full, TransportError, Trap};
+use crate::ids::PathId;
+use crate::limits::RESET_TOKEN_LEN;
+use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
+use crate::wire::{Cid, PacketWriter};
+
+/// Some of the at most 32 routes of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Routes(u32);
+
+impl Routes {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Only `route`, which is below 32.
+    pub const fn only(route: u8) -> Self {
+        Self(1_u32.wrapping_shl(route as u32))
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `route` is among them.
+    pub const fn has(self, route: u8) -> bool {
+        self.0 & Self::only(route).0 != 0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These without `route`.
+    #[must_use]
+    pub const fn without(self, route: u8) -> Self {
+        Self(self.0 & !Self::only(route).0)
+    }
+}
+
+/// A connection ID that the peer issued, or a free row.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerCid {
+    seq: u64,
+    path: PathId,
+    state: State,
+    cid: Cid,
+    reset_token: Option<[u8; RESET_TOKEN_LEN]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Free,
+    /// Never sent to.
+    Spare,
+    /// What these routes send to.
+    Held(Routes),
+}
+
+impl PeerCid {
+    /// A free row.
+    pub const FREE: Self =
+        Self { seq: 0, path: PathId::ZERO, state: State::Free, cid: Cid::EMPTY, reset_token: None };
+
+    /// Its sequence number on its path.
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The connection ID.
+    pub const fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    const fn is_free(&self) -> bool {
+        matches!(self.state, State::Free)
+    }
+
+    const fn is_held_by(&self, route: u8) -> bool {
+        matches!(self.state, State::Held(routes) if routes.has(route))
+    }
+}
+
+/// A connection ID of the peer that we retire, or a free row.
+#[derive(Clone, Copy, Debug)]
+pub struct Retirement {
+    seq: u64,
+    path: PathId,
+    carrier: Carrier,
+    /// [`Delivery::Idle`] in a free row.
+    delivery: Delivery,
+}
+
+impl Retirement {
+    /// A free row.
+    pub const FREE: Self = Self {
+        seq: 0,
+        path: PathId::ZERO,
+        carrier: Carrier { space: PathId::ZERO, pn: 0 },
+        delivery: Delivery::Idle,
+    };
+
+    const fn is_free(&self) -> bool {
+        matches!(self.delivery, Delivery::Idle)
+    }
+}
+
+/// The tables of all paths.
+#[derive(Debug)]
+pub struct PeerCidRows<'a> {
+    /// IDs in use or spare: for each path as many as the active_connection_id_limit we advertise.
+    pub cids: &'a mut [PeerCid],
+    /// Retirements the peer has not acknowledged: for each path at least twice as many.
+    pub retiring: &'a mut [Retirement],
+}
+
+/// Whether `token` is the stateless reset token of an ID that we send to (RFC 9000 10.3.1). Spare and retired IDs do
+/// not count. Takes the same time whatever matches.
+pub fn is_reset_token(cids: &[PeerCid], token: &[u8; RESET_TOKEN_LEN]) -> bool {
+    let matches = cids.iter().fold(0_u8, |matches, row| {
+        let known = matches!(row.state, State::Held(_)) && row.reset_token.is_some();
+        let theirs = row.reset_token.unwrap_or_default();
+        let differ = theirs.iter().zip(token).fold(0_u8, |differ, (a, b)| differ | (a ^ b));
+        // All ones if nothing differs, without a branch on it.
+        let equal = core::hint::black_box(u16::from(differ).wrapping_sub(1) >> 8) as u8;
+        matches | (equal & u8::from(known))
+    });
+    matches != 0
+}
+
+/// Which sequence numbers were seen: all that matters of the newest 64. Peers number their IDs one by one, so that an
+/// older one that is new to us can only be a straggler; it counts as not seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// One beyond the largest.
+    next: u64,
+    /// Bit `i` stands for `next - 1 - i`.
+    bits: u64,
+}
+
+impl Seen {
+    /// Notes `seq`; returns how it stands to those before.
+    fn insert(&mut self, seq: u64) -> Sighting {
+        if seq >= self.next {
+            let steps = seq.saturating_sub(self.next).saturating_add(1);
+            let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+            self.bits = self.bits.checked_shl(steps).unwrap_or(0) | 1;
+            self.next = seq.saturating_add(1);
+            return Sighting::New;
+        }
+        let age = self.next.saturating_sub(1).saturating_sub(seq);
+        match u32::try_from(age).ok().and_then(|age| 1_u64.checked_shl(age)) {
+            None => Sighting::TooOld,
+            Some(bit) if self.bits & bit != 0 => Sighting::Known,
+            Some(bit) => {
+                self.bits |= bit;
+                Sighting::New
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sighting {
+    New,
+    Known,
+    /// New or known: it is too far back to tell.
+    TooOld,
+}
+
+/// Whether the peer numbers its IDs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Numbered,
+    /// It has the one ID of no bytes, which all routes use (RFC 9000 5.1.1).
+    ZeroLength,
+}
+
+/// The use of the peer's connection IDs on one path.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerCids {
+    path: PathId,
+    kind: Kind,
+    /// Retirements that wait to be sent, so that a packet with nothing to tell costs no scan.
+    unsent: u8,
+    limit: u64,
+    retire_prior_to: u64,
+    seen: Seen,
+}
+
+impl PeerCids {
+    /// A path that has no connection ID yet. `limit` is the active_connection_id_limit that we advertise.
+    pub const fn new(path: PathId, limit: u64) -> Self {
+        let seen = Seen { next: 0, bits: 0 };
+        Self { path, kind: Kind::Numbered, unsent: 0, limit, retire_prior_to: 0, seen }
+    }
+
+    /// The path of the handshake: `cid` is the SCID of the peer's first Initial, and `route` sends to it.
+    ///
+    /// # Errors
+    /// INTERNAL_ERROR if the table has no row at all.
+    pub fn with_handshake_cid(
+        rows: &mut PeerCidRows<'_>,
+        limit: u64,
+        cid: Cid,
+        route: u8,
+    ) -> Result<Self, TransportError> {
+        let mut peer = Self::new(PathId::ZERO, limit);
+        if cid.is_empty() {
+            peer.kind = Kind::ZeroLength;
+        }
+        peer.seen.insert(0);
+        peer.insert(rows.cids, 0, cid, None, State::Held(Routes::only(route)))?;
+        Ok(peer)
+    }
+
+    /// The stateless_reset_token transport parameter of a server, which belongs to the handshake's ID.
+    pub fn on_reset_token(&self, cids: &mut [PeerCid], token: [u8; RESET_TOKEN_LEN]) {
+        if let Some(row) = self.find_mut(cids, |row| row.seq == 0) {
+            row.reset_token = Some(token);
+        }
+    }
+
+    /// The ID of the server's preferred_address transport parameter, which has sequence number 1.
+    ///
+    /// # Errors
+    /// As [`Self::on_new_cid`], but for CIDs of no bytes, which the parser of transport parameters refuses.
+    pub fn on_preferred(
+        &mut self,
+        rows: &mut PeerCidRows<'_>,
+        cid: Cid,
+        token: [u8; RESET_TOKEN_LEN],
+    ) -> Result<(), TransportError> {
+        self.accept(rows, 1, cid, token)
+    }
+
+    /// A NEW_CONNECTION_ID frame. Returns the routes whose ID the peer withdrew: each must [`Self::take`] another
+    /// before it sends again.
+    ///
+    /// # Errors
+    /// - PROTOCOL_VIOLATION if the peer has a zero-length ID, or contradicts an earlier frame;
+    /// - CONNECTION_ID_LIMIT_ERROR if there are more IDs than our limit, or more retirements than the table holds.
+    pub fn on_new_cid(
+        &mut self,
+        rows: &mut PeerCidRows<'_>,
+        frame: &NewConnectionId<'_>,
+    ) -> Result<Routes, TransportError> {
+        if self.kind == Kind::ZeroLength {
+            return Err(violation("new connection ID beside a zero-length one"));
+        }
+        let cid = Cid::new(frame.cid).trap("connection ID longer than its parser admits")?;
+        // A frame told again may carry a newer order, hence this comes first; and it makes room (RFC 9000 5.1.2).
+        self.check_consistent(rows.cids, frame.seq, &cid, &frame.reset_token)?;
+        let withdrawn = self.withdraw(rows, frame.retire_prior_to)?;
+        self.accept(rows, frame.seq, cid, frame.reset_token)?;
+        Ok(withdrawn)
+    }
+
+    /// The ID that `route` sends to.
+    pub fn of<'a>(&self, cids: &'a [PeerCid], route: u8) -> Option<&'a PeerCid> {
+        let shared = self.kind == Kind::ZeroLength;
+        cids.iter().find(|row| !row.is_free() && row.path == self.path && (shared || row.is_held_by(route)))
+    }
+
+    /// How many IDs were never used.
+    pub fn spares(&self, cids: &[PeerCid]) -> usize {
+        cids.iter().filter(|row| row.state == State::Spare && row.path == self.path).count()
+    }
+
+    /// Gives an unused ID to `route`, which has none; the oldest first. With a zero-length ID always that one.
+    pub fn take(&self, cids: &mut [PeerCid], route: u8) -> Option<Cid> {
+        if self.kind == Kind::ZeroLength {
+            return self.of(cids, route).map(|row| row.cid);
+        }
+        let path = self.path;
+        let spares = cids.iter_mut().filter(|row| row.state == State::Spare && row.path == path);
+        let row = spares.min_by_key(|row| row.seq)?;
+        row.state = State::Held(Routes::only(route));
+        Some(row.cid)
+    }
+
+    /// Lets `other` send to the same ID as `route`: the peer came from a new address without changing its own ID
+    /// (RFC 9000 9.5).
+    pub fn share(&self, cids: &mut [PeerCid], route: u8, other: u8) -> Option<Cid> {
+        if self.kind == Kind::ZeroLength {
+            return self.of(cids, route).map(|row| row.cid);
+        }
+        let row = self.find_mut(cids, |row| row.is_held_by(route))?;
+        if let State::Held(routes) = &mut row.state {
+            *routes = routes.and(Routes::only(other));
+        }
+        Some(row.cid)
+    }
+
+    /// `route` will not send to its ID any more; an ID that no route is left with is retired.
+    ///
+    /// # Errors
+    /// [`Full`] if too many retirements are on their way already; the route keeps its ID.
+    pub fn retire(&mut self, rows: &mut PeerCidRows<'_>, route: u8) -> Result<(), Full> {
+        if self.kind == Kind::ZeroLength {
+            return Ok(());
+        }
+        let Some(row) = self.find_mut(rows.cids, |row| row.is_held_by(route)) else { return Ok(()) };
+        let State::Held(routes) = row.state else { return Ok(()) };
+        let left = routes.without(route);
+        if left.is_empty() {
+            self.want_retirement(rows.retiring, row.seq)?;
+            *row = PeerCid::FREE;
+        } else {
+            row.state = State::Held(left);
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to write.
+    pub const fn has_wanted(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// Writes RETIRE_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, as many as fit.
+    pub fn write(&mut self, retiring: &mut [Retirement], space: PathId, pn: u64, out: &mut PacketWriter<'_>) {
+        if !self.has_wanted() {
+            return;
+        }
+        for row in retiring.iter_mut().filter(|row| row.path == self.path && row.delivery.is_wanted()) {
+            if out.push(&Frame::RetireConnectionId(RetireConnectionId { seq: row.seq })).is_err() {
+                return;
+            }
+            row.delivery.on_sent();
+            row.carrier = Carrier::new(space, pn);
+            self.unsent = self.unsent.saturating_sub(1);
+        }
+    }
+
+    /// Packet `pn` of `space`, which carried RETIRE_CONNECTION_ID frames, was acknowledged.
+    pub fn on_acked(&self, retiring: &mut [Retirement], space: PathId, pn: u64) {
+        for row in self.carried(retiring, Carrier::new(space, pn)) {
+            *row = Retirement::FREE;
+        }
+    }
+
+    /// That packet was lost: what it carried is wanted again.
+    pub fn on_lost(&mut self, retiring: &mut [Retirement], space: PathId, pn: u64) {
+        let mut lost = 0_u8;
+        for row in self.carried(retiring, Carrier::new(space, pn)) {
+            row.delivery.on_lost();
+            lost = lost.saturating_add(1);
+        }
+        self.unsent = self.unsent.saturating_add(lost);
+    }
+
+    /// Forgets all IDs and retirements of the path: the path has ended.
+    pub fn clear(&mut self, rows: &mut PeerCidRows<'_>) {
+        rows.cids.iter_mut().filter(|row| row.path == self.path).for_each(|row| *row = PeerCid::FREE);
+        rows.retiring.iter_mut().filter(|row| row.path == self.path).for_each(|row| *row = Retirement::FREE);
+        self.unsent = 0;
+    }
+
+    /// One number, one ID, one token (RFC 9000 19.15).
+    fn check_consistent(
+        &self,
+        cids: &[PeerCid],
+        seq: u64,
+        cid: &Cid,
+        token: &[u8; RESET_TOKEN_LEN],
+    ) -> Result<(), TransportError> {
+        for row in cids.iter().filter(|row| !row.is_free()) {
+            let same_seq = row.seq == seq && row.path == self.path;
+            if same_seq != (row.cid == *cid) {
+                return Err(violation("sequence number and connection ID do not match an earlier frame"));
+            }
+            if same_seq && row.reset_token.is_some_and(|known| known != *token) {
+                return Err(violation("connection ID comes with another reset token than before"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Retires every ID below `retire_prior_to`; returns the routes that lose theirs.
+    fn withdraw(
+        &mut self,
+        rows: &mut PeerCidRows<'_>,
+        retire_prior_to: u64,
+    ) -> Result<Routes, TransportError> {
+        let mut withdrawn = Routes::NONE;
+        if retire_prior_to <= self.retire_prior_to {
+            return Ok(withdrawn);
+        }
+        self.retire_prior_to = retire_prior_to;
+        for row in rows.cids.iter_mut() {
+            if row.is_free() || row.path != self.path || row.seq >= retire_prior_to {
+                continue;
+            }
+            self.want_retirement(rows.retiring, row.seq).map_err(|Full| TOO_MANY_RETIREMENTS)?;
+            if let State::Held(routes) = row.state {
+                withdrawn = withdrawn.and(routes);
+            }
+            *row = PeerCid::FREE;
+        }
+        Ok(withdrawn)
+    }
+
+    /// Keeps an ID as a spare, unless it was seen before or is to be retired.
+    fn accept(
+        &mut self,
+        rows: &mut PeerCidRows<'_>,
+        seq: u64,
+        cid: Cid,
+        token: [u8; RESET_TOKEN_LEN],
+    ) -> Result<(), TransportError> {
+        let sighting = self.seen.insert(seq);
+        match sighting {
+            Sighting::Known => Ok(()),
+            Sighting::New if seq >= self.retire_prior_to => {
+                let active = rows.cids.iter().filter(|row| !row.is_free() && row.path == self.path).count();
+                if active as u64 >= self.limit {
+                    return Err(TransportError {
+                        code: Code::CONNECTION_ID_LIMIT_ERROR,
+                        frame: 0x18,
+                        reason: "more connection IDs than active_connection_id_limit",
+                    });
+                }
+                self.insert(rows.cids, seq, cid, Some(token), State::Spare)
+            }
+            // A straggler that may be in use, which the tables know.
+            Sighting::TooOld if self.find_mut(rows.cids, |row| row.seq == seq).is_some() => Ok(()),
+            Sighting::New | Sighting::TooOld => {
+                self.want_retirement(rows.retiring, seq).map_err(|Full| TOO_MANY_RETIREMENTS)
+            }
+        }
+    }
+
+    fn insert(
+        &self,
+        cids: &mut [PeerCid],
+        seq: u64,
+        cid: Cid,
+        reset_token: Option<[u8; RESET_TOKEN_LEN]>,
+        state: State,
+    ) -> Result<(), TransportError> {
+        let row = cids.iter_mut().find(|row| row.is_free());
+        let row = row.trap("fewer rows of peer connection IDs than advertised")?;
+        *row = PeerCid { seq, path: self.path, state, cid, reset_token };
+        Ok(())
+    }
+
+    fn want_retirement(&mut self, retiring: &mut [Retirement], seq: u64) -> Result<(), Full> {
+        if retiring.iter().any(|row| !row.is_free() && row.path == self.path && row.seq == seq) {
+            return Ok(());
+        }
+        let row = retiring.iter_mut().find(|row| row.is_free()).ok_or(Full)?;
+        *row = Retirement { seq, path: self.path, carrier: Carrier::default(), delivery: Delivery::Wanted };
+        self.unsent = self.unsent.saturating_add(1);
+        Ok(())
+    }
+
+    fn find_mut<'a>(
+        &self,
+        cids: &'a mut [PeerCid],
+        mut is_it: impl FnMut(&PeerCid) -> bool,
+    ) -> Option<&'a mut PeerCid> {
+        cids.iter_mut().find(|row| !row.is_free() && row.path == self.path && is_it(row))
+    }
+
+    fn carried<'a>(
+        &self,
+        retiring: &'a mut [Retirement],
+        carrier: Carrier,
+    ) -> impl Iterator<Item = &'a mut Retirement> {
+        let path = self.path;
+        retiring.iter_mut().filter(move |row| {
+            row.path == path && row.carrier == carrier && row.delivery == Delivery::InFlight
+        })
+    }
+}
+
+const TOO_MANY_RETIREMENTS: TransportError = TransportError {
+    code: Code::CONNECTION_ID_LIMIT_ERROR,
+    frame: 0x18,
+    reason: "connection IDs withdrawn faster than their retirement is acknowledged",
+};
+
+const fn violation(reason: &'static str) -> TransportError {
+    TransportError { code: Code::PROTOCOL_VIOLATION, frame: 0x18, reason }
+}
+
+#[cfg(test)]
+mod tests;

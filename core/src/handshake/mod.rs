@@ -1,0 +1,9 @@
+//! What goes with the TLS handshake, outside TLS: the client's first exchange, the levels and their keys.
+
+pub mod first_flight;
+pub mod keys;
+pub mod levels;
+
+pub use first_flight::{CidParams, FirstFlight, Offered};
+pub use keys::{KeyUpdate, PathPhase};
+pub use levels::Levels;

@@ -1,0 +1,216 @@
+//! What CONNECTION_CLOSE says, and how often it is said (RFC 9000 10.2, 10.2.1, 10.2.3, 19.19).
+
+use core::fmt;
+
+use crate::error::{Code, TransportError};
+use crate::session::Level;
+use crate::time::Instant;
+use crate::wire::frame::{ConnectionClose, Frame};
+use crate::wire::{NoSpace, PacketWriter};
+
+/// Who has which reason to close.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// The transport; `frame` is the type of the frame to blame, or zero.
+    Transport {
+        /// The error code.
+        code: Code,
+        /// The type of the frame to blame, or zero.
+        frame: u64,
+    },
+    /// The application, with a code of its own.
+    Application {
+        /// The application's error code.
+        code: u64,
+    },
+}
+
+/// The content of a CONNECTION_CLOSE frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Close {
+    /// The reason as a code.
+    pub reason: Reason,
+    /// The reason in words.
+    pub phrase: Phrase,
+}
+
+impl Close {
+    /// An error of the transport.
+    pub fn transport(error: &TransportError) -> Self {
+        Self {
+            reason: Reason::Transport { code: error.code, frame: error.frame },
+            phrase: Phrase::new(error.reason),
+        }
+    }
+
+    /// A close by the application. Of `phrase`, what fits is kept.
+    pub fn application(code: u64, phrase: &str) -> Self {
+        Self { reason: Reason::Application { code }, phrase: Phrase::new(phrase) }
+    }
+
+    /// What the peer said. Of its words, what fits and is UTF-8 is kept.
+    pub fn from_frame(frame: &ConnectionClose<'_>) -> Self {
+        let reason = match frame.frame {
+            Some(blamed) => Reason::Transport { code: Code(frame.code), frame: blamed },
+            None => Reason::Application { code: frame.code },
+        };
+        let phrase = match core::str::from_utf8(frame.reason) {
+            Ok(phrase) => phrase,
+            Err(error) => {
+                let valid = frame.reason.get(..error.valid_up_to()).unwrap_or_default();
+                core::str::from_utf8(valid).unwrap_or_default()
+            }
+        };
+        Self { reason, phrase: Phrase::new(phrase) }
+    }
+
+    /// Writes the frame into a packet of `level`. Packets whose keys others may hold do not tell what the application
+    /// said: code and words are replaced there (RFC 9000 10.2.3). The words are left out where they do not fit.
+    ///
+    /// # Errors
+    /// [`NoSpace`] if it does not fit even so.
+    pub fn write(&self, level: Level, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
+        let hidden = matches!(level, Level::Initial | Level::Handshake);
+        let phrase = self.phrase.as_str().as_bytes();
+        let frame = match self.reason {
+            Reason::Transport { code, frame } => {
+                ConnectionClose { code: code.0, frame: Some(frame), reason: phrase }
+            }
+            Reason::Application { .. } if hidden => {
+                ConnectionClose { code: Code::APPLICATION_ERROR.0, frame: Some(0), reason: &[] }
+            }
+            Reason::Application { code } => ConnectionClose { code, frame: None, reason: phrase },
+        };
+        out.push(&Frame::ConnectionClose(frame))
+            .or_else(|NoSpace| out.push(&Frame::ConnectionClose(ConnectionClose { reason: &[], ..frame })))
+    }
+}
+
+/// Bytes that a phrase keeps.
+const PHRASE_LEN: usize = 63;
+
+/// A few words for people, cut off at the end of a character.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Phrase {
+    len: u8,
+    bytes: [u8; PHRASE_LEN],
+}
+
+impl Phrase {
+    /// The beginning of `phrase`, as much of it as is kept.
+    pub fn new(phrase: &str) -> Self {
+        let longest = PHRASE_LEN.min(phrase.len());
+        let kept = (0..=longest).rev().find_map(|end| phrase.get(..end)).unwrap_or_default();
+        let mut bytes = [0; PHRASE_LEN];
+        bytes.iter_mut().zip(kept.bytes()).for_each(|(to, from)| *to = from);
+        Self { len: u8::try_from(kept.len()).unwrap_or(0), bytes }
+    }
+
+    /// The words.
+    pub fn as_str(&self) -> &str {
+        let kept = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        core::str::from_utf8(kept).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Phrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// How often our CONNECTION_CLOSE is said: at once, then to the first packet that still comes, and each further time
+/// only after twice as many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Closing {
+    until: Instant,
+    answer: Answer,
+    /// Packets that the next wait takes.
+    patience: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answer {
+    Owed,
+    /// After so many packets.
+    After(u32),
+}
+
+impl Closing {
+    pub(super) const fn new(until: Instant) -> Self {
+        Self { until, answer: Answer::Owed, patience: 1 }
+    }
+
+    pub(super) const fn until(self) -> Instant {
+        self.until
+    }
+
+    pub(super) const fn is_owed(&self) -> bool {
+        matches!(self.answer, Answer::Owed)
+    }
+
+    pub(super) const fn on_sent(&mut self) {
+        self.answer = Answer::After(self.patience);
+        self.patience = self.patience.saturating_mul(2);
+    }
+
+    pub(super) const fn on_received(&mut self) {
+        if let Answer::After(packets) = self.answer {
+            self.answer = match packets.saturating_sub(1) {
+                0 => Answer::Owed,
+                left => Answer::After(left),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::Frames;
+    use std::string::String;
+
+    fn written(close: &Close, level: Level, room: usize) -> Option<Close> {
+        let mut buffer = [0; 200];
+        let mut out = PacketWriter::new(&mut buffer[..room]);
+        close.write(level, &mut out).ok()?;
+        let len = out.len();
+        match Frames::new(level, &buffer[..len]).next().unwrap().unwrap().0 {
+            Frame::ConnectionClose(frame) => Some(Close::from_frame(&frame)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_application_is_not_heard_before_its_keys() {
+        let close = Close::application(1234, "secret");
+        for level in [Level::ZeroRtt, Level::OneRtt] {
+            assert_eq!(written(&close, level, 200), Some(close));
+        }
+        let hidden = TransportError::new(Code::APPLICATION_ERROR, "");
+        for level in [Level::Initial, Level::Handshake] {
+            assert_eq!(written(&close, level, 200), Some(Close::transport(&hidden)));
+        }
+    }
+
+    #[test]
+    fn transport_errors_are_told_everywhere_and_shortened_where_needed() {
+        let error = TransportError::new(Code::FLOW_CONTROL_ERROR, "too much").in_frame(8);
+        for level in Level::ALL {
+            assert_eq!(written(&Close::transport(&error), level, 200), Some(Close::transport(&error)));
+        }
+        let short = TransportError { reason: "", ..error };
+        assert_eq!(written(&Close::transport(&error), Level::OneRtt, 4), Some(Close::transport(&short)));
+        assert_eq!(written(&Close::transport(&error), Level::OneRtt, 3), None);
+    }
+
+    #[test]
+    fn words_are_cut_between_characters() {
+        let ascii = String::from_utf8(std::vec![b'a'; 100]).unwrap();
+        assert_eq!(Phrase::new(&ascii).as_str().len(), 63);
+        let umlauts: String = core::iter::repeat_n('ö', 40).collect();
+        assert_eq!(Phrase::new(&umlauts).as_str(), &umlauts[..62]);
+        let frame = ConnectionClose { code: 0, frame: None, reason: b"ok \xff\xfe" };
+        assert_eq!(Close::from_frame(&frame).phrase.as_str(), "ok ");
+    }
+}

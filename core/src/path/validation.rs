@@ -1,0 +1,342 @@
+//! Whether the peer can be reached over a route, and its own question answered (RFC 9000 8.2).
+//!
+//! ```text
+//!                     .--- answer to a short datagram: the address only; asks again in full size
+//!                     v  |
+//! Idle --start--> Running --answer to a full datagram--> Validated
+//!                     '--- 3 PTO ---> Failed
+//! ```
+//!
+//! Challenges are asked again on a timer of their own, not when their packet is lost, and any of the last few may be
+//! answered, on whatever route the answer comes (RFC 9000 8.2.3). Nothing here chooses the route, pads the datagram
+//! (both frames want 1,200 bytes where the amplification limit allows it: RFC 9000 8.2.1, 8.2.2), or decides what
+//! success or failure means for the connection.
+
+use core::time::Duration;
+
+use crate::limits::INITIAL_RTT;
+use crate::time::{Deadline, Instant};
+use crate::wire::frame::{Frame, PathChallenge, PathResponse};
+use crate::wire::{NoSpace, PacketWriter};
+
+/// The PTO of a route without RTT samples (RFC 9002 6.2.2): nothing is known of a new route.
+const INITIAL_PTO: Duration = INITIAL_RTT.saturating_mul(3);
+/// A validation is given up after so many PTOs (RFC 9000 8.2.4).
+const PTOS: u32 = 3;
+/// Challenges that can still be answered. With doubled waits, an older one was asked long ago.
+const REMEMBERED: usize = 4;
+
+/// Challenges to the peer over one route.
+#[derive(Clone, Copy, Debug)]
+pub struct Validation {
+    state: State,
+    asked: [Option<Challenge>; REMEMBERED],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Idle,
+    Running {
+        until: Instant,
+        next: Next,
+        /// The wait after the next challenge.
+        wait: Duration,
+        /// What was already proved.
+        proved: Proved,
+    },
+    Validated,
+    Failed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    AskNow,
+    AskAt(Instant),
+}
+
+/// What a response proves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proved {
+    /// Nothing new.
+    Nothing,
+    /// The peer is at that address: the amplification limit falls. Whether 1,200 bytes get there is asked next.
+    Address,
+    /// The route can be used.
+    Route,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Challenge {
+    data: [u8; 8],
+    /// Whether it went in a datagram of at least 1,200 bytes.
+    full: bool,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Validation {
+    /// A route that is not being validated.
+    pub const fn new() -> Self {
+        Self { state: State::Idle, asked: [None; REMEMBERED] }
+    }
+
+    /// Begins to validate, also anew. `pto` is the one in use now, of whatever route.
+    pub fn start(&mut self, now: Instant, pto: Duration) {
+        self.run(now, pto, Proved::Nothing);
+    }
+
+    /// Whether a challenge should be sent.
+    pub const fn wants_challenge(&self) -> bool {
+        matches!(self.state, State::Running { next: Next::AskNow, .. })
+    }
+
+    /// Writes a challenge of `random` bytes, which nobody may be able to predict. `full` says whether the datagram
+    /// will have at least 1,200 bytes.
+    ///
+    /// # Errors
+    /// [`NoSpace`] if it does not fit; it is still wanted then.
+    pub fn write(
+        &mut self,
+        now: Instant,
+        random: [u8; 8],
+        full: bool,
+        out: &mut PacketWriter<'_>,
+    ) -> Result<(), NoSpace> {
+        let State::Running { next, wait, .. } = &mut self.state else { return Ok(()) };
+        out.push(&Frame::PathChallenge(PathChallenge { data: random }))?;
+        *next = Next::AskAt(now.after(*wait));
+        *wait = wait.saturating_mul(2);
+        self.asked.rotate_right(1);
+        if let Some(newest) = self.asked.first_mut() {
+            *newest = Some(Challenge { data: random, full });
+        }
+        Ok(())
+    }
+
+    /// A PATH_RESPONSE came. One that answers none of our challenges is ignored: it may answer one long forgotten.
+    pub fn on_response(&mut self, now: Instant, data: [u8; 8]) -> Proved {
+        let State::Running { wait, proved, .. } = self.state else { return Proved::Nothing };
+        let Some(answered) = self.asked.iter().flatten().find(|asked| asked.data == data) else {
+            return Proved::Nothing;
+        };
+        if answered.full {
+            self.state = State::Validated;
+            self.asked = [None; REMEMBERED];
+            Proved::Route
+        } else if proved == Proved::Nothing {
+            self.run(now, wait, Proved::Address);
+            Proved::Address
+        } else {
+            Proved::Nothing
+        }
+    }
+
+    /// Whether the route can be used.
+    pub const fn is_validated(&self) -> bool {
+        matches!(self.state, State::Validated)
+    }
+
+    /// When to call [`Self::on_timeout`].
+    pub fn next_timeout(&self) -> Deadline {
+        match self.state {
+            State::Running { until, next: Next::AskAt(next), .. } => Deadline::at(until.min(next)),
+            State::Running { until, .. } => Deadline::at(until),
+            State::Idle | State::Validated | State::Failed => Deadline::NEVER,
+        }
+    }
+
+    /// Asks again, or gives up. Returns whether the validation has failed now.
+    pub fn on_timeout(&mut self, now: Instant) -> bool {
+        let State::Running { until, next, .. } = &mut self.state else { return false };
+        if *until <= now {
+            *self = Self { state: State::Failed, ..Self::new() };
+            return true;
+        }
+        if matches!(next, Next::AskAt(at) if *at <= now) {
+            *next = Next::AskNow;
+        }
+        false
+    }
+
+    /// Asks at once, then after one PTO and doubled waits, as often as an Initial is repeated where the RTT is known
+    /// (RFC 9000 8.2.1), and gives up when a new path would have had its three PTOs.
+    fn run(&mut self, now: Instant, pto: Duration, proved: Proved) {
+        self.state = State::Running {
+            until: now.after(pto.max(INITIAL_PTO).saturating_mul(PTOS)),
+            next: Next::AskNow,
+            wait: pto,
+            proved,
+        };
+    }
+}
+
+/// Answers owed to challenges that came over one route, which they leave by (RFC 9000 8.2.2). Sent once, never again.
+///
+/// Of more challenges than can be kept the newest are answered: a peer that asks faster than we may send has moved on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Responses {
+    /// The oldest first.
+    owed: [[u8; 8]; REMEMBERED],
+    len: u8,
+    dropped: u32,
+}
+
+impl Responses {
+    /// None owed.
+    pub const NONE: Self = Self { owed: [[0; 8]; REMEMBERED], len: 0, dropped: 0 };
+
+    /// A PATH_CHALLENGE came.
+    pub fn on_challenge(&mut self, data: [u8; 8]) {
+        if usize::from(self.len) == REMEMBERED {
+            self.forget_oldest();
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        if let Some(place) = self.owed.get_mut(usize::from(self.len)) {
+            *place = data;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    /// Whether an answer is owed.
+    pub const fn has_wanted(&self) -> bool {
+        self.len > 0
+    }
+
+    /// Challenges that were not answered for want of room.
+    pub const fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// Writes the oldest answer.
+    ///
+    /// # Errors
+    /// [`NoSpace`] if it does not fit; it is still owed then.
+    pub fn write(&mut self, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
+        if let Some(data) = self.owed.first().filter(|_| self.has_wanted()) {
+            out.push(&Frame::PathResponse(PathResponse { data: *data }))?;
+            self.forget_oldest();
+        }
+        Ok(())
+    }
+
+    fn forget_oldest(&mut self) {
+        self.owed.rotate_left(1);
+        self.len = self.len.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const T0: Instant = Instant::ZERO;
+    const PTO: Duration = Duration::from_millis(100);
+
+    fn ask(validation: &mut Validation, now: Instant, number: u8, full: bool) {
+        let mut buffer = [0; 9];
+        let mut out = PacketWriter::new(&mut buffer);
+        validation.write(now, [number; 8], full, &mut out).unwrap();
+        assert!(out.is_probing() && out.len() == 9);
+    }
+
+    fn started() -> Validation {
+        let mut validation = Validation::new();
+        assert!(!validation.wants_challenge());
+        validation.start(T0, PTO);
+        validation
+    }
+
+    #[test]
+    fn is_small() {
+        assert!(size_of::<Validation>() <= 104, "{}", size_of::<Validation>());
+        assert!(size_of::<Responses>() <= 40);
+    }
+
+    #[test]
+    fn the_answer_validates_and_nothing_else_does() {
+        let mut validation = started();
+        assert_eq!(validation.on_response(T0, [0; 8]), Proved::Nothing, "nothing was asked");
+        ask(&mut validation, T0, 1, true);
+        assert!(!validation.wants_challenge());
+        assert_eq!(validation.on_response(T0, [2; 8]), Proved::Nothing);
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Route);
+        assert!(validation.is_validated());
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Nothing);
+        assert_eq!(validation.next_timeout(), Deadline::NEVER);
+    }
+
+    #[test]
+    fn asks_again_with_growing_waits_and_gives_up_after_three_ptos() {
+        let mut validation = started();
+        let mut asked_at = vec![];
+        let failed_at = loop {
+            let now = validation.next_timeout().instant().filter(|_| !validation.wants_challenge());
+            let now = now.unwrap_or(asked_at.last().copied().unwrap_or(T0));
+            if validation.on_timeout(now) {
+                break now;
+            }
+            asked_at.push(now);
+            ask(&mut validation, now, asked_at.len() as u8, true);
+        };
+        let millis: Vec<_> = asked_at.iter().map(|at| at.as_micros() / 1000).collect();
+        assert_eq!((millis, failed_at.as_micros()), (vec![0, 100, 300, 700, 1500], 2_997_000));
+        assert_eq!(validation.on_response(failed_at, [1; 8]), Proved::Nothing);
+        assert!(!validation.is_validated() && !validation.on_timeout(failed_at));
+    }
+
+    #[test]
+    fn a_slow_connection_is_given_its_time() {
+        let mut validation = Validation::new();
+        validation.start(T0, Duration::from_secs(2));
+        assert!(!validation.on_timeout(T0.after(Duration::from_millis(5_999))));
+        assert!(validation.on_timeout(T0.after(Duration::from_secs(6))));
+    }
+
+    #[test]
+    fn an_earlier_challenge_may_be_answered() {
+        let mut validation = started();
+        ask(&mut validation, T0, 1, true);
+        ask(&mut validation, T0, 2, true);
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Route);
+        let mut validation = started();
+        (1..=5).for_each(|number| ask(&mut validation, T0, number, true));
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Nothing, "too long ago");
+        assert_eq!(validation.on_response(T0, [2; 8]), Proved::Route);
+    }
+
+    #[test]
+    fn a_short_datagram_proves_the_address_only() {
+        let mut validation = started();
+        ask(&mut validation, T0, 1, false);
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Address);
+        assert!(validation.wants_challenge() && !validation.is_validated());
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Nothing, "once");
+        ask(&mut validation, T0, 2, true);
+        assert_eq!(validation.on_response(T0, [2; 8]), Proved::Route);
+    }
+
+    #[test]
+    fn answers_in_order_and_each_once() {
+        let mut responses = Responses::NONE;
+        for number in 1..=6 {
+            responses.on_challenge([number; 8]);
+        }
+        assert_eq!(responses.dropped(), 2);
+        let mut buffer = [0; 20];
+        let mut out = PacketWriter::new(&mut buffer);
+        assert!(responses.write(&mut out).is_ok() && responses.write(&mut out).is_ok());
+        assert_eq!(responses.write(&mut out), Err(NoSpace));
+        assert!(responses.has_wanted());
+        for _ in 0..3 {
+            let _ = responses.write(&mut PacketWriter::new(&mut [0; 9]));
+        }
+        assert!(!responses.has_wanted());
+        assert_eq!((buffer[0], buffer[1], buffer[9], buffer[10]), (0x1b, 3, 0x1b, 4));
+    }
+}
