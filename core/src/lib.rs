@@ -23,6 +23,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod delivery;
 pub mod error;
 pub mod ids;
 pub mod limits;
