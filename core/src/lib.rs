@@ -28,6 +28,7 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod session;
+pub mod stream;
 pub mod table;
 pub mod time;
 pub mod wire;

@@ -95,6 +95,15 @@ impl<const K: usize> List<K> {
         }
     }
 
+    /// Makes sure that `row` stands on this list, last if it did not, or does not.
+    pub fn set<T: Linked<K>>(&mut self, rows: &mut [T], row: u16, on: bool) {
+        match (at(rows, row).is_some_and(|row| row.link().is_on()), on) {
+            (false, true) => self.push_back(rows, row),
+            (true, false) => self.remove(rows, row),
+            _ => {}
+        }
+    }
+
     /// Takes the first row off.
     pub fn pop_front<T: Linked<K>>(&mut self, rows: &mut [T]) -> Option<u16> {
         let head = self.head()?;
