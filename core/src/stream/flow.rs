@@ -141,6 +141,24 @@ pub(super) struct Inflow {
     consumed: u64,
 }
 
+#[cfg(test)]
+impl Inflow {
+    pub(super) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(super) const fn consumed(&self) -> u64 {
+        self.consumed
+    }
+}
+
+#[cfg(test)]
+impl Outflow {
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+}
+
 impl Inflow {
     /// At most `window` bytes may be received and not consumed.
     pub(super) const fn new(window: u64) -> Self {
