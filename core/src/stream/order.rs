@@ -1,0 +1,65 @@
+//! Which stream sends next: the most urgent first, round robin among equals (RFC 9000 2.3).
+//!
+//! One list for each urgency. On it, streams whose [`Demand`] is free of the limit of all streams come before those that
+//! need it; so lost bytes go before new ones (RFC 9000 13.3), and when the limit is used up the head of a list tells
+//! whether anything on it can be sent.
+
+use crate::limits::PRIORITIES;
+use crate::stream::row::{ORDER, Stream};
+use crate::stream::send::Demand;
+use crate::table::list::{Linked, List, at, at_mut};
+
+/// The lists.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    lists: [List<ORDER>; PRIORITIES],
+}
+
+impl Order {
+    /// Nothing to send.
+    pub(super) const EMPTY: Self = Self { lists: [List::EMPTY; PRIORITIES] };
+
+    /// The slot that sends next; with `fresh`, bytes that were never sent may be among it.
+    pub(super) fn next(&self, rows: &[Stream], fresh: bool) -> Option<u16> {
+        let may = |head: &u16| fresh || at(rows, *head).is_some_and(|row| row.queued == Demand::Free);
+        self.lists.iter().filter_map(List::head).find(may)
+    }
+
+    /// Puts a stream where its demand belongs. One whose demand is as before keeps its place.
+    pub(super) fn place(&mut self, rows: &mut [Stream], slot: u16) {
+        let Some(row) = at(rows, slot) else { return };
+        let demand = row.send.demand();
+        if demand != row.queued {
+            self.put(rows, slot, demand);
+        }
+    }
+
+    /// A stream has sent: its equals are next, unless it has something lost.
+    pub(super) fn rotate(&mut self, rows: &mut [Stream], slot: u16) {
+        let Some(row) = at(rows, slot) else { return };
+        self.put(rows, slot, row.send.demand());
+    }
+
+    /// Changes the urgency of a stream.
+    pub(super) fn set_urgency(&mut self, rows: &mut [Stream], slot: u16, urgency: u8) {
+        self.put(rows, slot, Demand::Nothing);
+        if let Some(row) = at_mut(rows, slot) {
+            row.urgency = urgency;
+        }
+        self.place(rows, slot);
+    }
+
+    fn put(&mut self, rows: &mut [Stream], slot: u16, demand: Demand) {
+        let Some(row) = at_mut(rows, slot) else { return };
+        row.queued = demand;
+        let Some(list) = self.lists.get_mut(usize::from(row.urgency)) else { return };
+        if Linked::<ORDER>::link(row).is_on() {
+            list.remove(rows, slot);
+        }
+        match demand {
+            Demand::Nothing => {}
+            Demand::Fresh => list.push_back(rows, slot),
+            Demand::Free => list.push_front(rows, slot),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Frames to the peer, and their fate.
+//!
+//! A packet is filled by calling [`Streams::write_limits`] once, then [`Streams::write_control`] and
+//! [`Streams::write_data`] until they return `None`. Each row returned belongs to the packet. When the packet is
+//! acknowledged or lost, [`Streams::on_acked`] or [`Streams::on_lost`] is called for each of its rows, and
+//! [`Streams::on_kinds_lost`] for what it carried without a row.
+
+use crate::ids::Dir;
+use crate::stream::row::News;
+use crate::stream::send::Packet;
+use crate::stream::{StreamMemory, Streams};
+use crate::table::chunk::{Carried, HasChunk};
+use crate::table::list::{at, at_mut};
+use crate::wire::PacketWriter;
+use crate::wire::frame::{DataBlocked, Frame, Kind, Kinds, MaxData, MaxStreams, StreamsBlocked};
+
+/// Less room than this at the end of a packet is left empty: a frame of a few bytes would cost a row and little would
+/// be gained.
+const MIN_ROOM: usize = 24;
+
+impl Streams {
+    /// Whether any of the `write` calls has something to write.
+    pub fn wants_to_send(&self, memory: &StreamMemory<'_>) -> bool {
+        self.wants_control() || self.wants_data(memory)
+    }
+
+    /// Whether [`Self::write_limits`] or [`Self::write_control`] has something to write.
+    pub fn wants_control(&self) -> bool {
+        let wants = |dir| self.peer.of(dir).credit.wants_frame() || self.local.of(dir).credit.wants_frame();
+        !self.control.is_empty()
+            || self.inflow.credit.wants_frame()
+            || self.outflow.credit.wants_frame()
+            || wants(Dir::Bi)
+            || wants(Dir::Uni)
+    }
+
+    /// Whether [`Self::write_data`] has something to write.
+    pub fn wants_data(&self, memory: &StreamMemory<'_>) -> bool {
+        self.order.next(memory.rows, self.outflow.room() > 0).is_some()
+    }
+
+    /// Writes the frames about the whole connection that are wanted and fit: MAX_DATA, MAX_STREAMS, DATA_BLOCKED,
+    /// STREAMS_BLOCKED. The packet's [`Kinds`] are all that must be remembered of them.
+    pub fn write_limits(&mut self, out: &mut PacketWriter<'_>) {
+        if self.inflow.credit.wants_frame() {
+            let max = self.inflow.next_limit();
+            if out.push(&Frame::MaxData(MaxData { max })).is_ok() {
+                self.inflow.credit.on_sent(max);
+            }
+        }
+        if self.outflow.credit.wants_frame() {
+            let limit = self.outflow.credit.limit();
+            if out.push(&Frame::DataBlocked(DataBlocked { limit })).is_ok() {
+                self.outflow.credit.on_sent();
+            }
+        }
+        for dir in [Dir::Bi, Dir::Uni] {
+            let peer = self.peer.of_mut(dir);
+            let max = peer.next_limit();
+            if peer.credit.wants_frame() && out.push(&Frame::MaxStreams(MaxStreams { dir, max })).is_ok() {
+                peer.credit.on_sent(max);
+            }
+            let local = &mut self.local.of_mut(dir).credit;
+            let limit = local.limit();
+            if local.wants_frame() && out.push(&Frame::StreamsBlocked(StreamsBlocked { dir, limit })).is_ok()
+            {
+                local.on_sent();
+            }
+        }
+    }
+
+    /// Writes one frame about a stream: RESET_STREAM, STOP_SENDING, MAX_STREAM_DATA, STREAM_DATA_BLOCKED. Returns `spare`
+    /// if it was used; `None` if there is nothing to write, no room, or no spare row.
+    pub fn write_control<R: HasChunk>(
+        &mut self,
+        memory: &mut StreamMemory<'_>,
+        sent: &mut [R],
+        spare: Option<u16>,
+        out: &mut PacketWriter<'_>,
+    ) -> Option<u16> {
+        let (spare, slot) = (spare?, self.control.head()?);
+        let chunk = at_mut(sent, spare)?.chunk_mut();
+        *chunk = at_mut(memory.rows, slot)?.write_control(slot, self.rx_share as usize, out)?;
+        self.settle(memory, slot);
+        Some(spare)
+    }
+
+    /// Writes one STREAM frame of the stream whose turn it is. Returns the row that describes it: `spare`, or, for bytes that
+    /// are sent again in one piece, a row that the streams owned. `None` if there is nothing to write, no room, or if a
+    /// spare row is needed and not there.
+    pub fn write_data<R: HasChunk>(
+        &mut self,
+        memory: &mut StreamMemory<'_>,
+        sent: &mut [R],
+        spare: Option<u16>,
+        out: &mut PacketWriter<'_>,
+    ) -> Option<u16> {
+        let room = self.outflow.room();
+        let slot = self.order.next(memory.rows, room > 0).filter(|_| out.room() >= MIN_ROOM)?;
+        let lent = self.lend(memory, slot)?;
+        let packet = Packet { out, rows: sent, spare };
+        let emitted = lent.row.send.emit(lent.row.id, slot, lent.tx, room, packet)?;
+        self.outflow.on_sent(emitted.fresh);
+        self.order.rotate(memory.rows, slot);
+        self.settle(memory, slot);
+        Some(emitted.row)
+    }
+
+    /// The packet of a row was acknowledged. The row is then to be freed by whoever keeps the sent rows.
+    pub fn on_acked<R: HasChunk>(&mut self, memory: &mut StreamMemory<'_>, sent: &mut [R], row: u16) {
+        let Some(chunk) = at(sent, row).map(HasChunk::chunk).copied() else { return };
+        let slot = chunk.owner();
+        match chunk.carried() {
+            Carried::Nothing | Carried::Crypto => return,
+            Carried::Data => {
+                let Some(lent) = self.lend(memory, slot) else { return };
+                let progress = lent.row.send.on_acked(lent.tx, sent, row);
+                lent.row.untold.note(News::WRITABLE, progress.room);
+                lent.row.untold.note(News::FINISHED, progress.finished);
+            }
+            control => {
+                // The slot may hold another stream by now.
+                let row = at_mut(memory.rows, slot).filter(|row| row.id.0 == chunk.offset());
+                let Some(row) = row else { return };
+                row.on_control_acked(control);
+            }
+        }
+        self.settle(memory, slot);
+    }
+
+    /// The packet of a row was lost. Returns whether the row belongs to the streams now, which keep it until its bytes are
+    /// sent again; if not, it is to be freed by whoever keeps the sent rows.
+    #[must_use = "a row that is not kept must be freed"]
+    pub fn on_lost<R: HasChunk>(&mut self, memory: &mut StreamMemory<'_>, sent: &mut [R], row: u16) -> bool {
+        let Some(chunk) = at(sent, row).map(HasChunk::chunk).copied() else { return false };
+        let slot = chunk.owner();
+        let Some(stream) = at_mut(memory.rows, slot) else { return false };
+        let kept = match chunk.carried() {
+            Carried::Nothing | Carried::Crypto => return false,
+            Carried::Data => stream.send.on_lost(sent, row),
+            control if stream.id.0 == chunk.offset() => {
+                stream.on_control_lost(control);
+                false
+            }
+            _ => return false,
+        };
+        self.settle(memory, slot);
+        kept
+    }
+
+    /// A packet that carried these kinds of frames was lost: what [`Self::write_limits`] wrote is wanted again.
+    pub fn on_kinds_lost(&mut self, kinds: Kinds) {
+        if kinds.has(Kind::MaxData) {
+            self.inflow.credit.on_lost();
+        }
+        if kinds.has(Kind::DataBlocked) {
+            self.outflow.credit.on_lost();
+        }
+        for dir in [Dir::Bi, Dir::Uni] {
+            // The kind does not tell the direction; one that was never sent is not wanted by this.
+            if kinds.has(Kind::MaxStreams) {
+                self.peer.of_mut(dir).credit.on_lost();
+            }
+            if kinds.has(Kind::StreamsBlocked) {
+                self.local.of_mut(dir).credit.on_lost();
+            }
+        }
+    }
+
+    /// A sent row that the streams owned and need no more, to be freed by whoever keeps the sent rows.
+    pub fn take_row<R: HasChunk>(&mut self, sent: &mut [R]) -> Option<u16> {
+        self.unowned.pop(sent)
+    }
+}
