@@ -264,7 +264,7 @@ impl LocalCids {
                 // An ID the peer may not have seen is told even if it is to be retired at once: only then is its row
                 // sure to be freed.
                 retire_prior_to: self.retire_prior_to.min(row.seq),
-                cid: row.cid.as_slice(),
+                cid: row.cid,
                 reset_token: row.reset_token,
             };
             if out.push(&Frame::NewConnectionId(frame)).is_err() {

@@ -262,12 +262,12 @@ impl PeerCids {
     pub fn on_new_cid(
         &mut self,
         rows: &mut PeerCidRows<'_>,
-        frame: &NewConnectionId<'_>,
+        frame: &NewConnectionId,
     ) -> Result<Routes, TransportError> {
         if self.kind == Kind::ZeroLength {
             return Err(violation("new connection ID beside a zero-length one"));
         }
-        let cid = Cid::new(frame.cid).trap("connection ID longer than its parser admits")?;
+        let cid = frame.cid;
         // A frame told again may carry a newer order, hence this comes first; and it makes room (RFC 9000 5.1.2).
         self.check_consistent(rows.cids, frame.seq, &cid, &frame.reset_token)?;
         let withdrawn = self.withdraw(rows, frame.retire_prior_to)?;

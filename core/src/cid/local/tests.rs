@@ -26,7 +26,7 @@ fn written(local: &mut LocalCids, rows: &mut [LocalCid], pn: u64, room: usize) -
     let payload = packet(room, |out| local.write(rows, P0, pn, out));
     let told = frames(&payload).into_iter().map(|frame| match frame {
         Frame::NewConnectionId(new) => {
-            assert_eq!((new.cid, new.reset_token), (cid(new.seq).as_slice(), token(new.seq)));
+            assert_eq!((new.cid, new.reset_token), (cid(new.seq), token(new.seq)));
             (new.seq, new.retire_prior_to)
         }
         other => panic!("{other:?}"),

@@ -23,14 +23,14 @@ impl Rig {
         Self { cids, retiring, peer }
     }
 
-    fn frame(&mut self, frame: &NewConnectionId<'_>) -> Result<Routes, TransportError> {
+    fn frame(&mut self, frame: &NewConnectionId) -> Result<Routes, TransportError> {
         let mut rows = PeerCidRows { cids: &mut self.cids, retiring: &mut self.retiring };
         self.peer.on_new_cid(&mut rows, frame)
     }
 
     fn offer(&mut self, seq: u64, retire_prior_to: u64) -> Result<Routes, Code> {
         let cid = cid(seq);
-        let frame = NewConnectionId { seq, retire_prior_to, cid: cid.as_slice(), reset_token: token(seq) };
+        let frame = NewConnectionId { seq, retire_prior_to, cid, reset_token: token(seq) };
         self.frame(&frame).map_err(|error| error.code)
     }
 
@@ -127,7 +127,7 @@ fn contradictions_are_violations() {
     {
         let mut rig = Rig::new(3);
         rig.offer(1, 0).unwrap();
-        let frame = NewConnectionId { seq, retire_prior_to: 0, cid: id.as_slice(), reset_token };
+        let frame = NewConnectionId { seq, retire_prior_to: 0, cid: id, reset_token };
         assert_eq!(rig.frame(&frame).unwrap_err().code, Code::PROTOCOL_VIOLATION, "{frame:?}");
     }
 }
@@ -228,7 +228,7 @@ fn paths_number_for_themselves_and_end_alone() {
     let mut rig = Rig::new(4);
     let mut other = PeerCids::new(PathId(1), 2);
     let id = cid(50);
-    let frame = NewConnectionId { seq: 0, retire_prior_to: 0, cid: id.as_slice(), reset_token: token(50) };
+    let frame = NewConnectionId { seq: 0, retire_prior_to: 0, cid: id, reset_token: token(50) };
     let mut rows = PeerCidRows { cids: &mut rig.cids, retiring: &mut rig.retiring };
     other.on_new_cid(&mut rows, &frame).unwrap();
     assert_eq!(other.take(rows.cids, 9), Some(id));
