@@ -183,7 +183,6 @@ impl SendHalf {
         self.reset.want();
         self.credit.close();
         self.is_full = false;
-        self.ring = Ring::at(self.sent);
         Some(self.chunks.abandon(rows))
     }
 

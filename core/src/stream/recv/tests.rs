@@ -144,6 +144,17 @@ fn a_stopped_half_counts_what_comes_and_ends_by_itself() {
 }
 
 #[test]
+fn a_reset_makes_stop_sending_superfluous() {
+    let mut bench = Bench::new();
+    bench.stop().unwrap();
+    assert!(bench.half.wants_frame());
+    bench.reset(0).unwrap();
+    assert!(!bench.half.wants_frame() && bench.half.is_over());
+    bench.half.on_stop_lost();
+    assert!(!bench.half.wants_frame());
+}
+
+#[test]
 fn a_stopped_half_that_is_finished_ends_when_the_peer_knows() {
     for end_first in [true, false] {
         let mut bench = Bench::new();

@@ -105,6 +105,21 @@ fn the_end_alone_needs_no_credit() {
 }
 
 #[test]
+fn room_is_told_once_to_who_was_refused() {
+    let mut bench = Bench::new(1_000);
+    bench.write(0, 100).unwrap();
+    let rows: Vec<u16> = (0..4).map(|_| bench.send(300, 25).unwrap().0).collect();
+    // All was taken: nobody waits.
+    assert!(!bench.acked(rows[0]).room);
+    assert_eq!(bench.write(100, 30), Ok(25));
+    assert!(bench.acked(rows[1]).room && !bench.acked(rows[2]).room);
+    // Nor does anybody wait who has finished.
+    assert_eq!(bench.write(125, 60), Ok(50));
+    bench.half.finish().unwrap();
+    assert!(!bench.acked(rows[3]).room);
+}
+
+#[test]
 fn both_limits_hold() {
     let mut bench = Bench::new(30);
     bench.write(0, 50).unwrap();
