@@ -25,7 +25,9 @@ extern crate std;
 
 pub mod cid;
 pub mod congestion;
+pub mod connection;
 pub mod delivery;
+pub mod endpoint;
 pub mod error;
 pub mod handshake;
 pub mod ids;

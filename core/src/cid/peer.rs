@@ -50,6 +50,11 @@ impl Routes {
         Self(self.0 | other.0)
     }
 
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..32).filter(move |route| self.has(*route))
+    }
+
     /// These without `route`.
     #[must_use]
     pub const fn without(self, route: u8) -> Self {
@@ -91,7 +96,8 @@ impl PeerCid {
         &self.cid
     }
 
-    const fn is_free(&self) -> bool {
+    /// Whether the row is free.
+    pub const fn is_free(&self) -> bool {
         matches!(self.state, State::Free)
     }
 

@@ -2,17 +2,8 @@
 
 use core::time::Duration;
 
+use crate::congestion::Algorithm;
 use crate::limits;
-
-/// Which congestion controller a connection uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Algorithm {
-    /// RFC 9002 7: small, and what the RFC describes.
-    NewReno,
-    /// RFC 9438: fills long fat paths faster; the default of most hosts.
-    #[default]
-    Cubic,
-}
 
 /// The choices of an application. Sizes of tables and buffers are not here: they are those of the memory lent to
 /// the connection.

@@ -67,7 +67,7 @@ impl State {
             match event {
                 SessionEvent::Keys(level) => self.on_keys(now, lent, level)?,
                 SessionEvent::PeerParams => self.on_peer_params(lent)?,
-                SessionEvent::Complete => self.on_complete(now, lent),
+                SessionEvent::Complete => self.on_complete(now, lent)?,
             }
         }
         Ok(())
@@ -77,7 +77,10 @@ impl State {
         if level == Level::OneRtt {
             self.keys = KeyUpdate::new(lent.session.limits(Level::OneRtt));
         }
-        self.crypto.on_keys(level)?;
+        // A server reads 1-RTT only after the handshake (RFC 9001 5.7).
+        if level != Level::OneRtt || self.side.is_client() {
+            self.crypto.advance(level)?;
+        }
         if let Some(discarded) = self.levels.on_keys(level) {
             self.discard_level(now, lent, discarded);
         }
@@ -120,7 +123,8 @@ impl State {
         Ok(())
     }
 
-    fn on_complete(&mut self, now: Instant, lent: &mut Lent<'_>) {
+    fn on_complete(&mut self, now: Instant, lent: &mut Lent<'_>) -> Result<(), TransportError> {
+        self.crypto.advance(Level::OneRtt)?;
         self.lifecycle.on_established();
         self.facts.note(Fact::Connected);
         let discarded = self.levels.on_complete();
@@ -128,6 +132,7 @@ impl State {
             self.handshake_done.want();
             self.after_confirmed(now, lent, discarded);
         }
+        Ok(())
     }
 
     /// HANDSHAKE_DONE came.

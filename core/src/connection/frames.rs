@@ -9,7 +9,7 @@ use crate::error::{Code, TransportError, Trap};
 use crate::session::Level;
 use crate::table::queue::Queue;
 use crate::time::Instant;
-use crate::wire::frame::{Frame, NewConnectionId};
+use crate::wire::frame::{Crypto, Frame, NewConnectionId};
 
 impl State {
     pub(super) fn on_frame(
@@ -121,11 +121,18 @@ impl State {
         now: Instant,
         lent: &mut Lent<'_>,
         level: Level,
-        frame: &crate::wire::frame::Crypto<'_>,
+        frame: &Crypto<'_>,
     ) -> Result<(), TransportError> {
-        let session = &mut *lent.session;
-        self.crypto.on_crypto(lent.buffers.crypto, level, frame, |bytes| session.read_crypto(level, bytes))?;
-        self.poll_session(lent)?;
-        self.on_session(now, lent)
+        let next = self.crypto.on_crypto(lent.buffers.crypto, level, frame)?;
+        lent.session.read_crypto(level, next)?;
+        loop {
+            let waited = self.crypto.buffered(lent.buffers.crypto);
+            if waited.is_empty() {
+                break;
+            }
+            lent.session.read_crypto(level, waited)?;
+            self.crypto.consume(lent.buffers.crypto, waited.len());
+        }
+        self.poll_session(now, lent)
     }
 }

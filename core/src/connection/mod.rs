@@ -22,6 +22,7 @@ mod events;
 mod frames;
 mod outcome;
 mod packet;
+mod path;
 mod receive;
 mod start;
 mod stats;
@@ -29,9 +30,11 @@ mod storage;
 mod timers;
 mod transmit;
 
-pub use app::{DatagramError, StreamsView};
-pub use config::{Algorithm, Config};
+pub use crate::congestion::Algorithm;
+pub use app::DatagramError;
+pub use config::Config;
 pub use events::Event;
+pub use path::Path;
 pub use start::{Accepted, Opened};
 pub use stats::Stats;
 pub use storage::{Buffers, CIDS_PER_PATH, CRYPTO_LEN, MAX_LOCAL_CIDS, Memory, Storage, TOKEN_LEN};
@@ -39,7 +42,7 @@ pub use transmit::{Plan, Transmit};
 
 use core::net::SocketAddr;
 
-use crate::cid::local::{self, LocalCid};
+use crate::cid::local;
 use crate::cid::peer;
 use crate::error::TransportError;
 use crate::ids::{Ecn, FourTuple};
@@ -115,7 +118,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// one size if they fit. `None` when all is said for now.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         let plan = self.next_transmit(now)?;
-        Some(self.write(now, &plan, out))
+        Some(self.write(now, &plan, out)).filter(|transmit| transmit.len > 0)
     }
 
     /// Where the next datagrams go and how large each may be, for who must know before there is a buffer;
@@ -183,9 +186,10 @@ impl<M: Memory, S: Session> Connection<M, S> {
         local::find(self.memory.buffers().local_cids, dcid).is_some()
     }
 
-    /// The connection IDs that the peer sends to.
-    pub fn for_each_cid(&mut self, mut act: impl FnMut(Cid)) {
-        self.memory.buffers().local_cids.iter().filter_map(LocalCid::issued).for_each(|cid| act(cid));
+    /// Gives up one of the connection IDs that the peer sends to, until there is none: for the end of a connection.
+    pub fn give_up_cid(&mut self) -> Option<Cid> {
+        let buffers = self.memory.buffers();
+        buffers.paths.first_mut()?.local_cids.pop(buffers.local_cids)
     }
 
     /// Whether a datagram that came on these addresses is on a route of this connection.
@@ -196,7 +200,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// The peer's address.
     pub fn remote(&mut self) -> SocketAddr {
         let (state, lent) = self.lend();
-        lent.buffers.routes.get(state.route(&lent)).map_or(state.first_remote, |route| route.on.remote)
+        let row = state.route(&lent);
+        lent.buffers.routes.get(row).map_or(state.first_remote, |route| route.on.remote)
     }
 
     /// Whether this is the stateless reset token of a connection ID that we send to. Takes the same time for every

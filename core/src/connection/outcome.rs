@@ -105,12 +105,15 @@ impl State {
     fn detect_lost(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, route_row: usize, flight: &mut Flight) {
         let max_ack_delay = if level == Level::OneRtt { self.peer.max_ack_delay } else { Duration::ZERO };
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
-        let Lost { mut packets, bytes, newest, persistent_congestion } =
+        let Lost { mut packets, bytes, ect0, newest, persistent_congestion } =
             flight.detect_lost(lent.buffers.sent, now, &route.rtt, max_ack_delay);
         if packets.is_empty() {
             return;
         }
         route.congestion.on_lost(now, bytes, newest, persistent_congestion);
+        for _ in 0..ect0 {
+            route.ecn.on_lost();
+        }
         if persistent_congestion {
             route.rtt.on_persistent_congestion();
         }
@@ -129,9 +132,6 @@ impl State {
             return;
         };
         route.stats.lost_packets = route.stats.lost_packets.saturating_add(1);
-        if row.is_ect0() {
-            route.ecn.on_lost();
-        }
         if row.is_mtu_probe() {
             route.mtu.on_probe_lost(now);
         } else if route.mtu.on_lost(now, row.size, row.sent) {
@@ -220,8 +220,10 @@ impl State {
     /// Keys are gone, and with them all that was under way at their level (RFC 9001 4.9, RFC 9002 6.4).
     pub(super) fn discard_level(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) {
         lent.session.discard(level);
-        self.crypto.discard(lent.buffers.sent, level);
-        self.free_unowned(lent);
+        let mut rows = self.crypto.discard(level, lent.buffers.sent);
+        while let Some(row) = rows.pop(lent.buffers.sent) {
+            self.sent.free(lent.buffers.sent, row);
+        }
         *self.probes.of(level) = 0;
         let route = self.route(lent);
         let Some(flight) = self.flight_mut(lent, level, route) else { return };
@@ -263,12 +265,9 @@ impl State {
         }
     }
 
-    /// Rows that streams or CRYPTO data owned and need no more go back to the table.
+    /// Rows that streams owned and need no more go back to the table.
     pub(super) fn free_unowned(&mut self, lent: &mut Lent<'_>) {
         while let Some(row) = self.streams.take_row(lent.buffers.sent) {
-            self.sent.free(lent.buffers.sent, row);
-        }
-        while let Some(row) = self.crypto.take_row(lent.buffers.sent) {
             self.sent.free(lent.buffers.sent, row);
         }
     }

@@ -8,22 +8,21 @@ use heapless::Vec;
 use super::events::Facts;
 use super::stats::Stats;
 use super::storage::MAX_LOCAL_CIDS;
-use super::{Config, Lent};
+use super::{Config, Lent, Path};
 use crate::cid::local::{LocalCid, LocalCids};
 use crate::cid::peer::{PeerCid, PeerCidRows, PeerCids, Retirement};
 use crate::delivery::Delivery;
 use crate::error::{TransportError, Trap};
-use crate::handshake::crypto_stream::CryptoStreams;
-use crate::handshake::{FirstFlight, KeyUpdate, Levels, PathPhase};
+use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase};
 use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::{Lifecycle, Timeouts};
 use crate::limits::{DEFAULT_ACK_DELAY_EXPONENT, RESET_TOKEN_LEN};
-use crate::path::{Path, Route, RouteConfig};
+use crate::path::{Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
 use crate::table::queue::Queue;
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 use crate::wire::header::FixedBit;
 use crate::wire::params::TransportParams;
 use crate::wire::{Cid, Writer};
@@ -145,6 +144,8 @@ pub(crate) struct State {
     pub(super) max_mtu: u16,
     pub(super) max_udp_payload: u16,
     pub(super) fixed_bit: FixedBit,
+    /// When the pacer lets the next packet go.
+    pub(super) paced_until: Deadline,
 }
 
 impl State {
@@ -165,7 +166,7 @@ impl State {
         if let Some(route) = lent.buffers.routes.first_mut() {
             route.amplification.on_validated();
         }
-        state.begin(config, opened.dcid, None, lent)?;
+        state.begin(now, config, opened.dcid, None, lent)?;
         Ok(state)
     }
 
@@ -184,7 +185,7 @@ impl State {
             route.amplification.on_validated();
         }
         let token = (!accepted.scid.is_empty()).then_some(accepted.reset_token);
-        state.begin(config, accepted.initial_dcid, token, lent)?;
+        state.begin(now, config, accepted.initial_dcid, token, lent)?;
         Ok(state)
     }
 
@@ -255,12 +256,14 @@ impl State {
             max_mtu: config.max_mtu,
             max_udp_payload: config.max_udp_payload,
             fixed_bit: if config.grease { FixedBit::Ignored } else { FixedBit::Required },
+            paced_until: Deadline::NEVER,
         })
     }
 
     /// Derives the Initial keys and starts TLS with our transport parameters.
     fn begin(
         &mut self,
+        now: Instant,
         config: &Config,
         dcid: Cid,
         reset_token: Option<[u8; RESET_TOKEN_LEN]>,
@@ -307,7 +310,7 @@ impl State {
             .emit(self.side, grease, &mut out)
             .map_err(|_| TransportError::internal("transport parameters do not fit"))?;
         lent.session.start(out.written())?;
-        self.poll_session(lent)
+        self.poll_session(now, lent)
     }
 
     /// How many connection IDs of the peer there is memory for.

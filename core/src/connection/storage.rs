@@ -5,11 +5,10 @@
 
 use crate::cid::local::LocalCid;
 use crate::cid::peer::{PeerCid, Retirement};
-use crate::limits::MIN_CRYPTO_BUFFER;
-use crate::path::{Path, Route};
+use super::path::Path;
+use crate::path::Route;
 use crate::recovery::SentPacket;
 use crate::stream::{Stream, StreamMemory};
-use crate::table::reassembly;
 
 /// Connection IDs that a path issues at most; also the most a connection tells its endpoint of at once.
 pub const MAX_LOCAL_CIDS: usize = 8;
@@ -21,8 +20,8 @@ pub const CIDS_PER_PATH: usize = 4;
 pub const RETIREMENTS_PER_PATH: usize = 2 * CIDS_PER_PATH;
 /// Bytes for a token from a Retry or NEW_TOKEN in [`Storage`]; a longer one is of no use.
 pub const TOKEN_LEN: usize = 256;
-/// Bytes for CRYPTO data out of order in [`Storage`], with their marks.
-pub const CRYPTO_LEN: usize = reassembly::area_for(MIN_CRYPTO_BUFFER);
+/// Bytes for CRYPTO data out of order in [`Storage`]: the 4,096 of RFC 9000 7.5, and their marks.
+pub const CRYPTO_LEN: usize = 4608;
 
 /// The tables and buffers of one connection, borrowed for one call.
 #[derive(Debug)]
@@ -121,7 +120,7 @@ impl<
             peer_cids: [[PeerCid::FREE; CIDS_PER_PATH]; PATHS],
             retirements: [[Retirement::FREE; RETIREMENTS_PER_PATH]; PATHS],
             sent: [SentPacket::EMPTY; SENT],
-            streams: [Stream::EMPTY; STREAMS],
+            streams: [Stream::VACANT; STREAMS],
             index: [[0; 2]; STREAMS],
             rx: [[0; RX]; STREAMS],
             tx: [[0; TX]; STREAMS],

@@ -1,11 +1,14 @@
-//! What belongs to one route, a pair of addresses: everything here starts again when a path moves to another.
+//! Paths and routes. A path is what a path ID owns; a route is a pair of addresses, and all that is known of it alone
+//! starts again when a path moves to another.
 
 pub mod amplification;
 pub mod ecn;
 pub mod mtu;
+mod route;
 pub mod validation;
 
 pub use amplification::Amplification;
 pub use ecn::EcnValidation;
 pub use mtu::Mtu;
+pub use route::{Role, Route, RouteConfig, RouteStats};
 pub use validation::{Responses, Validation};

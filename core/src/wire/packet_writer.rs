@@ -117,6 +117,20 @@ impl<'a> PacketWriter<'a> {
         self.out.reserve(fits)
     }
 
+    /// Writes a DATAGRAM frame of `len` bytes, all of them, and lends the place where they go.
+    ///
+    /// # Errors
+    /// [`NoSpace`] if they do not fit.
+    pub fn datagram(&mut self, len: usize) -> Result<&mut [u8], NoSpace> {
+        let needed = 1_usize.saturating_add(varint_len(len as u64)).saturating_add(len);
+        if self.out.room() < needed {
+            return Err(NoSpace);
+        }
+        frame::datagram::emit_header(len, &mut self.out)?;
+        self.note(Kind::Datagram);
+        self.out.reserve(len)
+    }
+
     /// Pads with PADDING frames until the payload has `len` bytes, or as many as there is room for.
     pub fn pad_to(&mut self, len: usize) {
         let missing = len.saturating_sub(self.out.len()).min(self.out.room());

@@ -127,7 +127,7 @@ fn contradictions_are_violations() {
     {
         let mut rig = Rig::new(3);
         rig.offer(1, 0).unwrap();
-        let frame = NewConnectionId { seq, retire_prior_to: 0, cid: id, reset_token };
+        let frame = NewConnectionId { seq, retire_prior_to: 0, cid: *id, reset_token };
         assert_eq!(rig.frame(&frame).unwrap_err().code, Code::PROTOCOL_VIOLATION, "{frame:?}");
     }
 }

@@ -16,7 +16,13 @@ impl<'a> Datagram<'a> {
     }
 
     pub(super) fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
-        out.u8(0x31)?;
-        out.varint_bytes(self.data)
+        emit_header(self.data.len(), out)?;
+        out.bytes(self.data)
     }
+}
+
+/// Everything of a DATAGRAM frame before its bytes, with a length.
+pub(in crate::wire) fn emit_header(len: usize, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+    out.u8(0x31)?;
+    out.varint(len as u64)
 }
