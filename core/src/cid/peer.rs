@@ -44,6 +44,11 @@ impl Routes {
         self.0 & Self::only(route).0 != 0
     }
 
+    /// Each of them, the lowest first.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..32).filter(move |route| self.has(*route))
+    }
+
     /// These and those.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -91,7 +96,8 @@ impl PeerCid {
         &self.cid
     }
 
-    const fn is_free(&self) -> bool {
+    /// Whether the row is free.
+    pub const fn is_free(&self) -> bool {
         matches!(self.state, State::Free)
     }
 
@@ -120,7 +126,7 @@ impl Retirement {
     };
 
     const fn is_free(&self) -> bool {
-        matches!(self.delivery, Delivery::Idle)
+        self.delivery.is_idle()
     }
 }
 
@@ -262,16 +268,15 @@ impl PeerCids {
     pub fn on_new_cid(
         &mut self,
         rows: &mut PeerCidRows<'_>,
-        frame: &NewConnectionId<'_>,
+        frame: &NewConnectionId,
     ) -> Result<Routes, TransportError> {
         if self.kind == Kind::ZeroLength {
             return Err(violation("new connection ID beside a zero-length one"));
         }
-        let cid = Cid::new(frame.cid).trap("connection ID longer than its parser admits")?;
         // A frame told again may carry a newer order, hence this comes first; and it makes room (RFC 9000 5.1.2).
-        self.check_consistent(rows.cids, frame.seq, &cid, &frame.reset_token)?;
+        self.check_consistent(rows.cids, frame.seq, &frame.cid, &frame.reset_token)?;
         let withdrawn = self.withdraw(rows, frame.retire_prior_to)?;
-        self.accept(rows, frame.seq, cid, frame.reset_token)?;
+        self.accept(rows, frame.seq, frame.cid, frame.reset_token)?;
         Ok(withdrawn)
     }
 

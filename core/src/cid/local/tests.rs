@@ -26,7 +26,7 @@ fn written(local: &mut LocalCids, rows: &mut [LocalCid], pn: u64, room: usize) -
     let payload = packet(room, |out| local.write(rows, P0, pn, out));
     let told = frames(&payload).into_iter().map(|frame| match frame {
         Frame::NewConnectionId(new) => {
-            assert_eq!((new.cid, new.reset_token), (cid(new.seq).as_slice(), token(new.seq)));
+            assert_eq!((new.cid, new.reset_token), (cid(new.seq), token(new.seq)));
             (new.seq, new.retire_prior_to)
         }
         other => panic!("{other:?}"),
@@ -208,7 +208,7 @@ fn random_run(dice: &mut Dice) {
         for seq in peer.known.difference(&peer.retired) {
             assert_eq!(find(&rows, cid(*seq).as_slice()).unwrap().1.seq(), *seq);
         }
-        assert_eq!(usize::from(local.unsent), rows.iter().filter(|row| row.is_wanted()).count());
+        assert_eq!(usize::from(local.unsent), rows.iter().filter(|row| row.delivery.is_wanted()).count());
     }
     for pn in in_flight.into_keys() {
         local.on_lost(&mut rows, P0, pn);
