@@ -27,13 +27,8 @@ pub struct LocalCid {
     carrier: Carrier,
     cid: Cid,
     reset_token: [u8; RESET_TOKEN_LEN],
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Free,
-    Issued(Delivery),
+    /// [`Delivery::Idle`] in a free row.
+    delivery: Delivery,
 }
 
 impl LocalCid {
@@ -44,7 +39,7 @@ impl LocalCid {
         carrier: Carrier { space: PathId::ZERO, pn: 0 },
         cid: Cid::EMPTY,
         reset_token: [0; RESET_TOKEN_LEN],
-        state: State::Free,
+        delivery: Delivery::Idle,
     };
 
     /// The path it belongs to.
@@ -62,19 +57,13 @@ impl LocalCid {
         &self.cid
     }
 
+    /// The connection ID, unless the row is free.
+    pub fn issued(&self) -> Option<&Cid> {
+        Some(&self.cid).filter(|_| !self.is_free())
+    }
+
     const fn is_free(&self) -> bool {
-        matches!(self.state, State::Free)
-    }
-
-    const fn delivery(&self) -> Option<Delivery> {
-        match self.state {
-            State::Free => None,
-            State::Issued(delivery) => Some(delivery),
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.delivery().is_some_and(Delivery::is_wanted)
+        self.delivery.is_idle()
     }
 }
 
@@ -90,10 +79,10 @@ pub struct NotYet;
 /// How many IDs the peer may be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Supply {
-    /// None, ever: ours has no bytes (RFC 9000 5.1.1).
-    ZeroLength,
     /// None yet: the peer's limit is not known.
     Unknown,
+    /// None, ever: ours has no bytes (RFC 9000 5.1.1).
+    ZeroLength,
     /// So many at a time.
     UpTo(u64),
 }
@@ -204,9 +193,9 @@ impl LocalCids {
             .filter(|row| !row.is_free() && row.path == path && row.seq >= before_seq)
             .max_by_key(|row| row.seq);
         match newest {
-            Some(row) if row.is_wanted() => {}
+            Some(row) if row.delivery.is_wanted() => {}
             Some(row) => {
-                row.state = State::Issued(Delivery::Wanted);
+                row.delivery.want();
                 self.unsent = self.unsent.saturating_add(1);
             }
             None if one_may_come => {}
@@ -257,7 +246,7 @@ impl LocalCids {
     pub fn write(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64, out: &mut PacketWriter<'_>) {
         while self.has_wanted() {
             let path = self.path;
-            let oldest = rows.iter_mut().filter(|row| row.path == path && row.is_wanted());
+            let oldest = rows.iter_mut().filter(|row| row.path == path && row.delivery.is_wanted());
             let Some(row) = oldest.min_by_key(|row| row.seq) else { return };
             let frame = NewConnectionId {
                 seq: row.seq,
@@ -270,7 +259,7 @@ impl LocalCids {
             if out.push(&Frame::NewConnectionId(frame)).is_err() {
                 return;
             }
-            row.state = State::Issued(Delivery::InFlight);
+            row.delivery.on_sent();
             row.carrier = Carrier::new(space, pn);
             self.shown = self.shown.max(row.seq.saturating_add(1));
             self.unsent = self.unsent.saturating_sub(1);
@@ -280,7 +269,7 @@ impl LocalCids {
     /// Packet `pn` of `space`, which carried NEW_CONNECTION_ID frames, was acknowledged.
     pub fn on_acked(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64) {
         for row in self.carried(rows, Carrier::new(space, pn)) {
-            row.state = State::Issued(Delivery::Done);
+            row.delivery.on_acked();
         }
     }
 
@@ -288,7 +277,7 @@ impl LocalCids {
     pub fn on_lost(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64) {
         let mut lost = 0_u8;
         for row in self.carried(rows, Carrier::new(space, pn)) {
-            row.state = State::Issued(Delivery::Wanted);
+            row.delivery.on_lost();
             lost = lost.saturating_add(1);
         }
         self.unsent = self.unsent.saturating_add(lost);
@@ -303,20 +292,13 @@ impl LocalCids {
     ) -> Result<u64, Full> {
         let row = rows.iter_mut().find(|row| row.is_free()).ok_or(Full)?;
         let seq = self.next_seq;
-        *row = LocalCid {
-            seq,
-            path: self.path,
-            carrier: Carrier::default(),
-            cid,
-            reset_token,
-            state: State::Issued(delivery),
-        };
+        *row = LocalCid { seq, path: self.path, carrier: Carrier::default(), cid, reset_token, delivery };
         self.next_seq = seq.saturating_add(1);
         Ok(seq)
     }
 
     fn free(&mut self, row: &mut LocalCid) -> Cid {
-        if row.is_wanted() {
+        if row.delivery.is_wanted() {
             self.unsent = self.unsent.saturating_sub(1);
         }
         core::mem::replace(row, LocalCid::FREE).cid
@@ -334,7 +316,7 @@ impl LocalCids {
     ) -> impl Iterator<Item = &'a mut LocalCid> {
         let path = self.path;
         rows.iter_mut().filter(move |row| {
-            row.path == path && row.carrier == carrier && row.delivery() == Some(Delivery::InFlight)
+            row.path == path && row.carrier == carrier && row.delivery == Delivery::InFlight
         })
     }
 }

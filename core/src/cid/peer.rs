@@ -44,15 +44,15 @@ impl Routes {
         self.0 & Self::only(route).0 != 0
     }
 
+    /// Each of them, the lowest first.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..32).filter(move |route| self.has(*route))
+    }
+
     /// These and those.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
-    }
-
-    /// Each of them.
-    pub fn iter(self) -> impl Iterator<Item = u8> {
-        (0..32).filter(move |route| self.has(*route))
     }
 
     /// These without `route`.
@@ -126,7 +126,7 @@ impl Retirement {
     };
 
     const fn is_free(&self) -> bool {
-        matches!(self.delivery, Delivery::Idle)
+        self.delivery.is_idle()
     }
 }
 
@@ -273,11 +273,10 @@ impl PeerCids {
         if self.kind == Kind::ZeroLength {
             return Err(violation("new connection ID beside a zero-length one"));
         }
-        let cid = frame.cid;
         // A frame told again may carry a newer order, hence this comes first; and it makes room (RFC 9000 5.1.2).
-        self.check_consistent(rows.cids, frame.seq, &cid, &frame.reset_token)?;
+        self.check_consistent(rows.cids, frame.seq, &frame.cid, &frame.reset_token)?;
         let withdrawn = self.withdraw(rows, frame.retire_prior_to)?;
-        self.accept(rows, frame.seq, cid, frame.reset_token)?;
+        self.accept(rows, frame.seq, frame.cid, frame.reset_token)?;
         Ok(withdrawn)
     }
 

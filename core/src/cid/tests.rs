@@ -23,7 +23,11 @@ pub(super) fn packet(room: usize, write: impl FnOnce(&mut PacketWriter<'_>)) -> 
     buffer[..len].to_vec()
 }
 
+/// The frames of a payload that may be empty, though no packet's is.
 pub(super) fn frames(payload: &[u8]) -> Vec<Frame<'_>> {
+    if payload.is_empty() {
+        return Vec::new();
+    }
     Frames::new(Level::OneRtt, payload).map(|frame| frame.unwrap().0).collect()
 }
 

@@ -76,6 +76,7 @@ impl Mtu {
     /// the peer's max_udp_payload_size and what the local link is said to carry.
     pub fn start(&mut self, now: Instant, max: u16) {
         self.max = max.max(BASE_MTU);
+        self.current = self.current.min(self.max);
         self.search(now);
     }
 
@@ -94,9 +95,10 @@ impl Mtu {
         self.state = State::Probing(size);
     }
 
-    /// The probe was acknowledged. Returns the new size.
-    pub fn on_probe_acked(&mut self, now: Instant) -> u16 {
-        if let State::Probing(size) = self.state {
+    /// A probe of `size` bytes was acknowledged. Returns the size that holds now; probes of an earlier search change
+    /// nothing.
+    pub fn on_probe_acked(&mut self, now: Instant, size: u16) -> u16 {
+        if self.state == State::Probing(size) {
             self.current = size;
             self.suspicions = 0;
             self.continue_search(now);
@@ -104,9 +106,11 @@ impl Mtu {
         self.current
     }
 
-    /// The probe was lost. Congestion control must not hear of it (RFC 9000 14.4).
-    pub fn on_probe_lost(&mut self, now: Instant) {
-        let State::Probing(size) = self.state else { return };
+    /// A probe of `size` bytes was lost. Congestion control must not hear of it (RFC 9000 14.4).
+    pub fn on_probe_lost(&mut self, now: Instant, size: u16) {
+        if self.state != State::Probing(size) {
+            return;
+        }
         self.lost_probes = self.lost_probes.saturating_add(1);
         self.state = State::Searching;
         if self.lost_probes >= MAX_PROBES {
@@ -208,9 +212,9 @@ mod tests {
             mtu.on_probe_sent(size);
             assert_eq!(mtu.next_probe(), None, "one probe at a time");
             if size <= link {
-                assert_eq!(mtu.on_probe_acked(T0), size);
+                assert_eq!(mtu.on_probe_acked(T0, size), size);
             } else {
-                mtu.on_probe_lost(T0);
+                mtu.on_probe_lost(T0, size);
             }
         }
         tried
@@ -241,8 +245,21 @@ mod tests {
     fn a_single_lost_probe_does_not_matter() {
         let mut mtu = started(1472);
         mtu.on_probe_sent(1472);
-        mtu.on_probe_lost(T0);
+        mtu.on_probe_lost(T0, 1472);
         assert_eq!(search(&mut mtu, 1472), [1472]);
+    }
+
+    #[test]
+    fn a_probe_of_an_earlier_search_changes_nothing() {
+        let mut mtu = started(1472);
+        mtu.on_probe_sent(1472);
+        mtu.start(T0, 1452);
+        assert_eq!(mtu.on_probe_acked(T0, 1472), 1200);
+        mtu.on_probe_sent(1452);
+        (0..3).for_each(|_| mtu.on_probe_lost(T0, 1472));
+        assert_eq!(mtu.on_probe_acked(T0, 1452), 1452);
+        mtu.start(T0, 1300);
+        assert_eq!(mtu.current(), 1300);
     }
 
     #[test]

@@ -208,7 +208,7 @@ fn random_run(dice: &mut Dice) {
         for seq in peer.known.difference(&peer.retired) {
             assert_eq!(find(&rows, cid(*seq).as_slice()).unwrap().1.seq(), *seq);
         }
-        assert_eq!(usize::from(local.unsent), rows.iter().filter(|row| row.is_wanted()).count());
+        assert_eq!(usize::from(local.unsent), rows.iter().filter(|row| row.delivery.is_wanted()).count());
     }
     for pn in in_flight.into_keys() {
         local.on_lost(&mut rows, P0, pn);
