@@ -12,3 +12,8 @@
         clippy::arithmetic_side_effects
     )
 )]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod provider;
