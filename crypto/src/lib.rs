@@ -17,3 +17,4 @@
 extern crate std;
 
 pub mod provider;
+pub mod verify;
