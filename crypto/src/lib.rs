@@ -16,5 +16,13 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod endpoint;
+pub mod hkdf;
+pub mod initial;
+pub mod keys;
+pub mod protect;
 pub mod provider;
+pub mod retry;
+pub mod rustcrypto;
+pub mod session_keys;
 pub mod verify;

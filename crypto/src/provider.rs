@@ -9,7 +9,7 @@ use core::fmt;
 use peregrine_core::limits::SAMPLE_LEN;
 use peregrine_core::session::AeadLimits;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Length of the nonce of every AEAD of TLS 1.3, and so of the IV (RFC 9001 5.3).
 pub const NONCE_LEN: usize = 12;
@@ -94,6 +94,14 @@ impl HashAlgorithm {
             Self::Sha384 => 48,
         }
     }
+
+    /// Length of the blocks it works on.
+    const fn block_len(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha384 => 128,
+        }
+    }
 }
 
 /// A group for the key agreement (RFC 9846 4.2.7).
@@ -147,10 +155,11 @@ impl Scheme {
     pub const ED25519: Self = Self(0x0807);
 }
 
-/// The output of a hash, at most [`MAX_HASH_LEN`] bytes. Not secret.
-#[derive(Clone, Copy)]
+/// The output of a hash, at most [`MAX_HASH_LEN`] bytes.
+#[derive(Clone, Copy, Zeroize)]
 pub struct Digest {
     bytes: [u8; MAX_HASH_LEN],
+    #[zeroize(skip)]
     algorithm: HashAlgorithm,
 }
 
@@ -192,10 +201,7 @@ impl Secret {
     /// A copy of `bytes`; `None` if they are more than [`MAX_HASH_LEN`].
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         let mut secret = Self::zeros(bytes.len());
-        if secret.as_bytes().len() != bytes.len() {
-            return None;
-        }
-        secret.as_mut_bytes().copy_from_slice(bytes);
+        secret.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(secret)
     }
 
@@ -212,6 +218,12 @@ impl Secret {
     /// Whether `other` is the same, in a time that depends on its length only.
     pub fn matches(&self, other: &[u8]) -> bool {
         self.as_bytes().ct_eq(other).into()
+    }
+}
+
+impl From<&Digest> for Secret {
+    fn from(digest: &Digest) -> Self {
+        Self { bytes: digest.bytes, len: digest.algorithm.output_len() as u8 }
     }
 }
 
@@ -303,13 +315,43 @@ pub trait Provider {
     fn hash(&self, algorithm: HashAlgorithm) -> Self::Hash;
 
     /// HMAC over the concatenation of `parts` (RFC 2104), with a key of any length.
-    fn hmac(&self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret;
+    fn hmac(&self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
+        let hashed;
+        let key = if key.len() > algorithm.block_len() {
+            hashed = digest(self.hash(algorithm), &[key]);
+            hashed.as_bytes()
+        } else {
+            key
+        };
+        let mut block = Zeroizing::new([0; 128]);
+        let block = block.get_mut(..algorithm.block_len()).unwrap_or_default();
+        let mut keyed = |pad: u8| {
+            let key = key.iter().chain(core::iter::repeat(&0));
+            block.iter_mut().zip(key).for_each(|(to, from)| *to = from ^ pad);
+            let mut hash = self.hash(algorithm);
+            hash.update(block);
+            hash
+        };
+        let inner = digest(keyed(0x36), parts);
+        digest(keyed(0x5c), &[inner.as_bytes()])
+    }
 
     /// A fresh key pair; `None` if the group is not there.
     fn key_share(&mut self, group: Group) -> Option<Self::KeyShare>;
 
     /// Fills `out` with bytes nobody can predict. A source that fails must not return.
     fn fill_random(&mut self, out: &mut [u8]);
+}
+
+/// The hash of what `hash` took already and `parts`, as a secret.
+fn digest(mut hash: impl Hash, parts: &[&[u8]]) -> Secret {
+    for part in parts {
+        hash.update(part);
+    }
+    let mut digest = hash.finish();
+    let secret = Secret::from(&digest);
+    digest.zeroize();
+    secret
 }
 
 /// A signature, at most [`MAX_SIGNATURE_LEN`] bytes.
