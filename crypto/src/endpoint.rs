@@ -42,11 +42,11 @@ impl<P: Provider> EndpointKeys<P> {
 
     /// The key and nonce of the one token with this salt.
     fn token_key(&self, salt: &[u8]) -> Result<(P::Aead, [u8; NONCE_LEN]), DeriveError> {
-        let secret = derive_secret(&self.provider, HASH, self.token_secret.as_bytes(), b"salt", salt)?;
+        let secret = self.token_secret.as_bytes();
         let mut key = Secret::zeros(INITIAL_SUITE.key_len());
         let mut nonce = [0; NONCE_LEN];
-        expand_label(&self.provider, HASH, secret.as_bytes(), b"key", &[], key.as_mut_bytes())?;
-        expand_label(&self.provider, HASH, secret.as_bytes(), b"iv", &[], &mut nonce)?;
+        expand_label(&self.provider, HASH, secret, b"peregrine key", salt, key.as_mut_bytes())?;
+        expand_label(&self.provider, HASH, secret, b"peregrine iv", salt, &mut nonce)?;
         let aead = self.provider.aead(INITIAL_SUITE, key.as_bytes()).ok_or(DeriveError)?;
         Ok((aead, nonce))
     }
@@ -116,5 +116,63 @@ impl<P: Provider> EndpointCrypto for EndpointKeys<P> {
 
     fn fill_random(&mut self, out: &mut [u8]) {
         self.provider.fill_random(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::provider;
+
+    fn keys(master: u8) -> EndpointKeys<impl Provider> {
+        EndpointKeys::new(provider(), &[master; 32]).unwrap()
+    }
+
+    #[test]
+    fn tokens_round_trip_and_differ_each_time() {
+        let mut keys = keys(1);
+        let mut tokens = [[0; 64]; 2];
+        for token in &mut tokens {
+            token[..5].copy_from_slice(b"hello");
+            assert_eq!(keys.seal_token(token, 5), Some(5 + TOKEN_OVERHEAD));
+        }
+        assert_ne!(tokens[0], tokens[1]);
+        for mut token in tokens {
+            assert_eq!(keys.open_token(&mut token[..5 + TOKEN_OVERHEAD]), Some(5));
+            assert_eq!(&token[..5], b"hello");
+        }
+    }
+
+    #[test]
+    fn a_token_survives_a_restart_but_no_change() {
+        let mut token = [7; 3 + TOKEN_OVERHEAD];
+        keys(1).seal_token(&mut token, 3).unwrap();
+        assert_eq!(keys(1).open_token(&mut { token }), Some(3));
+        assert_eq!(keys(2).open_token(&mut { token }), None);
+        for bit in 0..token.len() * 8 {
+            let mut forged = token;
+            forged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(keys(1).open_token(&mut forged), None);
+        }
+        for len in 0..token.len() {
+            let mut cut = token;
+            assert_eq!(keys(1).open_token(&mut cut[..len]), None);
+        }
+    }
+
+    #[test]
+    fn a_token_needs_its_overhead() {
+        let mut token = [0; TOKEN_OVERHEAD + 4];
+        assert_eq!(keys(1).seal_token(&mut token, 5), None);
+        assert_eq!(keys(1).seal_token(&mut token, 4), Some(TOKEN_OVERHEAD + 4));
+        assert_eq!(keys(1).seal_token(&mut token, usize::MAX), None);
+    }
+
+    #[test]
+    fn reset_tokens_belong_to_cid_and_master() {
+        let token = keys(1).reset_token(b"cid");
+        assert_eq!(token, keys(1).reset_token(b"cid"));
+        assert_ne!(token, keys(1).reset_token(b"cie"));
+        assert_ne!(token, keys(2).reset_token(b"cid"));
     }
 }

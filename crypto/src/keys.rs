@@ -103,3 +103,23 @@ fn nonce(iv: &[u8; NONCE_LEN], PathId(path): PathId, pn: u64) -> [u8; NONCE_LEN]
     nonce.iter_mut().zip(number).for_each(|(byte, bits)| *byte ^= bits);
     nonce
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::hex;
+
+    /// The example of the multipath drafts (section "Nonce Calculation").
+    #[test]
+    fn nonce_holds_path_and_packet_number() {
+        let iv = hex("6b26114b9cba2b63a9e8dd4f").try_into().unwrap();
+        assert_eq!(nonce(&iv, PathId(3), 54321)[..], hex("6b2611489cba2b63a9e8097e"));
+    }
+
+    /// RFC 9001 A.5.
+    #[test]
+    fn nonce_of_path_zero_is_that_of_rfc_9001() {
+        let iv = hex("e0459b3474bdd0e44a41c144").try_into().unwrap();
+        assert_eq!(nonce(&iv, PathId::ZERO, 654_360_564)[..], hex("e0459b3474bdd0e46d417eb0"));
+    }
+}

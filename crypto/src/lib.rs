@@ -25,4 +25,6 @@ pub mod provider;
 pub mod retry;
 pub mod rustcrypto;
 pub mod session_keys;
+#[cfg(test)]
+mod testing;
 pub mod verify;

@@ -22,3 +22,24 @@ pub fn unprotect(mask: [u8; 5], first: &mut u8, pn: &mut [u8; 4]) {
         *byte ^= mask & keep;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unprotect_undoes_protect_and_leaves_what_is_not_packet_number() {
+        let mask = [0xff, 0x12, 0x34, 0x56, 0x78];
+        for form in [0x40, 0xc0] {
+            for len in 1..=4 {
+                let clear = form | (len as u8 - 1);
+                let (mut first, mut pn) = (clear, [9, 8, 7, 6]);
+                protect(mask, &mut first, &mut pn[..len]);
+                assert_eq!(first ^ clear, if form == 0x40 { 0x1f } else { 0x0f });
+                assert_ne!(pn[..len], [9, 8, 7, 6][..len]);
+                unprotect(mask, &mut first, &mut pn);
+                assert_eq!((first, pn), (clear, [9, 8, 7, 6]));
+            }
+        }
+    }
+}

@@ -305,3 +305,8 @@ impl<P: Provider> PacketKeys<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod rfc9001;
+#[cfg(test)]
+mod tests;
