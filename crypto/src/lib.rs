@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod der;
 pub mod endpoint;
 pub mod hkdf;
 pub mod initial;
@@ -25,6 +26,8 @@ pub mod provider;
 pub mod retry;
 pub mod rustcrypto;
 pub mod session_keys;
+pub mod sign;
+pub mod signature;
 #[cfg(test)]
 mod testing;
 pub mod verify;

@@ -28,7 +28,7 @@ impl KeyShare {
                 Private::X25519(private)
             }
             Group::Secp256r1 => {
-                let private = p256::SecretKey::generate_from_rng(rng);
+                let private = p256::SecretKey::from(p256::NonZeroScalar::generate_from_rng(rng));
                 let point: [u8; MAX_PUBLIC_LEN] = private.public_key().to_uncompressed_point().into();
                 public.extend(point);
                 Private::P256(private)

@@ -1,19 +1,26 @@
 //! Who the peer is: a policy looks at what the Certificate message presents, then the CertificateVerify signature is
 //! checked with the key that the policy accepted (RFC 9846 4.4.2 and 4.4.3).
 //!
-//! - `x509::X509`: a chain up to a given trust anchor, the server's name, the validity, the purpose.
-//! - `pin::Pin`: the leaf's key is one of those whose SHA-256 we know. No clock, no chain.
-//! - `raw_key::RawKey`: a raw public key (RFC 7250) that we know. No certificate at all.
-//! - `Insecure`: anybody.
+//! - `x509::X509` (feature `x509`): a chain up to a given trust anchor, the server's name, the validity, the purpose.
+//! - [`pin::Pin`]: the leaf's key is one of those whose SHA-256 we know. No clock, no chain.
+//! - [`raw_key::RawKey`]: a raw public key (RFC 7250) that we know. No certificate at all.
+//! - [`Insecure`][]: anybody.
 //!
 //! Revocation is not checked.
+
+pub mod pin;
+pub mod raw_key;
+#[cfg(feature = "x509")]
+pub mod x509;
 
 use core::fmt;
 
 use peregrine_core::error::TransportError;
 use peregrine_core::ids::Side;
 
+use crate::der::{Spki, spki_of_certificate};
 use crate::provider::Scheme;
+use crate::signature;
 
 /// Certificates that are looked at; a longer list is refused.
 pub const MAX_CERTIFICATES: usize = 4;
@@ -54,6 +61,19 @@ impl<'c> Presented<'_, 'c> {
             [leaf, others @ ..] if others.len() < MAX_CERTIFICATES => Ok(leaf),
             _ => Err(VerifyError::TooMany),
         }
+    }
+
+    /// The SubjectPublicKeyInfo of the peer's own entry, whatever its type. Of a certificate, nothing else is checked.
+    ///
+    /// # Errors
+    /// Like [`Self::leaf`], and if the entry does not parse.
+    pub fn spki(&self) -> Result<&'c [u8], VerifyError> {
+        let leaf = self.leaf()?;
+        let spki = match self.kind {
+            CertificateType::X509 => spki_of_certificate(leaf),
+            CertificateType::RawPublicKey => Some(leaf),
+        };
+        spki.filter(|spki| Spki::parse(spki).is_some()).ok_or(VerifyError::Malformed)
     }
 }
 
@@ -159,7 +179,9 @@ pub trait Verifier {
 
     /// The schemes it can check, best first, for the signature_algorithms extension. Those for certificates only may be
     /// among them.
-    fn schemes(&self) -> &[Scheme];
+    fn schemes(&self) -> &[Scheme] {
+        signature::SCHEMES
+    }
 
     /// Checks the signature of a CertificateVerify: `message` is what RFC 9846 4.4.3 has signed, `spki` what
     /// [`Self::verify_identity`] returned.
@@ -172,5 +194,22 @@ pub trait Verifier {
         spki: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), VerifyError>;
+    ) -> Result<(), VerifyError> {
+        signature::verify(scheme, spki, message, signature)
+    }
+}
+
+/// Accepts anybody who proves to hold the key they present: protects from eavesdroppers who only listen, and from
+/// nobody else. For tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Insecure;
+
+impl Verifier for Insecure {
+    fn types(&self) -> &[CertificateType] {
+        &[CertificateType::X509, CertificateType::RawPublicKey]
+    }
+
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
+        presented.spki()
+    }
 }
