@@ -1,7 +1,7 @@
 //! As much DER (X.690) as public and private keys need: elements one after the other, and the way through a
 //! certificate (RFC 5280 4.1) to its key.
 
-const INTEGER: u8 = 0x02;
+pub(crate) const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const SEQUENCE: u8 = 0x30;
@@ -33,15 +33,6 @@ impl<'a> Reader<'a> {
         let (whole, _) = self.0.split_at_checked(self.0.len().checked_sub(rest.len())?)?;
         self.0 = rest;
         Some((whole, contents))
-    }
-
-    /// The bytes of the next element, a positive integer, without leading zeros.
-    pub(crate) fn read_positive(&mut self) -> Option<&'a [u8]> {
-        match self.read(INTEGER)? {
-            [0, rest @ ..] if rest.first()? & 0x80 != 0 => Some(rest),
-            bytes @ [0x01..=0x7f, ..] => Some(bytes),
-            _ => None,
-        }
     }
 
     /// The next element, a version or another small number.
@@ -127,16 +118,6 @@ mod tests {
             assert_eq!(Reader::new(&der).read(OCTET_STRING).is_some(), ok, "{der:02x?}");
         }
         assert!(Reader::new(&[3, 0]).read(OCTET_STRING).is_none());
-    }
-
-    #[test]
-    fn integers_are_positive_and_shortest() {
-        let positive = |der| Reader::new(&hex(der)).read_positive().map(<[u8]>::to_vec);
-        assert_eq!(positive("020101"), Some(vec![1]));
-        assert_eq!(positive("02020080"), Some(vec![0x80]));
-        for der in ["0200", "020100", "020180", "02020001", "0202", "0203000080"] {
-            assert_eq!(positive(der), None, "{der}");
-        }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! carry-less multiplication and vector instructions of the processor where there are such.
 
 mod aead;
+mod compact;
 mod key_share;
 
 use rand_core::CryptoRng;
 use sha2::Digest as _;
 
 pub use self::aead::{Aead, Header};
+pub use self::compact::{CompactKey, CompactRustCrypto};
 pub use self::key_share::KeyShare;
 use crate::provider::{Digest, Group, Hash, HashAlgorithm, Provider, Suite};
 

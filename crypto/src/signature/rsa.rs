@@ -9,7 +9,7 @@ use sha2::digest::Output;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::Algorithm;
-use crate::der::{Reader, SEQUENCE};
+use crate::der::{INTEGER, Reader, SEQUENCE};
 
 /// Bytes of the longest modulus.
 const MAX_LEN: usize = 512;
@@ -50,8 +50,8 @@ impl<'a> PublicKey<'a> {
         let mut outer = Reader::new(der);
         let mut fields = Reader::new(outer.read(SEQUENCE)?);
         outer.end()?;
-        let modulus = fields.read_positive()?;
-        let exponent = fields.read_positive()?;
+        let modulus = positive(&mut fields)?;
+        let exponent = positive(&mut fields)?;
         fields.end()?;
 
         let mut wide = [0; 8];
@@ -83,6 +83,15 @@ impl<'a> PublicKey<'a> {
             _ => power::<{ U4096::LIMBS }>(self, signature, out)?,
         }
         Some(out)
+    }
+}
+
+/// The bytes of the next element, a positive integer, without leading zeros.
+fn positive<'a>(fields: &mut Reader<'a>) -> Option<&'a [u8]> {
+    match fields.read(INTEGER)? {
+        [0, rest @ ..] if rest.first()? & 0x80 != 0 => Some(rest),
+        bytes @ [0x01..=0x7f, ..] => Some(bytes),
+        _ => None,
     }
 }
 
@@ -199,5 +208,48 @@ fn mask_with<H: Digest>(block: &mut [u8], seed: &[u8]) {
     for (counter, chunk) in (0_u32..).zip(block.chunks_mut(<H as Digest>::output_size())) {
         let mask = H::new().chain_update(seed).chain_update(counter.to_be_bytes()).finalize();
         chunk.iter_mut().zip(&mask).for_each(|(byte, mask)| *byte ^= mask);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::hex;
+    use std::vec;
+
+    #[test]
+    fn integers_are_positive_and_shortest() {
+        let positive = |der| positive(&mut Reader::new(&hex(der))).map(<[u8]>::to_vec);
+        assert_eq!(positive("020101"), Some(vec![1]));
+        assert_eq!(positive("02020080"), Some(vec![0x80]));
+        for der in ["0200", "020100", "020180", "02020001", "0202", "0203000080"] {
+            assert_eq!(positive(der), None, "{der}");
+        }
+    }
+
+    /// An RSAPublicKey with a modulus of `bits` bits, all of them set.
+    fn key(bits: usize, exponent: &[u8]) -> vec::Vec<u8> {
+        let mut modulus = vec![0xff; bits.div_ceil(8)];
+        modulus[0] >>= modulus.len() * 8 - bits;
+        modulus.splice(..0, bits.is_multiple_of(8).then_some(0));
+        let element = |tag, contents: &[u8]| {
+            let len = (contents.len() as u16).to_be_bytes();
+            match contents.len() {
+                ..=0x7f => [&[tag, len[1]], contents].concat(),
+                0x80..=0xff => [&[tag, 0x81, len[1]], contents].concat(),
+                _ => [&[tag, 0x82, len[0], len[1]], contents].concat(),
+            }
+        };
+        element(SEQUENCE, &[element(INTEGER, &modulus), element(INTEGER, exponent)].concat())
+    }
+
+    #[test]
+    fn keys_of_other_sizes_and_exponents_are_refused() {
+        let ok = |bits, exponent: &[u8]| PublicKey::parse(&key(bits, exponent)).is_some();
+        assert!(ok(2048, &[3]) && ok(3001, &[1, 0, 1]) && ok(4096, &[1, 0, 0, 0, 1]));
+        assert!(!ok(2047, &[3]) && !ok(4097, &[3]) && !ok(1024, &[3]));
+        for exponent in [&[1][..], &[2], &[4], &[1, 0, 0], &[4, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 1]] {
+            assert!(!ok(2048, exponent), "{exponent:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! X.509 chains (RFC 5280), by way of `rustls-webpki`: signatures up to a trust anchor, validity, CA and path length
 //! constraints, name constraints, extended key usage, and for servers the subject alternative names (RFC 9525).
 //!
-//! The chain may hold [`MAX_CERTIFICATES`](super::MAX_CERTIFICATES) certificates, in any order after the first. There
+//! The chain may hold [`MAX_CERTIFICATES`] certificates, in any order after the first. There
 //! is no revocation and no way around the clock: a device that does not know the time is better served by
 //! [`Pin`](super::pin::Pin) or [`RawKey`](super::raw_key::RawKey).
 
