@@ -89,7 +89,7 @@ pub struct Controller {
 
 impl Controller {
     /// A new route, in slow start. `mtu`: bytes of the largest datagram.
-    pub fn new(algorithm: Algorithm, mtu: u16) -> Self {
+    pub const fn new(algorithm: Algorithm, mtu: u16) -> Self {
         Self {
             window: initial_window(mtu),
             in_flight: 0,
@@ -100,7 +100,7 @@ impl Controller {
                 Algorithm::Cubic => Avoidance::Cubic(Cubic::new()),
             },
             start: HyStart::new(),
-            mtu: mtu.max(BASE_MTU),
+            mtu: at_least_base(mtu),
             app_limited: false,
             one_more: false,
         }
@@ -261,9 +261,16 @@ impl Controller {
 }
 
 /// The initial window (RFC 9002 7.2).
-fn initial_window(mtu: u16) -> u32 {
-    let mtu = u32::from(mtu.max(BASE_MTU));
-    mtu.saturating_mul(INITIAL_DATAGRAMS).min(INITIAL_BYTES.max(mtu.saturating_mul(MIN_DATAGRAMS)))
+const fn initial_window(mtu: u16) -> u32 {
+    let mtu = at_least_base(mtu) as u32;
+    let two = mtu.saturating_mul(MIN_DATAGRAMS);
+    let most = if two > INITIAL_BYTES { two } else { INITIAL_BYTES };
+    let ten = mtu.saturating_mul(INITIAL_DATAGRAMS);
+    if ten < most { ten } else { most }
+}
+
+const fn at_least_base(mtu: u16) -> u16 {
+    if mtu > BASE_MTU { mtu } else { BASE_MTU }
 }
 
 #[cfg(test)]

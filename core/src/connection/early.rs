@@ -6,8 +6,8 @@ use super::events::Fact;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Refusal, TransportError, Trap, Why};
+use crate::handshake::CidParams;
 use crate::handshake::first_flight::Retry as RetryClaim;
-use crate::handshake::{CidParams, KeyUpdate};
 use crate::ids::Side;
 use crate::lifecycle::Cause;
 use crate::session::{Level, SessionEvent};
@@ -75,7 +75,7 @@ impl State {
 
     fn on_keys(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> Result<(), TransportError> {
         if level == Level::OneRtt {
-            self.keys = KeyUpdate::new(lent.session.limits(Level::OneRtt));
+            self.keys.on_keys(lent.session.limits(Level::OneRtt));
         }
         // A server reads 1-RTT only after the handshake (RFC 9001 5.7).
         if level != Level::OneRtt || self.side.is_client() {
@@ -116,8 +116,7 @@ impl State {
             path.peer_cids.on_reset_token(lent.buffers.peer_cids, token);
         }
         if let Some(preferred) = params.preferred_address {
-            let mut rows =
-                PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+            let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
             path.peer_cids.on_preferred(&mut rows, preferred.cid, preferred.reset_token)?;
         }
         Ok(())

@@ -31,13 +31,16 @@ mod timers;
 mod transmit;
 
 pub use crate::congestion::Algorithm;
-pub use app::DatagramError;
+pub use app::{DatagramError, RouteView};
 pub use config::Config;
 pub use events::Event;
 pub use path::Path;
 pub use start::{Accepted, Opened};
 pub use stats::Stats;
-pub use storage::{Buffers, CIDS_PER_PATH, CRYPTO_LEN, MAX_LOCAL_CIDS, Memory, Storage, TOKEN_LEN};
+pub use storage::{
+    Buffers, CIDS_PER_PATH, CRYPTO_LEN, MAX_LOCAL_CIDS, Memory, RETIREMENTS_PER_PATH, ROUTES_PER_PATH,
+    Storage, TOKEN_LEN,
+};
 pub use transmit::{Plan, Transmit};
 
 use core::net::SocketAddr;
@@ -136,8 +139,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// When to call [`Self::handle_timeout`].
     pub fn next_timeout(&mut self) -> Deadline {
-        let (state, lent) = self.lend();
-        state.next_timeout(&lent)
+        let (state, mut lent) = self.lend();
+        state.next_timeout(&mut lent)
     }
 
     /// Does what is due now.

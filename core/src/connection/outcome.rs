@@ -67,7 +67,9 @@ impl State {
         if let Some(newest) = acked.newest {
             let smoothed = route.rtt.smoothed();
             let bytes = acked.bytes;
-            route.congestion.on_acked(now, &congestion::Acked { bytes, newest, sample: acked.sample, smoothed });
+            route
+                .congestion
+                .on_acked(now, &congestion::Acked { bytes, newest, sample: acked.sample, smoothed });
             let ce = match news.ecn {
                 EcnReport::Stale => 0,
                 EcnReport::Increase(growth) => {
@@ -93,7 +95,13 @@ impl State {
     }
 
     /// Looks for lost packets of a level on a route.
-    pub(super) fn look_for_lost(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, route_row: usize) {
+    pub(super) fn look_for_lost(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        level: Level,
+        route_row: usize,
+    ) {
         let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
         self.detect_lost(now, lent, level, route_row, &mut flight);
         if let Some(place) = self.flight_mut(lent, level, route_row) {
@@ -102,7 +110,14 @@ impl State {
         self.free_unowned(lent);
     }
 
-    fn detect_lost(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, route_row: usize, flight: &mut Flight) {
+    fn detect_lost(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        level: Level,
+        route_row: usize,
+        flight: &mut Flight,
+    ) {
         let max_ack_delay = if level == Level::OneRtt { self.peer.max_ack_delay } else { Duration::ZERO };
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
         let Lost { mut packets, bytes, ect0, newest, persistent_congestion } =
@@ -133,19 +148,26 @@ impl State {
         };
         route.stats.lost_packets = route.stats.lost_packets.saturating_add(1);
         if row.is_mtu_probe() {
-            route.mtu.on_probe_lost(now);
-        } else if route.mtu.on_lost(now, row.size, row.sent) {
+            route.mtu.on_probe_lost(now, row.size);
+        } else if route.mtu.on_lost(now, row.size, row.sent()) {
             route.congestion.set_mtu(route.mtu.current());
             self.facts.note(Fact::Mtu);
         }
     }
 
-    fn on_packet_acked(&mut self, now: Instant, lent: &mut Lent<'_>, route_row: usize, flight: &Flight, handle: u16) {
+    fn on_packet_acked(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        route_row: usize,
+        flight: &Flight,
+        handle: u16,
+    ) {
         let Some(row) = lent.buffers.sent.get(usize::from(handle)).copied() else { return };
         let pn = flight.packet_number(&row);
         if let Some(route) = lent.buffers.routes.get_mut(route_row) {
             if row.is_mtu_probe() {
-                let mtu = route.mtu.on_probe_acked(now);
+                let mtu = route.mtu.on_probe_acked(now, row.size);
                 route.congestion.set_mtu(mtu);
                 self.facts.note(Fact::Mtu);
             } else {
@@ -296,7 +318,9 @@ impl State {
         match level {
             Level::Initial => Some(&mut self.initial.flight),
             Level::Handshake => Some(&mut self.handshake.flight),
-            Level::ZeroRtt | Level::OneRtt => lent.buffers.routes.get_mut(route).map(|route| &mut route.flight),
+            Level::ZeroRtt | Level::OneRtt => {
+                lent.buffers.routes.get_mut(route).map(|route| &mut route.flight)
+            }
         }
     }
 

@@ -127,7 +127,8 @@ impl State {
     fn check_addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<(), Why> {
         let ours = header.dcid == self.first_flight.scid() && header.dcid.is_empty()
             || local::find(lent.buffers.local_cids, header.dcid.as_slice()).is_some();
-        let first = !self.side.is_client() && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);
+        let first = !self.side.is_client()
+            && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);
         if ours || first { Ok(()) } else { Err(Why::UnknownCid) }
     }
 
@@ -153,7 +154,8 @@ impl State {
         for (place, byte) in pn_bytes.iter_mut().zip(clear).take(first.pn_len()) {
             *place = byte;
         }
-        let expected = self.space_mut(lent, level).received.largest().map_or(0, |largest| largest.saturating_add(1));
+        let expected =
+            self.space_mut(lent, level).received.largest().map_or(0, |largest| largest.saturating_add(1));
         let pn = Truncated::read(clear, first.pn_len()).expand(expected);
         let key = match level {
             Level::OneRtt => self.keys.generation_for(&self.phase, first.key_phase(), pn),
@@ -192,7 +194,9 @@ impl State {
                     route.amplification.on_validated();
                 }
             }
-            Level::Initial if self.side.is_client() && lent.buffers.peer_cids.iter().all(peer::PeerCid::is_free) => {
+            Level::Initial
+                if self.side.is_client() && lent.buffers.peer_cids.iter().all(peer::PeerCid::is_free) =>
+            {
                 self.adopt_peer_cid(lent, self.first_flight.dcid())?;
             }
             Level::Initial | Level::ZeroRtt => {}
@@ -222,7 +226,15 @@ impl State {
     }
 
     /// After the last frame of a packet: an acknowledgment is owed, the idle timer starts anew.
-    fn settle(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, pn: u64, ack_eliciting: bool, ecn: Ecn) {
+    fn settle(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        pn: u64,
+        ack_eliciting: bool,
+        ecn: Ecn,
+    ) {
         let max_ack_delay = if seat.level == Level::OneRtt { self.max_ack_delay } else { Duration::ZERO };
         self.space_mut(lent, seat.level).received.on_received(now, pn, ack_eliciting, ecn, max_ack_delay);
         let pto = self.pto(lent);

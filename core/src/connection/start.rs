@@ -136,14 +136,17 @@ pub(crate) struct State {
     pub(super) token: Token,
     pub(super) datagrams_in: Queue,
     pub(super) datagrams_out: Queue,
+    /// The application was refused a DATAGRAM frame for want of room.
+    pub(super) datagrams_full: bool,
     pub(super) retired: Vec<Cid, MAX_LOCAL_CIDS>,
     pub(super) facts: Facts,
     pub(super) stats: Stats,
     pub(super) first_remote: SocketAddr,
     pub(super) max_ack_delay: Duration,
     pub(super) max_mtu: u16,
-    pub(super) max_udp_payload: u16,
     pub(super) fixed_bit: FixedBit,
+    /// Random bits for the fixed bit, below the highest one that is set.
+    pub(super) chance: u64,
     /// When the pacer lets the next packet go.
     pub(super) paced_until: Deadline,
 }
@@ -176,8 +179,12 @@ impl State {
         accepted: &Accepted,
         lent: &mut Lent<'_>,
     ) -> Result<Self, TransportError> {
-        let first_flight =
-            FirstFlight::server(accepted.original_dcid, accepted.retry_scid, accepted.peer_cid, accepted.scid);
+        let first_flight = FirstFlight::server(
+            accepted.original_dcid,
+            accepted.retry_scid,
+            accepted.peer_cid,
+            accepted.scid,
+        );
         let mut state =
             Self::new(now, config, Side::Server, accepted.on, accepted.version, first_flight, lent)?;
         state.adopt_peer_cid(lent, accepted.peer_cid)?;
@@ -248,14 +255,15 @@ impl State {
             token: Token::default(),
             datagrams_in: Queue::new(),
             datagrams_out: Queue::new(),
+            datagrams_full: false,
             retired: Vec::new(),
             facts: Facts::NEW,
             stats: Stats::default(),
             first_remote: on.remote,
             max_ack_delay: config.max_ack_delay,
             max_mtu: config.max_mtu,
-            max_udp_payload: config.max_udp_payload,
             fixed_bit: if config.grease { FixedBit::Ignored } else { FixedBit::Required },
+            chance: 1,
             paced_until: Deadline::NEVER,
         })
     }
@@ -303,7 +311,8 @@ impl State {
         let mut grease = [0; 8];
         lent.session.fill_random(&mut grease);
         let number = u64::from_ne_bytes(grease);
-        let grease = config.grease.then_some((number, grease.get(..(number % 8) as usize).unwrap_or_default()));
+        let grease =
+            config.grease.then_some((number, grease.get(..(number % 8) as usize).unwrap_or_default()));
         let mut encoded = [0; 256];
         let mut out = Writer::new(&mut encoded);
         params
@@ -322,8 +331,7 @@ impl State {
     /// The peer's connection ID of the handshake is known.
     pub(super) fn adopt_peer_cid(&mut self, lent: &mut Lent<'_>, cid: Cid) -> Result<(), TransportError> {
         let limit = self.cid_limit(lent);
-        let mut rows =
-            PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
         let peer_cids = PeerCids::with_handshake_cid(&mut rows, limit, cid, 0)?;
         lent.buffers.paths.first_mut().trap("a connection has a path")?.peer_cids = peer_cids;
         Ok(())

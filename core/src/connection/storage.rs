@@ -3,9 +3,9 @@
 //! [`Buffers`] is the contract: slices of any length in any memory. [`Storage`] is the convenience: one block whose
 //! sizes are five numbers, all zero when empty, so that a static lands in `.bss`.
 
+use super::path::Path;
 use crate::cid::local::LocalCid;
 use crate::cid::peer::{PeerCid, Retirement};
-use super::path::Path;
 use crate::path::Route;
 use crate::recovery::SentPacket;
 use crate::stream::{Stream, StreamMemory};

@@ -143,14 +143,15 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             reset_token: self.crypto.reset_token(scid.as_slice()),
             address_validated: incoming.address_validated,
         };
-        let mut connection = match Connection::server(now, &self.config.connection, &accepted, memory, session) {
-            Ok(connection) => connection,
-            Err(error) => {
-                self.unroute_cid(slot, scid);
-                self.free.give(self.memory.tables().slots, slot);
-                return Err(AcceptError::Start(error));
-            }
-        };
+        let mut connection =
+            match Connection::server(now, &self.config.connection, &accepted, memory, session) {
+                Ok(connection) => connection,
+                Err(error) => {
+                    self.unroute_cid(slot, scid);
+                    self.free.give(self.memory.tables().slots, slot);
+                    return Err(AcceptError::Start(error));
+                }
+            };
         connection.handle_datagram(now, incoming.on, incoming.ecn, datagram);
         if !connection.has_received() {
             self.unroute_cid(slot, scid);
@@ -171,7 +172,13 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     /// Turns a client away with CONNECTION_REFUSED: writes the answer into the datagram's buffer and returns its
     /// length.
     pub fn refuse(&mut self, incoming: Incoming, datagram: &mut [u8]) -> usize {
-        self.close_without_state(incoming.version, incoming.dcid, incoming.scid, Code::CONNECTION_REFUSED, datagram)
+        self.close_without_state(
+            incoming.version,
+            incoming.dcid,
+            incoming.scid,
+            Code::CONNECTION_REFUSED,
+            datagram,
+        )
     }
 
     /// A datagram of no connection we know.
@@ -188,7 +195,9 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             Invariants::Long { version: 0, .. } => Handled::Ignored(Why::UnknownCid),
             _ if !self.config.server => self.handle_lost(now, on, datagram),
             // A smaller datagram is no client's first, and answering it would amplify (RFC 9000 5.2.2, 14.1).
-            Invariants::Long { .. } if datagram.len() < MIN_INITIAL_DATAGRAM => Handled::Ignored(Why::ShortInitial),
+            Invariants::Long { .. } if datagram.len() < MIN_INITIAL_DATAGRAM => {
+                Handled::Ignored(Why::ShortInitial)
+            }
             Invariants::Long { version, dcid, scid } if *version != V1 => {
                 let mut random = [0; 4];
                 self.crypto.fill_random(&mut random);
@@ -207,7 +216,8 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
 
     fn handle_newcomer(&mut self, now: Instant, on: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Handled {
         // No token of ours has said yet that the fixed bit may be cleared (RFC 9287 3.1).
-        let Ok(header) = Header::parse(datagram, 0, usize::from(self.config.cid_len), FixedBit::Required) else {
+        let Ok(header) = Header::parse(datagram, 0, usize::from(self.config.cid_len), FixedBit::Required)
+        else {
             return Handled::Ignored(Why::Malformed);
         };
         let (dcid, scid) = (header.dcid, header.scid);
@@ -238,7 +248,13 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     }
 
     /// What a token proves, the client's very first DCID, and the SCID of our Retry if there was one.
-    fn judge_token(&mut self, now: Instant, on: FourTuple, dcid: Cid, sealed: &[u8]) -> (Proof, Cid, Option<Cid>) {
+    fn judge_token(
+        &mut self,
+        now: Instant,
+        on: FourTuple,
+        dcid: Cid,
+        sealed: &[u8],
+    ) -> (Proof, Cid, Option<Cid>) {
         let nothing = (Proof::None, dcid, None);
         match Token::open(&mut self.crypto, sealed) {
             Some(token @ Token::Retry { remote, original_dcid, retry_scid, .. }) => {
@@ -273,7 +289,14 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         }
     }
 
-    fn close_without_state(&mut self, version: u32, dcid: Cid, scid: Cid, code: Code, datagram: &mut [u8]) -> usize {
+    fn close_without_state(
+        &mut self,
+        version: u32,
+        dcid: Cid,
+        scid: Cid,
+        code: Code,
+        datagram: &mut [u8],
+    ) -> usize {
         self.stats.refused = self.stats.refused.saturating_add(1);
         let refusal = Refusal { version, client_dcid: dcid, client_scid: scid, code };
         stateless::refuse(&mut self.crypto, refusal, datagram).unwrap_or(0)
@@ -285,7 +308,9 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         if let Some(slot) = self.find_reset(on, datagram) {
             let tables = self.memory.tables();
             let generation = tables.slots.get(slot as usize).map_or(0, |row| row.generation);
-            if let Some(connection) = tables.slots.get_mut(slot as usize).and_then(|row| row.connection.as_mut()) {
+            if let Some(connection) =
+                tables.slots.get_mut(slot as usize).and_then(|row| row.connection.as_mut())
+            {
                 connection.handle_reset(now);
             }
             self.touch(slot);
@@ -307,9 +332,9 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     fn find_reset(&mut self, on: FourTuple, datagram: &[u8]) -> Option<u32> {
         let token = crate::wire::reset::token_of(datagram)?;
         let tables = self.memory.tables();
-        let index = Index::new(self.hash_key, tables.index);
+        let (slots, index) = (tables.slots, Index::new(self.hash_key, tables.index));
         index.by_remote(on.remote).find(|slot| {
-            let connection = tables.slots.get(*slot as usize).and_then(|row| row.connection.as_ref());
+            let connection = slots.get_mut(*slot as usize).and_then(|row| row.connection.as_mut());
             connection.is_some_and(|connection| connection.is_reset_token(&token))
         })
     }
@@ -323,7 +348,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         }
     }
 
-    fn install(&mut self, slot: u32, connection: Connection<T::Memory, T::Session>) -> Handle {
+    fn install(&mut self, slot: u32, mut connection: Connection<T::Memory, T::Session>) -> Handle {
         let tables = self.memory.tables();
         let mut generation = 0;
         let remote = connection.remote();

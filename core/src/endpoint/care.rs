@@ -73,10 +73,8 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         if let Some(remote) = row.remote.take() {
             index.remove_remote(remote, slot);
         }
-        if let Some(connection) = &row.connection {
-            for cid in connection.local_cids() {
-                index.remove_cid(cid.as_slice(), slot);
-            }
+        while let Some(cid) = row.connection.as_mut().and_then(|connection| connection.give_up_cid()) {
+            index.remove_cid(cid.as_slice(), slot);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::table::map::{self, Entry};
 pub const SAME_REMOTE: usize = 16;
 
 /// The secret of the hash.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct HashKey([u64; 2]);
 
 impl HashKey {

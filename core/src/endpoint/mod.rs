@@ -7,8 +7,8 @@
 //! those that have something to do.
 
 mod accept;
-mod care;
 pub mod admit;
+mod care;
 pub mod lookup;
 mod slots;
 pub mod stateless;
@@ -164,16 +164,19 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         };
         let tables = self.memory.tables();
         let index = Index::new(self.hash_key, tables.index);
-        let has = |slot: &u32, test: &dyn Fn(&Connection<T::Memory, T::Session>, &Slot<T::Memory, T::Session>) -> bool| {
-            let slot = tables.slots.get(*slot as usize);
-            slot.and_then(|slot| slot.connection.as_ref().map(|connection| test(connection, slot))).unwrap_or(false)
-        };
+        let slots = tables.slots;
         if dcid.is_empty() {
-            return index.by_remote(on.remote).find(|slot| has(slot, &|connection, _| connection.is_on(on)));
+            return index.by_remote(on.remote).find(|slot| {
+                let connection = slots.get_mut(*slot as usize).and_then(|row| row.connection.as_mut());
+                connection.is_some_and(|connection| connection.is_on(&on))
+            });
         }
-        index
-            .by_cid(dcid)
-            .find(|slot| has(slot, &|connection, slot| connection.has_cid(dcid) || slot.original_dcid.as_slice() == dcid))
+        index.by_cid(dcid).find(|slot| {
+            slots.get_mut(*slot as usize).is_some_and(|row| {
+                let original = row.original_dcid.as_slice() == dcid;
+                row.connection.as_mut().is_some_and(|connection| original || connection.has_cid(dcid))
+            })
+        })
     }
 
     fn deliver(&mut self, now: Instant, slot: u32, on: FourTuple, ecn: Ecn, datagram: &mut [u8]) -> Handled {
@@ -234,7 +237,9 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
                 return;
             }
             self.timers.set(tables.timers, slot, Deadline::NEVER);
-            if let Some(connection) = tables.slots.get_mut(slot as usize).and_then(|row| row.connection.as_mut()) {
+            if let Some(connection) =
+                tables.slots.get_mut(slot as usize).and_then(|row| row.connection.as_mut())
+            {
                 connection.handle_timeout(now);
             }
             self.touch(slot);

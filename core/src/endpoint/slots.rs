@@ -190,7 +190,11 @@ pub struct Slots<M, S, const N: usize> {
 impl<M, S, const N: usize> Slots<M, S, N> {
     /// Empty slots.
     pub const fn new() -> Self {
-        Self { slots: [const { Slot::EMPTY }; N], index: [[Entry::EMPTY; ENTRIES_PER_SLOT]; N], timers: [Node::EMPTY; N] }
+        Self {
+            slots: [const { Slot::EMPTY }; N],
+            index: [[Entry::EMPTY; ENTRIES_PER_SLOT]; N],
+            timers: [Node::EMPTY; N],
+        }
     }
 }
 

@@ -79,7 +79,8 @@ pub fn retry(crypto: &mut dyn EndpointCrypto, retry: Retry<'_>, datagram: &mut [
     crypto.fill_random(&mut unused);
     let [unused] = unused;
     let mut out = Writer::new(datagram);
-    retry::emit(retry.version, retry.client_scid, retry.retry_scid, sealed.get(..len)?, unused, &mut out).ok()?;
+    retry::emit(retry.version, retry.client_scid, retry.retry_scid, sealed.get(..len)?, unused, &mut out)
+        .ok()?;
     let tag = crypto.retry_tag(retry.version, retry.original_dcid.as_slice(), out.written());
     out.bytes(&tag).ok()?;
     Some(out.len())
@@ -124,7 +125,7 @@ pub fn refuse(crypto: &mut dyn EndpointCrypto, refusal: Refusal, datagram: &mut 
     let end = layout.end.checked_add(payload.len())?.checked_add(TAG_LEN)?;
     let packet = datagram.get_mut(..end)?;
     layout.set_length(packet, end).ok()?;
-    crypto.seal_initial(refusal.version, refusal.client_dcid.as_slice(), 0, packet, layout.end, pn.len());
+    crypto.seal_initial(refusal.version, refusal.client_dcid.as_slice(), 0, packet, layout.end, pn.width());
     Some(end)
 }
 

@@ -127,6 +127,11 @@ impl KeyUpdate {
         }
     }
 
+    /// 1-RTT keys exist; these are the limits of their AEAD. What was forged before counts on.
+    pub const fn on_keys(&mut self, limits: AeadLimits) {
+        self.limits = limits;
+    }
+
     /// The key to seal with.
     pub const fn key(&self) -> Key {
         Key { level: Level::OneRtt, generation: self.generation }

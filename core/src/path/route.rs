@@ -91,7 +91,7 @@ impl Route {
         responses: Responses::NONE,
         rtt: Rtt::new(crate::limits::INITIAL_RTT),
         pto: Pto::new(Instant::ZERO),
-        congestion: Controller::EMPTY,
+        congestion: Controller::new(Algorithm::NewReno, crate::limits::BASE_MTU),
         pacer: Pacer::new(),
         mtu: Mtu::new(),
         ecn: EcnValidation::disabled(),

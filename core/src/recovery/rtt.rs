@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::limits::{GRANULARITY, INITIAL_RTT, PERSISTENT_CONGESTION_THRESHOLD};
-use crate::time::{Deadline, Instant, micros};
+use crate::time::{Deadline, Instant};
 
 /// The estimate for one route. Holds microseconds; an RTT above 71 minutes counts as 71 minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Rtt {
 
 impl Rtt {
     /// No sample yet; `initial` is assumed (RFC 9002 6.2.2).
-    pub fn new(initial: Duration) -> Self {
+    pub const fn new(initial: Duration) -> Self {
         let smoothed = short(initial);
         Self { latest: 0, smoothed, variation: smoothed / 2, min: 0, first_sample: Deadline::NEVER }
     }
@@ -108,8 +108,9 @@ const fn long(micros: u32) -> Duration {
     Duration::from_micros(micros as u64)
 }
 
-fn short(duration: Duration) -> u32 {
-    u32::try_from(micros(duration)).unwrap_or(u32::MAX)
+const fn short(duration: Duration) -> u32 {
+    let micros = duration.as_micros();
+    if micros > u32::MAX as u128 { u32::MAX } else { micros as u32 }
 }
 
 /// The mean of `old` and `new`, in which `new` has the weight `1 / parts`.

@@ -1,0 +1,307 @@
+//! What the application may do with a connection.
+
+use core::fmt;
+use core::net::SocketAddr;
+
+use super::start::State;
+use super::{Connection, Lent, Memory, Stats};
+use crate::ids::{Dir, StreamId};
+use crate::lifecycle::{Cause, Close};
+use crate::limits::{RESET_TOKEN_LEN, TAG_LEN};
+use crate::path::RouteStats;
+use crate::session::Session;
+use crate::stream::{Closed, OpenError, Read, WriteError};
+use crate::table::queue::Queue;
+use crate::time::Instant;
+use crate::wire::cursor::varint_len;
+use crate::wire::{Cid, PacketWriter};
+
+/// Why a DATAGRAM frame cannot be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DatagramError {
+    /// The peer takes none, or the handshake is not over.
+    Unsupported,
+    /// It has more bytes than [`Connection::max_datagram_len`].
+    TooLarge,
+    /// There is no room for it now; an event tells when there is.
+    Full,
+}
+
+impl fmt::Display for DatagramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsupported => "the peer takes no datagrams",
+            Self::TooLarge => "the datagram is larger than the peer or the path takes",
+            Self::Full => "the queue of datagrams is full; try again when some were sent",
+        })
+    }
+}
+
+impl core::error::Error for DatagramError {}
+
+/// What is known of the route in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteView {
+    /// Our address; unspecified as long as the system chose it and nothing came.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The smoothed round-trip time.
+    pub rtt: core::time::Duration,
+    /// The least round-trip time seen; zero before the first sample.
+    pub min_rtt: core::time::Duration,
+    /// The congestion window, in bytes.
+    pub window: u32,
+    /// Bytes in flight.
+    pub in_flight: u32,
+    /// The largest datagram, in bytes.
+    pub mtu: u16,
+    /// Whether the route is known to carry ECN marks.
+    pub ecn: bool,
+    /// The counters.
+    pub stats: RouteStats,
+}
+
+impl<M: Memory, S: Session> Connection<M, S> {
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// If the peer or our memory does not allow another one now; an event tells when to try again.
+    pub fn open(&mut self, dir: Dir) -> Result<StreamId, OpenError> {
+        let (state, mut lent) = self.lend();
+        state.streams.open(&mut lent.buffers.streams, dir)
+    }
+
+    /// The next stream that the peer opened.
+    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        let (state, lent) = self.lend();
+        state.streams.accept(&lent.buffers.streams, dir)
+    }
+
+    /// Takes bytes to be sent on a stream; returns how many. If fewer than given, an event tells when to go on.
+    ///
+    /// # Errors
+    /// If the stream cannot be written to, ever.
+    pub fn write_stream(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, WriteError> {
+        let (state, mut lent) = self.lend();
+        state.streams.write(&mut lent.buffers.streams, id, bytes)
+    }
+
+    /// Everything was written: the stream ends after it.
+    ///
+    /// # Errors
+    /// If the stream cannot be written to, or is finished already.
+    pub fn finish(&mut self, id: StreamId) -> Result<(), WriteError> {
+        let (state, mut lent) = self.lend();
+        state.streams.finish(&mut lent.buffers.streams, id)
+    }
+
+    /// Gives up sending on a stream; the peer is told `code`.
+    ///
+    /// # Errors
+    /// If there is nothing to give up.
+    pub fn reset(&mut self, id: StreamId, code: u64) -> Result<(), Closed> {
+        let (state, mut lent) = self.lend();
+        let outcome = state.streams.reset(&mut lent.buffers.streams, lent.buffers.sent, id, code);
+        state.free_unowned(&mut lent);
+        outcome
+    }
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// If there will never be anything to read (again).
+    pub fn read_stream(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.read(&mut lent.buffers.streams, id, out)
+    }
+
+    /// Looks at what can be read where it lies, in two parts; [`Self::consume_stream`] takes it. If there is nothing,
+    /// [`Self::read_stream`] tells why.
+    ///
+    /// # Errors
+    /// If there will never be anything to read (again).
+    pub fn peek_stream<R>(
+        &mut self,
+        id: StreamId,
+        look: impl FnOnce(&[u8], &[u8]) -> R,
+    ) -> Result<R, Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.peek(&mut lent.buffers.streams, id).map(|(first, second)| look(first, second))
+    }
+
+    /// The first `len` bytes of what can be read were read.
+    ///
+    /// # Errors
+    /// If there will never be anything to read (again).
+    pub fn consume_stream(&mut self, id: StreamId, len: usize) -> Result<(), Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.consume(&mut lent.buffers.streams, id, len)
+    }
+
+    /// Gives up reading a stream; the peer is asked with `code` to stop.
+    ///
+    /// # Errors
+    /// If there is nothing to give up.
+    pub fn stop(&mut self, id: StreamId, code: u64) -> Result<(), Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.stop(&mut lent.buffers.streams, id, code)
+    }
+
+    /// Sets how urgent a stream is: 0 most, 7 least; 4 is what it begins with.
+    ///
+    /// # Errors
+    /// If there is no such stream (any more).
+    pub fn set_priority(&mut self, id: StreamId, urgency: u8) -> Result<(), Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.set_priority(&mut lent.buffers.streams, id, urgency)
+    }
+
+    /// The most bytes a DATAGRAM frame may have now; `None` if the peer takes none.
+    pub fn max_datagram_len(&mut self) -> Option<usize> {
+        let (state, lent) = self.lend();
+        state.max_datagram_len(&lent)
+    }
+
+    /// Sends bytes once (RFC 9221): they may be lost, and are never repeated.
+    ///
+    /// # Errors
+    /// See [`DatagramError`].
+    pub fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), DatagramError> {
+        let (state, lent) = self.lend();
+        let max = state.max_datagram_len(&lent).ok_or(DatagramError::Unsupported)?;
+        if bytes.len() > max || bytes.len() > Queue::longest(lent.buffers.datagrams_out) {
+            return Err(DatagramError::TooLarge);
+        }
+        if state.datagrams_out.push(lent.buffers.datagrams_out, bytes) {
+            return Ok(());
+        }
+        state.datagrams_full = true;
+        Err(DatagramError::Full)
+    }
+
+    /// Takes the oldest DATAGRAM frame that arrived; returns its length, which is larger than `out` if it was cut off.
+    pub fn recv_datagram(&mut self, out: &mut [u8]) -> Option<usize> {
+        let (state, lent) = self.lend();
+        state.datagrams_in.pop(lent.buffers.datagrams_in, out)
+    }
+
+    /// Ends the connection with a code and words of the application. Only the first close counts.
+    pub fn close(&mut self, now: Instant, code: u64, words: &str) {
+        let (state, mut lent) = self.lend();
+        state.close(now, &mut lent, Close::application(code, words));
+    }
+
+    /// Asks the peer for an acknowledgment.
+    pub fn ping(&mut self) {
+        self.state.ping.want();
+    }
+
+    /// Moves to new keys as soon as that is allowed (RFC 9001 6).
+    pub fn update_keys(&mut self) {
+        self.state.keys.request();
+    }
+
+    /// Why the connection ended, if it did.
+    pub fn cause(&self) -> Option<Cause> {
+        self.state.lifecycle.cause().copied()
+    }
+
+    /// Whether the TLS handshake is complete and nobody closed.
+    pub fn is_established(&self) -> bool {
+        self.state.lifecycle.is_established()
+    }
+
+    /// The token that the server gave for a later connection.
+    pub fn token(&mut self) -> Option<&[u8]> {
+        let len = usize::from(self.state.token.len);
+        let given = self.state.side.is_client() && self.state.levels.is_complete() && len > 0;
+        self.memory.buffers().token.get(..len).filter(|_| given).map(|token| &*token)
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.state.stats
+    }
+
+    /// The route in use.
+    pub fn route(&mut self) -> Option<RouteView> {
+        let (state, lent) = self.lend();
+        let route = lent.buffers.routes.get(state.route(&lent))?;
+        Some(RouteView {
+            local: route.on.local,
+            remote: route.on.remote,
+            rtt: route.rtt.smoothed(),
+            min_rtt: route.rtt.min(),
+            window: route.congestion.window(),
+            in_flight: route.congestion.in_flight(),
+            mtu: route.mtu.current(),
+            ecn: route.ecn.is_capable(),
+            stats: route.stats,
+        })
+    }
+}
+
+impl State {
+    /// What fits a packet of its own beside the largest header, and the peer's limit, which counts the whole frame.
+    fn max_datagram_len(&self, lent: &Lent<'_>) -> Option<usize> {
+        let route = lent.buffers.routes.get(self.route(lent))?;
+        let path = lent.buffers.paths.first()?;
+        let dcid = path.peer_cids.of(lent.buffers.peer_cids, path.active)?.cid().len();
+        let packet = usize::from(route.mtu.current()).checked_sub(dcid.saturating_add(1 + 4 + TAG_LEN))?;
+        let frame = packet.min(usize::from(self.peer.max_datagram_frame));
+        let len = frame.checked_sub(1_usize.saturating_add(varint_len(frame as u64)))?;
+        (self.peer.max_datagram_frame > 0).then_some(len)
+    }
+
+    /// Writes DATAGRAM frames as long as they fit. One that no packet can hold any more, since the route's MTU fell, is
+    /// dropped.
+    pub(super) fn contribute_datagrams(&mut self, lent: &mut Lent<'_>, out: &mut PacketWriter<'_>) {
+        while let Some(len) = self.datagrams_out.front_len(lent.buffers.datagrams_out) {
+            if self.max_datagram_len(lent).is_none_or(|max| len > max) {
+                self.datagrams_out.pop(lent.buffers.datagrams_out, &mut []);
+                self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
+                continue;
+            }
+            let Ok(place) = out.datagram(len) else { return };
+            self.datagrams_out.pop(lent.buffers.datagrams_out, place);
+            if core::mem::take(&mut self.datagrams_full) {
+                self.facts.note(super::events::Fact::DatagramRoom);
+            }
+        }
+    }
+
+    pub(super) fn cids_wanted(&self, lent: &Lent<'_>) -> usize {
+        let established = self.lifecycle.is_established();
+        lent.buffers
+            .paths
+            .first()
+            .filter(|_| established)
+            .map_or(0, |path| path.local_cids.wanted(lent.buffers.local_cids))
+    }
+
+    pub(super) fn supply_cid(&mut self, lent: &mut Lent<'_>, cid: Cid, token: [u8; RESET_TOKEN_LEN]) -> bool {
+        let path = lent.buffers.paths.first_mut();
+        path.is_some_and(|path| path.local_cids.supply(lent.buffers.local_cids, cid, token).is_ok())
+    }
+
+    pub(super) fn wants_token(&self, lent: &Lent<'_>) -> Option<SocketAddr> {
+        let wanted = !self.side.is_client() && self.levels.is_confirmed() && self.token.delivery.is_idle();
+        lent.buffers.routes.get(self.route(lent)).filter(|_| wanted).map(|route| route.on.remote)
+    }
+
+    /// Without memory for a token there is nothing to send, and it is not asked for again.
+    pub(super) fn supply_token(&mut self, lent: &mut Lent<'_>, token: &[u8]) {
+        self.token.delivery.want();
+        match lent.buffers.token.get_mut(..token.len()) {
+            Some(place) if !token.is_empty() => {
+                place.copy_from_slice(token);
+                self.token.len = u16::try_from(token.len()).unwrap_or(0);
+            }
+            _ => {
+                self.token.delivery.on_sent();
+                self.token.delivery.on_acked();
+            }
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! One packet: header, contributors in their order, seal, and the row that remembers it (RFC 9000 12, 13; RFC 9001 5).
+
+use super::Lent;
+use super::start::State;
+use crate::error::TransportError;
+use crate::ids::{Ecn, PathId};
+use crate::lifecycle::Close;
+use crate::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN, TAG_LEN};
+use crate::recovery::{Draft, Packet};
+use crate::session::{Key, Level};
+use crate::time::Instant;
+use crate::wire::frame::{Frame, HandshakeDone, Kind, NewToken, Ping};
+use crate::wire::header::{Layout, LongHeader, LongType, ShortHeader};
+use crate::wire::packet_number::{Truncated, encoded_len};
+use crate::wire::{PacketWriter, Writer};
+
+/// Our ack_delay_exponent is the default.
+const ACK_DELAY_EXPONENT: u8 = crate::limits::DEFAULT_ACK_DELAY_EXPONENT;
+/// From the packet number on, a packet has four bytes before the sample (RFC 9001 5.4.2).
+const BEFORE_SAMPLE: usize = 4;
+
+/// What a packet may carry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Allowed {
+    /// Only ACK frames: the window is full, or it is not yet time.
+    AckOnly,
+    /// Everything.
+    All,
+    /// What a probe carries: not held back by the window (RFC 9002 7.5).
+    Probe,
+    /// CONNECTION_CLOSE.
+    Close,
+    /// PING and padding up to the size of the datagram (RFC 9000 14.4).
+    MtuProbe,
+}
+
+impl Allowed {
+    const fn in_flight(self) -> bool {
+        matches!(self, Self::All | Self::Probe)
+    }
+}
+
+/// A packet to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) level: Level,
+    pub(super) route: usize,
+    pub(super) allowed: Allowed,
+    pub(super) ecn: Ecn,
+    /// The datagram must have so many bytes; how many this packet needs for that is counted from its start.
+    pub(super) pad_to: usize,
+    /// Whether another packet is to follow in the datagram, if it has room for one.
+    pub(super) more: bool,
+}
+
+/// Less room than this behind a packet holds no further one.
+const MIN_PACKET: usize = 128;
+
+impl State {
+    /// Writes a packet to the front of `out`, which is what is left of the datagram. Returns its length; zero if there
+    /// was nothing to say.
+    pub(super) fn write_packet(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        out: &mut [u8],
+    ) -> usize {
+        let level = order.level;
+        if level == Level::OneRtt && self.keys.wants_update(now) && order.allowed.in_flight() {
+            self.keys.initiate();
+            lent.session.update_keys();
+            self.on_keys_updated();
+        }
+        self.skip_packet_number(lent, level);
+        let space = self.space_mut(lent, level);
+        let Some(pn) = space.next_pn() else { return 0 };
+        let truncated = Truncated::new(pn, encoded_len(pn, space.largest_acked()));
+        let Some(layout) = self.write_header(lent, order, truncated, out) else { return 0 };
+        let Some(end) = out.len().checked_sub(TAG_LEN) else { return 0 };
+        let Some(room) = out.get_mut(layout.end..end) else { return 0 };
+        let mut packet = PacketWriter::new(room);
+        let mut draft = Draft::new();
+        self.contribute(now, lent, order, pn, &mut packet, &mut draft);
+        if packet.is_empty() {
+            return 0;
+        }
+        // Header protection needs a sample (RFC 9001 5.4.2).
+        packet.pad_to(BEFORE_SAMPLE.saturating_sub(truncated.width()));
+        let last = !order.more || packet.room() < MIN_PACKET;
+        if last {
+            packet.pad_to(order.pad_to.saturating_sub(layout.end).saturating_sub(TAG_LEN));
+        }
+        let len = layout.end.saturating_add(packet.len()).saturating_add(TAG_LEN);
+        let sent = Sent {
+            packet: Packet {
+                pn,
+                size: u16::try_from(len).unwrap_or(u16::MAX),
+                kinds: packet.kinds(),
+                ack_eliciting: packet.is_ack_eliciting(),
+                mtu_probe: order.allowed == Allowed::MtuProbe,
+                ect0: order.ecn == Ecn::Ect0,
+            },
+            in_flight: packet.is_in_flight(),
+        };
+        let key = if level == Level::OneRtt { self.keys.key() } else { Key::first(level) };
+        if seal(lent, key, pn, &layout, len, out).is_none() {
+            return 0;
+        }
+        if let Err(error) = self.after_packet(now, lent, order, draft, &sent) {
+            self.close(now, lent, Close::transport(&error));
+        }
+        len
+    }
+
+    /// Now and then a number is skipped (RFC 9000 21.4).
+    fn skip_packet_number(&mut self, lent: &mut Lent<'_>, level: Level) {
+        if self.space_mut(lent, level).skip_if_due() {
+            let mut random = [0; 2];
+            lent.session.fill_random(&mut random);
+            self.space_mut(lent, level).schedule_skip(u16::from_ne_bytes(random));
+        }
+    }
+
+    fn write_header(
+        &mut self,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        pn: Truncated,
+        out: &mut [u8],
+    ) -> Option<Layout> {
+        let mut out = Writer::new(out);
+        let packet = match order.level {
+            Level::OneRtt => {
+                let path = lent.buffers.paths.first()?;
+                let dcid = *path.peer_cids.of(lent.buffers.peer_cids, u8::try_from(order.route).ok()?)?.cid();
+                let header = ShortHeader { dcid, spin: false, key_phase: self.keys.phase() };
+                return header.emit(self.fixed_bit(lent), pn, &mut out).ok();
+            }
+            Level::Initial if self.side.is_client() => {
+                LongType::Initial { token: lent.buffers.token.get(..usize::from(self.token.len))? }
+            }
+            Level::Initial => LongType::Initial { token: &[] },
+            Level::ZeroRtt => LongType::ZeroRtt,
+            Level::Handshake => LongType::Handshake,
+        };
+        let header = LongHeader {
+            packet,
+            version: self.version,
+            dcid: self.first_flight.dcid(),
+            scid: self.first_flight.scid(),
+        };
+        header.emit(true, pn, &mut out).ok()
+    }
+
+    /// The fixed bit, by chance where the peer said that it may be anything (RFC 9287 3.1). Random bits are drawn 63 at a
+    /// time, above them a mark of the end.
+    fn fixed_bit(&mut self, lent: &mut Lent<'_>) -> bool {
+        if !self.peer.greased_bit {
+            return true;
+        }
+        if self.chance <= 1 {
+            let mut random = [0; 8];
+            lent.session.fill_random(&mut random);
+            self.chance = u64::from_ne_bytes(random) | 1 << 63;
+        }
+        let bit = self.chance & 1 == 1;
+        self.chance >>= 1;
+        bit
+    }
+
+    /// The contributors, in the one order there is.
+    fn contribute(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        pn: u64,
+        out: &mut PacketWriter<'_>,
+        draft: &mut Draft,
+    ) {
+        let level = order.level;
+        match order.allowed {
+            Allowed::Close => {
+                self.lifecycle.write(level, out).ok();
+                return;
+            }
+            Allowed::MtuProbe => {
+                out.push(&Frame::Ping(Ping)).ok();
+                return;
+            }
+            Allowed::AckOnly | Allowed::All | Allowed::Probe => {}
+        }
+        let space = self.space_mut(lent, level);
+        let mut confirm = false;
+        if space.received.due().is_set() {
+            space.received.write(now, ACK_DELAY_EXPONENT, out).ok();
+            confirm = space.received.wants_confirmation();
+        }
+        if !order.allowed.in_flight() {
+            return;
+        }
+        if level == Level::OneRtt {
+            self.contribute_path(now, lent, order, out);
+        }
+        let has_rows = self.may_take_rows(lent, order);
+        self.contribute_crypto(lent, level, has_rows, out, draft);
+        if level == Level::OneRtt && has_rows {
+            self.contribute_facts(lent, pn, out);
+            self.streams.write_limits(out);
+            self.contribute_control(lent, out, draft);
+            self.contribute_datagrams(lent, out);
+        }
+        if level == Level::OneRtt {
+            self.contribute_data(lent, has_rows, out, draft);
+        }
+        let ping = *self.probes.of(level) > 0 || (level == Level::OneRtt && self.ping.is_wanted()) || confirm;
+        if ping && has_rows && !out.is_ack_eliciting() {
+            out.push(&Frame::Ping(Ping)).ok();
+        }
+    }
+
+    /// Answers to the peer's challenges, and our own (RFC 9000 8.2).
+    fn contribute_path(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        out: &mut PacketWriter<'_>,
+    ) {
+        let Some(route) = lent.buffers.routes.get_mut(order.route) else { return };
+        while route.responses.has_wanted() && route.responses.write(out).is_ok() {}
+        if route.validation.wants_challenge() {
+            let mut random = [0; 8];
+            lent.session.fill_random(&mut random);
+            let full = order.pad_to >= MIN_INITIAL_DATAGRAM;
+            route.validation.write(now, random, full, out).ok();
+        }
+    }
+
+    fn contribute_crypto(
+        &mut self,
+        lent: &mut Lent<'_>,
+        level: Level,
+        has_rows: bool,
+        out: &mut PacketWriter<'_>,
+        draft: &mut Draft,
+    ) {
+        while self.crypto.wants_to_send(level, lent.session) {
+            let spare = if has_rows { self.sent.take(lent.buffers.sent) } else { None };
+            let used = self.crypto.write(level, lent.session, lent.buffers.sent, spare, out);
+            if !self.keep_row(lent, spare, used, draft) {
+                return;
+            }
+        }
+    }
+
+    /// HANDSHAKE_DONE, connection IDs, a token.
+    fn contribute_facts(&mut self, lent: &mut Lent<'_>, pn: u64, out: &mut PacketWriter<'_>) {
+        if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
+            self.handshake_done.on_sent();
+        }
+        if let Some(path) = lent.buffers.paths.first_mut() {
+            path.local_cids.write(lent.buffers.local_cids, PathId::ZERO, pn, out);
+            path.peer_cids.write(lent.buffers.retirements, PathId::ZERO, pn, out);
+        }
+        if self.token.delivery.is_wanted() {
+            let token = lent.buffers.token.get(..usize::from(self.token.len)).unwrap_or_default();
+            if out.push(&Frame::NewToken(NewToken { token })).is_ok() {
+                self.token.delivery.on_sent();
+            }
+        }
+    }
+
+    fn contribute_control(&mut self, lent: &mut Lent<'_>, out: &mut PacketWriter<'_>, draft: &mut Draft) {
+        while self.streams.wants_control() {
+            let spare = self.sent.take(lent.buffers.sent);
+            let used = self.streams.write_control(&mut lent.buffers.streams, lent.buffers.sent, spare, out);
+            if !self.keep_row(lent, spare, used, draft) {
+                return;
+            }
+        }
+    }
+
+    fn contribute_data(
+        &mut self,
+        lent: &mut Lent<'_>,
+        has_rows: bool,
+        out: &mut PacketWriter<'_>,
+        draft: &mut Draft,
+    ) {
+        while self.streams.wants_data(&lent.buffers.streams) {
+            let spare = if has_rows { self.sent.take(lent.buffers.sent) } else { None };
+            let used = self.streams.write_data(&mut lent.buffers.streams, lent.buffers.sent, spare, out);
+            if !self.keep_row(lent, spare, used, draft) {
+                return;
+            }
+        }
+    }
+
+    /// Puts the row that a writer used into the draft and frees the spare one that it did not use. Returns whether
+    /// anything was written.
+    fn keep_row(
+        &mut self,
+        lent: &mut Lent<'_>,
+        spare: Option<u16>,
+        used: Option<u16>,
+        draft: &mut Draft,
+    ) -> bool {
+        if let Some(unused) = spare.filter(|spare| used != Some(*spare)) {
+            self.sent.free(lent.buffers.sent, unused);
+        }
+        if let Some(used) = used {
+            draft.add(lent.buffers.sent, used);
+        }
+        used.is_some()
+    }
+
+    /// The packet is sealed: everybody who counts hears of it.
+    fn after_packet(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        draft: Draft,
+        sent: &Sent,
+    ) -> Result<(), TransportError> {
+        let (level, packet) = (order.level, &sent.packet);
+        let pto = self.pto(lent);
+        self.stats.sent_packets = self.stats.sent_packets.saturating_add(1);
+        let space = self.space_mut(lent, level);
+        space.on_sent();
+        if packet.kinds.has(Kind::Ack) {
+            space.received.on_ack_sent(packet.pn, packet.ack_eliciting);
+        }
+        if sent.in_flight {
+            let mut table = self.sent;
+            let Some(mut flight) = self.flight_mut(lent, level, order.route).copied() else { return Ok(()) };
+            let kept = flight.on_sent(lent.buffers.sent, &mut table, now, draft, packet);
+            self.sent = table;
+            if let Some(place) = self.flight_mut(lent, level, order.route) {
+                *place = flight;
+            }
+            if kept.is_ok()
+                && let Some(route) = lent.buffers.routes.get_mut(order.route)
+            {
+                route.congestion.on_sent(now, packet.size);
+            }
+        }
+        if let Some(route) = lent.buffers.routes.get_mut(order.route)
+            && packet.ect0
+        {
+            route.ecn.on_sent(now, pto);
+        }
+        if packet.ack_eliciting {
+            self.lifecycle.on_ack_eliciting_sent(now, pto);
+            let probes = self.probes.of(level);
+            *probes = probes.saturating_sub(1);
+            if level == Level::OneRtt && self.ping.is_wanted() {
+                self.ping.forget();
+            }
+        }
+        if let Some(discarded) = self.levels.on_sent(level) {
+            self.discard_level(now, lent, discarded);
+        }
+        if level == Level::OneRtt {
+            if packet.kinds.has(Kind::Ack) {
+                self.keys.on_ack_sent();
+            }
+            self.keys.on_sealed(&mut self.phase, packet.pn)?;
+        }
+        Ok(())
+    }
+}
+
+/// A packet that was sealed.
+struct Sent {
+    packet: Packet,
+    in_flight: bool,
+}
+
+/// Protects the packet of `len` bytes at the start of `out`.
+fn seal(lent: &mut Lent<'_>, key: Key, pn: u64, layout: &Layout, len: usize, out: &mut [u8]) -> Option<()> {
+    layout.set_length(out, len).ok()?;
+    let packet = out.get_mut(..len)?;
+    let (header, payload) = packet.split_at_mut_checked(layout.end)?;
+    lent.session.seal(key, PathId::ZERO, pn, header, payload).ok()?;
+    let sample_at = layout.pn_offset.checked_add(BEFORE_SAMPLE)?;
+    let sample: [u8; SAMPLE_LEN] = *packet.get(sample_at..)?.first_chunk()?;
+    let (before, rest) = packet.split_at_mut_checked(layout.pn_offset)?;
+    let pn_len = layout.end.checked_sub(layout.pn_offset)?;
+    lent.session.protect(key.level, &sample, before.first_mut()?, rest.get_mut(..pn_len)?);
+    Some(())
+}

@@ -1,0 +1,128 @@
+//! Every deadline of a connection: gathered into one, and handed to its owner when it is due.
+
+use core::time::Duration;
+
+use super::Lent;
+use super::start::State;
+use super::transmit::MIN_DATAGRAM;
+use crate::ids::{PathId, SpaceId};
+use crate::lifecycle::Due;
+use crate::recovery::pto::Situation;
+use crate::recovery::{Alarm, Flight};
+use crate::session::Level;
+use crate::time::{Deadline, Instant};
+
+/// Packets sent when a probe timeout expires (RFC 9002 6.2.4).
+const PROBES: u8 = 2;
+
+impl State {
+    pub(super) fn next_timeout(&mut self, lent: &mut Lent<'_>) -> Deadline {
+        let life = self.lifecycle.next_timeout();
+        if !self.lifecycle.is_open() {
+            return life;
+        }
+        let row = self.route(lent);
+        let alarm = self.alarm(lent).map(|(at, _)| at).into();
+        let Some(route) = lent.buffers.routes.get(row) else { return life };
+        let blocked = route.amplification.allowance() < MIN_DATAGRAM;
+        let route = route.mtu.next_timeout().min(route.validation.next_timeout());
+        let acks = if blocked { Deadline::NEVER } else { self.next_ack(lent) };
+        [self.keys.next_timeout(), self.levels.next_timeout(), alarm, route, acks, self.paced_until]
+            .into_iter()
+            .fold(life, Deadline::min)
+    }
+
+    fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
+        let mut next = Deadline::NEVER;
+        for level in [Level::Initial, Level::Handshake, Level::OneRtt] {
+            if self.levels.can_seal(level) {
+                next = next.min(self.space_mut(lent, level).received.due());
+            }
+        }
+        next
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        match self.lifecycle.on_timeout(now) {
+            Some(Due::KeepAlive) => self.ping.want(),
+            Some(Due::Drained) => return,
+            None => {}
+        }
+        if !self.lifecycle.is_open() {
+            return;
+        }
+        if self.keys.on_timeout(now) {
+            lent.session.retire_keys();
+        }
+        if let Some(level) = self.levels.on_timeout(now) {
+            self.discard_level(now, lent, level);
+        }
+        let row = self.route(lent);
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            route.mtu.on_timeout(now);
+            route.validation.on_timeout(now);
+        }
+        match self.alarm(lent) {
+            Some((at, Alarm::Loss(space))) if at <= now => {
+                self.look_for_lost(now, lent, level_of(space), row)
+            }
+            Some((at, Alarm::Probe(space))) if at <= now => self.probe(now, lent, level_of(space), row),
+            _ => {}
+        }
+    }
+
+    /// The probe timeout expired: what was sent first goes out again, or a PING if there is nothing (RFC 9002 6.2.4).
+    fn probe(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, row: usize) {
+        self.stats.probe_timeouts = self.stats.probe_timeouts.saturating_add(1);
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            route.pto.on_timeout(now);
+            route.ecn.on_pto(route.pto.count().into());
+        }
+        *self.probes.of(level) = PROBES;
+        let Some(mut flight) = self.flight_mut(lent, level, row).copied() else { return };
+        for _ in 0..PROBES {
+            let Some(handle) = flight.repeat_oldest(lent.buffers.sent, &mut self.sent) else { break };
+            let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
+            if let Some(route) = lent.buffers.routes.get_mut(row) {
+                route.congestion.on_discarded(left.into());
+            }
+            self.on_packet_lost(lent, &flight, handle);
+        }
+        if let Some(place) = self.flight_mut(lent, level, row) {
+            *place = flight;
+        }
+        self.free_unowned(lent);
+    }
+
+    fn alarm(&self, lent: &Lent<'_>) -> Option<(Instant, Alarm)> {
+        let route = lent.buffers.routes.get(self.route(lent))?;
+        let flights: [(SpaceId, &Flight); 3] = [
+            (SpaceId::Initial, &self.initial.flight),
+            (SpaceId::Handshake, &self.handshake.flight),
+            (SpaceId::App(PathId::ZERO), &route.flight),
+        ];
+        let situation = Situation {
+            confirmed: self.levels.is_confirmed(),
+            blocked: route.amplification.allowance() < MIN_DATAGRAM,
+            validated_by_peer: self.is_validated_by_peer(),
+            has_handshake_keys: self.levels.can_seal(Level::Handshake),
+            max_ack_delay: self.peer.max_ack_delay,
+        };
+        route.pto.alarm(&route.rtt, &flights, &situation)
+    }
+
+    /// The current probe timeout, by which other periods are measured.
+    pub(super) fn pto(&self, lent: &Lent<'_>) -> Duration {
+        let max_ack_delay = if self.levels.is_confirmed() { self.peer.max_ack_delay } else { Duration::ZERO };
+        let route = lent.buffers.routes.get(self.route(lent));
+        route.map_or(crate::limits::INITIAL_RTT, |route| route.pto.period(&route.rtt, max_ack_delay))
+    }
+}
+
+const fn level_of(space: SpaceId) -> Level {
+    match space {
+        SpaceId::Initial => Level::Initial,
+        SpaceId::Handshake => Level::Handshake,
+        SpaceId::App(_) => Level::OneRtt,
+    }
+}

@@ -1,0 +1,304 @@
+//! The way out: which route, how much, which levels have something to say, and how packets fill datagrams
+//! (RFC 9000 12.2, 14.1, 8.1; RFC 9002 7).
+
+use core::net::SocketAddr;
+
+use super::Lent;
+use super::packet::{Allowed, Order};
+use super::start::State;
+use crate::congestion::{Budget, Pace};
+use crate::ids::Ecn;
+use crate::limits::MIN_INITIAL_DATAGRAM;
+use crate::session::Level;
+use crate::time::{Deadline, Instant};
+
+/// Datagrams that were written, all over one route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transmit {
+    /// Send from here; an unspecified address is the system's choice.
+    pub local: SocketAddr,
+    /// Send to there.
+    pub remote: SocketAddr,
+    /// The adapter's number for the local interface.
+    pub interface: u32,
+    /// The codepoint for the IP header.
+    pub ecn: Ecn,
+    /// Bytes written.
+    pub len: usize,
+    /// If several datagrams were written: the size of each but the last, which may be smaller.
+    pub segment_size: Option<usize>,
+}
+
+/// Where the next datagrams go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Send from here; an unspecified address is the system's choice.
+    pub local: SocketAddr,
+    /// Send to there.
+    pub remote: SocketAddr,
+    /// The adapter's number for the local interface.
+    pub interface: u32,
+    /// The codepoint for the IP header.
+    pub ecn: Ecn,
+    /// The largest datagram that is to be written, in bytes.
+    pub max: usize,
+    route: usize,
+    allowed: Allowed,
+    /// What may be put in flight, in bytes.
+    budget: u64,
+}
+
+/// A datagram below this has no room for anything useful: an unvalidated address that may be sent no more is left alone.
+pub(super) const MIN_DATAGRAM: u64 = 64;
+/// The levels whose packets may share a datagram, in their order.
+const LEVELS: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
+/// Rows of sent packets that are kept for probes.
+const ROWS_FOR_PROBES: usize = 2;
+
+impl State {
+    pub(super) fn next_transmit(&mut self, now: Instant, lent: &mut Lent<'_>) -> Option<Plan> {
+        self.paced_until = Deadline::NEVER;
+        if self.lifecycle.is_drained() {
+            return None;
+        }
+        let row = self.route(lent);
+        let route = lent.buffers.routes.get_mut(row)?;
+        let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
+        if max < MIN_DATAGRAM {
+            return None;
+        }
+        let mut plan = Plan {
+            local: route.on.local,
+            remote: route.on.remote,
+            interface: route.on.interface,
+            ecn: Ecn::NotEct,
+            max: usize::try_from(max).ok()?,
+            route: row,
+            allowed: Allowed::Close,
+            budget: 0,
+        };
+        if !self.lifecycle.is_open() {
+            return self.lifecycle.wants_close().then_some(plan);
+        }
+        plan.allowed = self.allow(now, lent, &mut plan)?;
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            plan.ecn = route.ecn.codepoint(now);
+        }
+        Some(plan)
+    }
+
+    /// What may be sent now, if there is anything of it.
+    fn allow(&mut self, now: Instant, lent: &mut Lent<'_>, plan: &mut Plan) -> Option<Allowed> {
+        if LEVELS.iter().any(|level| *self.probes.of(*level) > 0 && self.levels.can_seal(*level)) {
+            plan.budget = plan.max as u64;
+            return Some(Allowed::Probe);
+        }
+        let (window, paced) = self.window(now, lent, plan.route)?;
+        plan.budget = window.min(paced);
+        let open = window >= plan.max as u64;
+        let wanted = LEVELS.iter().any(|level| self.wants(lent, *level));
+        if let Some(route) = lent.buffers.routes.get_mut(plan.route) {
+            route.congestion.set_app_limited(!wanted);
+        }
+        if open && wanted && paced >= plan.max as u64 {
+            return Some(Allowed::All);
+        }
+        if open && paced > 0 && self.take_mtu_probe(lent, plan) {
+            return Some(Allowed::MtuProbe);
+        }
+        LEVELS.iter().any(|level| self.owes_ack(now, lent, *level)).then_some(Allowed::AckOnly)
+    }
+
+    /// What the congestion window and the pacer let out.
+    fn window(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) -> Option<(u64, u64)> {
+        let route = lent.buffers.routes.get_mut(row)?;
+        let pace = Pace {
+            per_rtt: route.congestion.per_rtt(),
+            rtt: route.rtt.smoothed(),
+            datagram: route.mtu.current(),
+        };
+        let paced = match route.pacer.budget(now, &pace) {
+            Budget::Bytes(bytes) => bytes,
+            Budget::Until(until) => {
+                self.paced_until = Deadline::at(until);
+                0
+            }
+        };
+        Some((u64::from(route.congestion.available()), paced))
+    }
+
+    /// Makes the plan one of an MTU probe if one is wanted.
+    fn take_mtu_probe(&mut self, lent: &mut Lent<'_>, plan: &mut Plan) -> bool {
+        if !self.levels.is_confirmed() || self.sent.room(lent.buffers.sent) <= ROWS_FOR_PROBES {
+            return false;
+        }
+        let route = lent.buffers.routes.get_mut(plan.route);
+        let Some(size) = route.and_then(|route| route.mtu.next_probe()) else { return false };
+        plan.max = usize::from(size);
+        true
+    }
+
+    /// Whether an acknowledgment cannot wait.
+    fn owes_ack(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> bool {
+        self.levels.can_seal(level) && self.space_mut(lent, level).received.due().is_due(now)
+    }
+
+    /// Whether packets of a level have something to say that counts as in flight.
+    fn wants(&self, lent: &Lent<'_>, level: Level) -> bool {
+        if !self.levels.can_seal(level) {
+            return false;
+        }
+        if self.crypto.wants_to_send(level, lent.session) {
+            return true;
+        }
+        let path_wants = lent
+            .buffers
+            .paths
+            .first()
+            .is_some_and(|path| path.local_cids.has_wanted() || path.peer_cids.has_wanted());
+        level == Level::OneRtt
+            && (self.streams.wants_to_send(&lent.buffers.streams)
+                || !self.datagrams_out.is_empty()
+                || self.wants_on_route(lent)
+                || self.handshake_done.is_wanted()
+                || self.token.delivery.is_wanted()
+                || self.ping.is_wanted()
+                || path_wants)
+    }
+
+    /// Whether the route itself has something to ask or to answer.
+    fn wants_on_route(&self, lent: &Lent<'_>) -> bool {
+        let route = lent.buffers.routes.get(self.route(lent));
+        route.is_some_and(|route| route.responses.has_wanted() || route.validation.wants_challenge())
+    }
+
+    /// Whether a packet may take a free row of the sent table. A few are kept for probes, unless nothing is under way that
+    /// could be probed for.
+    pub(super) fn may_take_rows(&self, lent: &Lent<'_>, order: &Order) -> bool {
+        let idle =
+            lent.buffers.routes.get(order.route).is_some_and(|route| route.congestion.in_flight() == 0);
+        let kept = if order.allowed == Allowed::Probe || idle { 0 } else { ROWS_FOR_PROBES };
+        self.sent.room(lent.buffers.sent) > kept
+    }
+
+    pub(super) fn write(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        plan: &Plan,
+        out: &mut [u8],
+    ) -> Transmit {
+        let size = plan.max.min(out.len());
+        let (mut len, mut segment_size, mut budget) = (0_usize, None, plan.budget);
+        while let Some(datagram) = out.get_mut(len..len.saturating_add(size)) {
+            let written = self.write_datagram(now, lent, plan, datagram);
+            if written == 0 {
+                break;
+            }
+            if len > 0 {
+                segment_size = Some(size);
+            }
+            len = len.saturating_add(written);
+            budget = budget.saturating_sub(written as u64);
+            if let Some(route) = lent.buffers.routes.get_mut(plan.route) {
+                route.on_sent(written);
+            }
+            if written < size || !self.may_go_on(lent, plan, budget) {
+                break;
+            }
+        }
+        if plan.allowed == Allowed::Close {
+            self.lifecycle.on_close_sent();
+        }
+        self.spend(lent, plan, len);
+        Transmit {
+            local: plan.local,
+            remote: plan.remote,
+            interface: plan.interface,
+            ecn: plan.ecn,
+            len,
+            segment_size,
+        }
+    }
+
+    /// Whether another datagram of the same size may follow in the batch.
+    fn may_go_on(&mut self, lent: &mut Lent<'_>, plan: &Plan, budget: u64) -> bool {
+        let level = Level::OneRtt;
+        plan.allowed == Allowed::All
+            && self.lifecycle.is_open()
+            && budget >= plan.max as u64
+            && self.levels.is_confirmed()
+            && lent.buffers.routes.get(plan.route).is_some_and(|route| route.amplification.is_validated())
+            && self.sent.room(lent.buffers.sent) > ROWS_FOR_PROBES
+            && !self.wants_on_route(lent)
+            && self.wants(lent, level)
+    }
+
+    fn spend(&mut self, lent: &mut Lent<'_>, plan: &Plan, len: usize) {
+        if matches!(plan.allowed, Allowed::AckOnly | Allowed::Close) {
+            return;
+        }
+        if let Some(route) = lent.buffers.routes.get_mut(plan.route) {
+            let pace = Pace {
+                per_rtt: route.congestion.per_rtt(),
+                rtt: route.rtt.smoothed(),
+                datagram: route.mtu.current(),
+            };
+            route.pacer.on_sent(len as u64, &pace);
+        }
+    }
+
+    /// Fills one datagram with a packet of each level that has something to say.
+    fn write_datagram(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        plan: &Plan,
+        datagram: &mut [u8],
+    ) -> usize {
+        let mut len = 0_usize;
+        let mut expand = false;
+        for (nth, level) in LEVELS.into_iter().enumerate() {
+            if !self.may_speak(now, lent, plan, level) {
+                continue;
+            }
+            let later = LEVELS.get(nth.saturating_add(1)..).unwrap_or_default();
+            let more = later.iter().any(|level| self.may_speak(now, lent, plan, *level));
+            expand |= self.must_expand(lent, plan, level);
+            let Some(room) = datagram.get_mut(len..) else { break };
+            let target = if expand { MIN_INITIAL_DATAGRAM } else { 0 };
+            let pad_to =
+                if plan.allowed == Allowed::MtuProbe { room.len() } else { target.saturating_sub(len) };
+            let order =
+                Order { level, route: plan.route, allowed: plan.allowed, ecn: plan.ecn, pad_to, more };
+            len = len.saturating_add(self.write_packet(now, lent, &order, room));
+        }
+        len
+    }
+
+    fn may_speak(&mut self, now: Instant, lent: &mut Lent<'_>, plan: &Plan, level: Level) -> bool {
+        if !self.levels.can_seal(level) {
+            return false;
+        }
+        match plan.allowed {
+            Allowed::Close => true,
+            Allowed::MtuProbe => level == Level::OneRtt,
+            Allowed::AckOnly => self.owes_ack(now, lent, level),
+            Allowed::All | Allowed::Probe => {
+                *self.probes.of(level) > 0 || self.wants(lent, level) || self.owes_ack(now, lent, level)
+            }
+        }
+    }
+
+    /// Datagrams that hold an Initial packet, or ask or answer whether the path works, have at least 1,200 bytes
+    /// (RFC 9000 14.1, 8.2.1, 8.2.2). A server's that needs no acknowledgment may be smaller.
+    fn must_expand(&self, lent: &Lent<'_>, plan: &Plan, level: Level) -> bool {
+        match level {
+            Level::Initial => self.side.is_client() || matches!(plan.allowed, Allowed::All | Allowed::Probe),
+            Level::OneRtt => {
+                matches!(plan.allowed, Allowed::All | Allowed::Probe) && self.wants_on_route(lent)
+            }
+            Level::ZeroRtt | Level::Handshake => false,
+        }
+    }
+}
