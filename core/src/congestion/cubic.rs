@@ -159,11 +159,16 @@ mod tests {
     const RTT: Duration = Duration::from_millis(100);
 
     /// Grows for `seconds` as if a whole window were acknowledged every RTT.
-    fn run(cubic: &mut Cubic, mut window: u32, from: u64, seconds: u64) -> u32 {
+    fn run(cubic: &mut Cubic, window: u32, from: u64, seconds: u64) -> u32 {
+        run_by(2 * MTU, cubic, window, from, seconds)
+    }
+
+    /// The same, `bytes` being acknowledged at a time.
+    fn run_by(bytes: u32, cubic: &mut Cubic, mut window: u32, from: u64, seconds: u64) -> u32 {
         for round in 0..seconds * 10 {
             let now = Instant::from_micros(from * 1_000_000 + round * 100_000);
-            for _ in 0..window / (2 * MTU) {
-                window = cubic.grow(now, window, 2 * MTU, MTU, RTT);
+            for _ in 0..window / bytes {
+                window = cubic.grow(now, window, bytes, MTU, RTT);
             }
         }
         window
@@ -195,6 +200,25 @@ mod tests {
         // W(20 s) = 1000 + 0.4 * 10.915^3 = 1520 datagrams.
         let beyond = run(&mut cubic, back, 9, 11);
         assert!(beyond.abs_diff(1520 * MTU) < 40 * MTU, "{}", beyond / MTU);
+    }
+
+    #[test]
+    fn growth_by_less_than_a_byte_adds_up() {
+        let mut cubic = Cubic::new();
+        let start = cubic.on_congestion(1000 * MTU);
+        let half = run(&mut cubic, start, 0, 5);
+        let (mut once, mut coarse) = (cubic, cubic);
+        let fine = run_by(100, &mut once, half, 5, 2);
+        assert!(fine.abs_diff(run(&mut coarse, half, 5, 2)) < MTU, "{}", fine / MTU);
+    }
+
+    #[test]
+    fn after_persistent_congestion_an_epoch_begins_where_slow_start_ended() {
+        let mut cubic = Cubic::new();
+        cubic.on_congestion(1000 * MTU);
+        cubic.on_persistent_congestion();
+        cubic.grow(Instant::ZERO, 700 * MTU, 2 * MTU, MTU, RTT);
+        assert_eq!((cubic.w_max, cubic.k_ms), (700 * MTU, 0));
     }
 
     #[test]

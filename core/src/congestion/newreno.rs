@@ -31,3 +31,25 @@ impl NewReno {
         window / 2
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_per_window_however_it_is_acknowledged() {
+        let mut reno = NewReno::new();
+        assert_eq!(reno.grow(10_000, 9_999, 1200), 10_000);
+        assert_eq!(reno.grow(10_000, 1, 1200), 11_200);
+        assert_eq!(reno.grow(11_200, 30_000, 1200), 12_400);
+        assert_eq!(reno.grow(u32::MAX, u32::MAX, 1200), u32::MAX);
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_a_loss_does_not_count_after_it() {
+        let mut reno = NewReno::new();
+        reno.grow(10_000, 9_000, 1200);
+        assert_eq!(reno.on_congestion(10_000), 5_000);
+        assert_eq!(reno.grow(5_000, 4_999, 1200), 5_000);
+    }
+}

@@ -118,17 +118,34 @@ fn a_window_that_is_not_used_does_not_grow() {
         let mut avoidance = reduced(algorithm);
         avoidance.set_app_limited(true);
         let before = avoidance.window();
-        for round in 3..90 {
-            send(&mut avoidance, ms(round * 100), 6);
-            ack(&mut avoidance, round * 100 + 100, 6);
+        for at in (300..9000).step_by(100) {
+            send(&mut avoidance, ms(at), 6);
+            ack(&mut avoidance, at + 100, 6);
         }
         assert_eq!(avoidance.window(), before);
-        // Not having used it for long is no credit.
-        avoidance.set_app_limited(false);
-        let full = packets(&avoidance);
-        send(&mut avoidance, ms(9000), full);
-        ack(&mut avoidance, 9100, full);
-        assert!(avoidance.window() <= before + u32::from(MTU));
+    }
+}
+
+#[test]
+fn time_in_which_the_window_was_not_used_is_no_credit() {
+    let round = |controller: &mut Controller, at, size| {
+        send(controller, ms(at), size);
+        ack(controller, at + 100, size);
+    };
+    // Either nothing is in flight for long, or always something but little.
+    for has_trickle in [false, true] {
+        let mut controller = reduced(Algorithm::Cubic);
+        let full = packets(&controller);
+        round(&mut controller, 300, full);
+        if has_trickle {
+            controller.set_app_limited(true);
+            send(&mut controller, ms(400), 1);
+            (4..900).for_each(|nth| round(&mut controller, nth * 100, 2));
+            controller.set_app_limited(false);
+        }
+        let before = controller.window();
+        round(&mut controller, 90_000, full);
+        assert!(controller.window() <= before + u32::from(MTU), "{}", packets(&controller));
     }
 }
 
@@ -142,14 +159,30 @@ fn persistent_congestion_leaves_two_datagrams_and_slow_start() {
         assert!(controller.is_slow_start());
         // Not in recovery: the next acknowledgment counts, up to the window that congestion had left.
         let threshold = if algorithm == Algorithm::NewReno { 5 } else { 7 };
-        for now in [5000, 5100] {
-            let window = packets(&controller);
-            send(&mut controller, ms(now), window);
-            ack(&mut controller, now + 100, window);
-        }
-        assert_eq!(packets(&controller), threshold.min(8));
+        send(&mut controller, ms(5000), 2);
+        ack(&mut controller, 5100, 2);
+        assert_eq!(packets(&controller), 4);
+        send(&mut controller, ms(5100), 4);
+        let rtt = Duration::from_millis(100);
+        let all = Acked { bytes: 4 * u32::from(MTU), newest: ms(5100), sample: Some(rtt), smoothed: rtt };
+        controller.on_acked(ms(5200), &all);
+        assert_eq!(packets(&controller), threshold);
         assert!(!controller.is_slow_start());
     }
+}
+
+#[test]
+fn cubic_does_not_hurry_back_to_where_persistent_congestion_struck() {
+    let mtu = u32::from(MTU);
+    let mut controller = Controller { window: 1000 * mtu, ..Controller::new(Algorithm::Cubic, MTU) };
+    controller.on_lost(ms(50), 0, Some(ms(0)), true);
+    for at in (100..4000).step_by(100) {
+        let window = packets(&controller);
+        send(&mut controller, ms(at), window);
+        ack(&mut controller, at + 100, window);
+    }
+    // Nine round trips of slow start to 700 packets, then W(3 s) = 700 + 0.4 * 3^3; with a memory it were 910.
+    assert!((700..750).contains(&packets(&controller)), "{}", packets(&controller));
 }
 
 #[test]

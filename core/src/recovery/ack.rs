@@ -325,6 +325,17 @@ mod tests {
     }
 
     #[test]
+    fn a_late_packet_is_reported_though_an_older_frame_is_confirmed() {
+        let mut received = with(&[0, 2, 4]);
+        received.on_ack_sent(7, true);
+        acked(&mut received, 7, 7);
+        received.on_ack_sent(8, true);
+        received.on_received(ms(5), 1, true, Ecn::NotEct, DELAY);
+        acked(&mut received, 8, 8);
+        assert_eq!(frame(&received, ms(5)).2, [(4, 4), (0, 2)]);
+    }
+
+    #[test]
     fn confirmation_is_wanted_after_many_lonely_acks_with_gaps() {
         let mut received = with(&[0, 2]);
         for pn in 0..32 {

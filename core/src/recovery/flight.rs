@@ -148,7 +148,8 @@ impl Flight {
             while range.as_ref().is_some_and(|range| *range.end() < pn) {
                 range = ranges_left.next();
             }
-            let Some(range) = &range else { break };
+            // Ranges above the flight's newest packet speak of other routes.
+            let Some(range) = range.as_ref().filter(|range| *range.start() <= self.newest) else { break };
             if range.contains(&pn) {
                 self.packets.unlink(rows, before, at);
                 if let Some(next) = row(rows, packet.next) {

@@ -207,6 +207,24 @@ fn persistent_congestion_needs_a_run_without_acks_ack_eliciting_ends_and_a_sampl
 }
 
 #[test]
+fn a_packet_that_leaves_for_a_probe_passes_on_what_was_acked_before_it() {
+    let mut bench = Bench::new(4);
+    bench.send_with(ms(1), |packet| packet.kinds = Kinds::NONE.with(Kind::Ping));
+    for at in [100, 500, 1001] {
+        bench.send(ms(at));
+    }
+    let acked = bench.ack(ms(1001), &[1..=1]).packets;
+    let moved = bench.flight.repeat_oldest(&mut bench.rows, &mut bench.table).unwrap();
+    assert_eq!(bench.drain(acked), [1]);
+    bench.table.free(&mut bench.rows, moved);
+    bench.send(ms(1002));
+    bench.ack(ms(1200), &[4..=4]);
+    let lost = bench.lose(ms(1200));
+    assert!(!lost.persistent_congestion);
+    assert_eq!(bench.drain(lost.packets), [0, 3]);
+}
+
+#[test]
 fn a_lost_mtu_probe_is_no_sign_of_congestion() {
     let mut bench = Bench::new(8);
     bench.send_with(ms(0), |packet| packet.mtu_probe = true);
@@ -229,6 +247,10 @@ fn a_packet_on_another_route_overtakes_nothing() {
     assert_eq!(slow.flight.on_ack(&mut slow.rows, ms(10), &ranges), Acked::NOTHING);
     assert_eq!(fast.on_ack(&mut slow.rows, ms(10), &ranges).sample, Some(Duration::from_millis(10)));
     assert!(slow.lose(ms(500)).packets.is_empty());
+    // Nor does an ACK for the fast route walk along the slow one: from its third row it would never return.
+    slow.rows[2] = SentPacket { next: 2, ..SentPacket::EMPTY };
+    let acked = slow.ack(ms(510), &[3..=3, 0..=0]).packets;
+    assert_eq!(slow.drain(acked), [0]);
 }
 
 #[test]
