@@ -88,7 +88,7 @@ impl State {
         while let Some(handle) = acked.packets.pop(lent.buffers.sent) {
             self.on_packet_acked(now, lent, route_row, &flight, handle);
         }
-        self.detect_lost(now, lent, level, route_row, &mut flight);
+        self.detect_lost(now, lent, route_row, &mut flight);
         if let Some(place) = self.flight_mut(lent, level, route_row) {
             *place = flight;
         }
@@ -103,7 +103,7 @@ impl State {
         route_row: usize,
     ) {
         let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
-        self.detect_lost(now, lent, level, route_row, &mut flight);
+        self.detect_lost(now, lent, route_row, &mut flight);
         if let Some(place) = self.flight_mut(lent, level, route_row) {
             *place = flight;
         }
@@ -114,11 +114,10 @@ impl State {
         &mut self,
         now: Instant,
         lent: &mut Lent<'_>,
-        level: Level,
         route_row: usize,
         flight: &mut Flight,
     ) {
-        let max_ack_delay = if level == Level::OneRtt { self.peer.max_ack_delay } else { Duration::ZERO };
+        let max_ack_delay = self.peer.max_ack_delay;
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
         let Lost { mut packets, bytes, ect0, newest, persistent_congestion } =
             flight.detect_lost(lent.buffers.sent, now, &route.rtt, max_ack_delay);
