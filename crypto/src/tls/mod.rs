@@ -16,16 +16,16 @@
 pub mod alert;
 pub(crate) mod client;
 pub(crate) mod codec;
-pub mod config;
+pub(crate) mod config;
 pub(crate) mod extension;
 pub(crate) mod flight;
 pub(crate) mod handshake;
-pub mod keylog;
+pub(crate) mod keylog;
 pub(crate) mod msg;
 pub(crate) mod reader;
 pub(crate) mod schedule;
 pub(crate) mod server;
-pub mod session;
+pub(crate) mod session;
 pub(crate) mod transcript;
 
 pub use config::{

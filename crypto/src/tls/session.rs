@@ -30,8 +30,9 @@ pub type ServerSession<'a, P, B> = TlsSession<'a, P, B, Server<'a>>;
 /// TLS and packet protection of one connection.
 ///
 /// `B` is the memory lent for the handshake. Our own flight without the certificates, the transport parameters of both
-/// sides and the peer's public key lie in it (together about 800 bytes, 600 more for an RSA key), and beside them the
-/// longest message of the peer if it comes in pieces: a ClientHello of 300 to 1,800 bytes, certificates of 1 to 5 kB.
+/// sides and the peer's public key lie in it: about 500 bytes, 250 more for an RSA key. Beside them there must be room
+/// for the longest message of the peer, should it come in pieces: certificates of 1 to 5 kB, and on a server a
+/// ClientHello of 300 to 1,800 bytes.
 pub struct TlsSession<'a, P: Provider, B, R> {
     handshake: Handshake<'a, P>,
     role: R,

@@ -74,3 +74,38 @@ impl<H: Hash> Transcript<H> {
         Ok(hash.finish())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::provider;
+
+    #[test]
+    fn both_hashes_run_until_one_is_chosen() {
+        for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha384] {
+            let provider = provider();
+            let mut transcript = Transcript::new(&provider);
+            transcript.add(b"hello");
+            transcript.choose(algorithm);
+            let partial = transcript.digest_with(algorithm, b", wor").unwrap();
+            transcript.add(b", wor");
+            assert_eq!(transcript.digest(algorithm).unwrap().as_bytes(), partial.as_bytes());
+            let mut hash = provider.hash(algorithm);
+            hash.update(b"hello, wor");
+            assert_eq!(hash.finish().as_bytes(), partial.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_retry_leaves_the_hash_of_the_first_hello() {
+        let provider = provider();
+        let mut transcript = Transcript::new(&provider);
+        transcript.add(b"hello");
+        let hello = transcript.digest(HashAlgorithm::Sha384).unwrap();
+        transcript.retry(&provider, HashAlgorithm::Sha384).unwrap();
+        let mut hash = provider.hash(HashAlgorithm::Sha384);
+        hash.update(&[254, 0, 0, 48]);
+        hash.update(hello.as_bytes());
+        assert_eq!(transcript.digest(HashAlgorithm::Sha384).unwrap().as_bytes(), hash.finish().as_bytes());
+    }
+}

@@ -217,6 +217,33 @@ fn messages_after_the_handshake() {
     assert_eq!(error.code.alert(), Some(10), "a ticket from a client");
 }
 
+#[test]
+fn a_client_that_passes_over_what_it_was_asked() {
+    let psks = [PSK];
+    let key = SoftKey::ed25519(&[2; 32]);
+    let spki = key.spki();
+    let keys = [&spki[..]];
+    let verifier = RawKey { keys: &keys };
+    let identity = Identity { credential: Credential::RawPublicKey(&spki), key: &key };
+    let identities = [identity];
+    let clients = ClientAuth::Required(&verifier);
+    let server_config = ServerConfig { identities: &identities, clients, psks: Some(&psks), ..SERVER };
+    let client_config = ClientConfig { server: Some(&verifier), identity: Some(identity), ..CLIENT };
+    let flights = flights(&client_config, &server_config);
+    let answer = |bytes: &[u8]| {
+        let mut server = server(&server_config);
+        server.read_crypto(Level::Initial, &flights.client_hello).unwrap();
+        server.read_crypto(Level::Handshake, bytes).unwrap_err().code.alert()
+    };
+    let certificate = 4 + 4 + 3 + spki.len() + 2;
+    let verify = 4 + 4 + 64;
+    assert_eq!(answer(&flights.client[certificate..]), Some(10), "no Certificate");
+    assert_eq!(answer(&flights.client[certificate + verify..]), Some(10), "only Finished");
+    let without_proof = [&flights.client[..certificate], &flights.client[certificate + verify..]].concat();
+    assert_eq!(answer(&without_proof), Some(10), "no CertificateVerify");
+    assert_eq!(answer(&[11, 0, 0, 4, 0, 0, 0, 0]), Some(116), "no certificate");
+}
+
 /// Nothing is due after an error, whatever comes.
 #[test]
 fn an_error_is_the_end() {

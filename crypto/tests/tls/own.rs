@@ -10,6 +10,7 @@ use peregrine_crypto::tls::{
     ClientAuth, ClientConfig, ClientSession, Credential, Identity, PeerIdentity, Psk, ServerConfig,
     ServerSession,
 };
+use peregrine_crypto::verify::Insecure;
 use peregrine_crypto::verify::pin::{Pin, spki_hash};
 use peregrine_crypto::verify::raw_key::RawKey;
 use peregrine_crypto::verify::x509::X509;
@@ -151,6 +152,46 @@ fn both_sides_with_certificates() {
         talk_in_pieces(&mut client, &mut server, 1000).unwrap();
         assert_eq!(server.peer_identity().is_some(), identity.is_some());
         assert_complete(&mut client, &mut server);
+    }
+}
+
+/// The most segments a flight can have.
+#[test]
+fn the_longest_chain_after_a_hello_retry_request() {
+    let chain = Chain::new(Kind::P256, Kind::P256);
+    let key = chain.key.ours();
+    let entries = [&chain.chain[0][..], &chain.chain[1], &chain.chain[1], &chain.chain[1], b"never sent"];
+    let identity = Identity { credential: Credential::X509(&entries), key: &key };
+    let identities = [identity];
+    let server_config = ServerConfig {
+        identities: &identities,
+        clients: ClientAuth::Required(&Insecure),
+        groups: &[Group::Secp256r1],
+        ..SERVER
+    };
+    let client_config = ClientConfig { server: Some(&Insecure), identity: Some(identity), ..CLIENT };
+    let (mut client, mut server) = (client(&client_config), server(&server_config));
+    talk_in_pieces(&mut client, &mut server, 100).unwrap();
+    assert_complete(&mut client, &mut server);
+}
+
+#[test]
+fn a_credential_without_its_key_is_worth_nothing() {
+    let (key, thief) = (SoftKey::ed25519(&[1; 32]), SoftKey::ed25519(&[2; 32]));
+    let spki = key.spki();
+    let keys = [&spki[..]];
+    let verifier = RawKey { keys: &keys };
+    let identity = |key| Identity { credential: Credential::RawPublicKey(&spki), key };
+    for (client_key, server_key) in [(&key, &thief), (&thief, &key)] {
+        let identities = [identity(server_key)];
+        let clients = ClientAuth::Required(&verifier);
+        let server_config = ServerConfig { identities: &identities, clients, ..SERVER };
+        let identity = Some(identity(client_key));
+        let client_config = ClientConfig { server: Some(&verifier), identity, ..CLIENT };
+        let (mut client, mut server) = (client(&client_config), server(&server_config));
+        let failed = talk(&mut client, &mut server).unwrap_err();
+        assert_eq!(failed.alert(), 51);
+        assert_eq!(matches!(failed, Failed::Client(_)), std::ptr::eq(server_key, &thief));
     }
 }
 
