@@ -12,6 +12,9 @@ use crate::wire::{client, said, server};
 
 /// Where legacy_version, random and session ID of a ServerHello end and its suite begins.
 const SUITE_AT: usize = 4 + 2 + 32 + 1;
+/// Where the key share of a ServerHello begins, behind compression, the length of the extensions, supported_versions,
+/// and the type and length of key_share.
+const SHARE_AT: usize = SUITE_AT + 2 + 1 + 2 + 6 + 4;
 
 /// What a client and server of these configurations say to each other.
 struct Flights {
@@ -115,6 +118,7 @@ fn server_hellos_that_answer_something_else() {
     assert_eq!(alert(|hello| *hello.last_mut().unwrap() = 1), Some(47), "index of a pre-shared key");
     assert_eq!(alert(|hello| hello[SUITE_AT + 1] = 2), Some(47), "suite with another hash");
     assert_eq!(alert(|hello| hello[SUITE_AT + 1] = 4), Some(47), "suite that was not offered");
+    assert_eq!(alert(|hello| hello[SHARE_AT + 1] = 23), Some(47), "a share of another group");
     assert_eq!(alert(|hello| hello[0] = 8), Some(10), "EncryptedExtensions first");
     assert_eq!(alert(|hello| hello[0] = 99), Some(10), "no such message");
     assert_eq!(hears(|hello| hello.push(8)).unwrap_err().code, Code::PROTOCOL_VIOLATION, "across two levels");
@@ -168,6 +172,27 @@ fn second_client_hellos_that_do_not_answer() {
     second[6] ^= 1;
     let error = after_retry().read_crypto(Level::Initial, &second).unwrap_err();
     assert_eq!(error.code.alert(), Some(47), "another random");
+}
+
+/// The second ClientHello has the share that was asked for, but no longer names its group: no second retry comes of it.
+#[test]
+fn a_group_that_is_withdrawn_after_it_was_asked_for() {
+    let psks = [PSK];
+    let server_config =
+        ServerConfig { psks: Some(&psks), groups: &[Group::Secp256r1, Group::X25519], ..SERVER };
+    let hello = said(&client(&ClientConfig { psks: &psks, ..CLIENT }), Level::Initial, 0);
+    let find = |part: &[u8]| hello.windows(part.len()).position(|window| window == part).unwrap();
+    let groups = find(&[0, 10, 0, 6, 0, 4, 0, 29, 0, 23]) + 6;
+    let share = find(&[0, 51, 0, 38, 0, 36, 0, 29]) + 6;
+    let (mut first, mut second) = (hello.clone(), hello.clone());
+    first[share + 1] = 0x5a;
+    second[share + 1] = 23;
+    second[groups + 3] = 0x5a;
+    let mut server = server(&server_config);
+    server.read_crypto(Level::Initial, &first).unwrap();
+    assert_eq!(server.crypto_len(Level::Handshake), 0, "a HelloRetryRequest");
+    let error = server.read_crypto(Level::Initial, &second).unwrap_err();
+    assert_eq!(error.code.alert(), Some(47));
 }
 
 #[test]
@@ -242,6 +267,9 @@ fn a_client_that_passes_over_what_it_was_asked() {
     let without_proof = [&flights.client[..certificate], &flights.client[certificate + verify..]].concat();
     assert_eq!(answer(&without_proof), Some(10), "no CertificateVerify");
     assert_eq!(answer(&[11, 0, 0, 4, 0, 0, 0, 0]), Some(116), "no certificate");
+    let mut other_scheme = flights.client.clone();
+    other_scheme[certificate + 4..][..2].fill(0);
+    assert_eq!(answer(&other_scheme), Some(47), "a scheme that was not offered");
 }
 
 /// Nothing is due after an error, whatever comes.
