@@ -325,8 +325,11 @@ mod keylog {
 
     use super::*;
 
+    /// Label, random of the client, secret.
+    type Line = (String, [u8; 32], Vec<u8>);
+
     #[derive(Default)]
-    struct Lines(Mutex<Vec<(String, [u8; 32], Vec<u8>)>>);
+    struct Lines(Mutex<Vec<Line>>);
 
     impl KeyLog for Lines {
         fn log(&self, label: &str, client_random: &[u8; 32], secret: &[u8]) {
