@@ -7,7 +7,7 @@ use crate::tls::codec::U16s;
 use crate::verify::{CertificateType, MAX_CERTIFICATES, Verifier};
 
 /// How a client handshakes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct ClientConfig<'a> {
     /// The name or IP address of the server: what [`Self::server`] is asked to find in the certificate, and, if it is
     /// a name, what the server is told (RFC 6066 3).
@@ -27,7 +27,7 @@ pub struct ClientConfig<'a> {
 }
 
 /// How a server handshakes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct ServerConfig<'a> {
     /// Application protocols, best first. Empty: as for a client.
     pub alpn: &'a [&'a [u8]],
@@ -47,9 +47,10 @@ pub struct ServerConfig<'a> {
 pub const MAX_PSKS: usize = 2;
 
 /// Whether clients authenticate.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub enum ClientAuth<'a> {
     /// They are not asked.
+    #[default]
     None,
     /// They may; what they present must then be right.
     Optional(&'a (dyn Verifier + Sync)),
