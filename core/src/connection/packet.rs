@@ -347,10 +347,13 @@ impl State {
                 route.congestion.on_sent(now, packet.size);
             }
         }
-        if let Some(route) = lent.buffers.routes.get_mut(order.route)
-            && packet.ect0
-        {
-            route.ecn.on_sent(now, pto);
+        if let Some(route) = lent.buffers.routes.get_mut(order.route) {
+            if packet.ect0 {
+                route.ecn.on_sent(now, pto);
+            }
+            if packet.mtu_probe {
+                route.mtu.on_probe_sent(packet.size);
+            }
         }
         if packet.ack_eliciting {
             self.lifecycle.on_ack_eliciting_sent(now, pto);
