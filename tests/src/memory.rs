@@ -32,7 +32,7 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { paths: 1, streams: 8, sent: 256, rx: 72 << 10, tx: 64 << 10, datagram: 4096 }
+        Self { paths: 1, streams: 8, sent: 256, rx: 288 << 10, tx: 256 << 10, datagram: 4096 }
     }
 }
 

@@ -143,7 +143,7 @@ impl QuicNode {
             self.events.push((now, handle, event));
             match event {
                 Event::Connected | Event::Stream(StreamEvent::Available(Dir::Bi)) => {
-                    self.open_streams(handle)
+                    self.open_streams(handle);
                 }
                 Event::Stream(StreamEvent::Opened(dir)) => {
                     let connection = self.endpoint.connection_mut(handle).unwrap();

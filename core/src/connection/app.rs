@@ -126,8 +126,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
         id: StreamId,
         look: impl FnOnce(&[u8], &[u8]) -> R,
     ) -> Result<R, Closed> {
-        let (state, mut lent) = self.lend();
-        state.streams.peek(&mut lent.buffers.streams, id).map(|(first, second)| look(first, second))
+        let (state, lent) = self.lend();
+        state.streams.peek(&lent.buffers.streams, id).map(|(first, second)| look(first, second))
     }
 
     /// The first `len` bytes of what can be read were read.
@@ -216,7 +216,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn token(&mut self) -> Option<&[u8]> {
         let len = usize::from(self.state.token.len);
         let given = self.state.side.is_client() && self.state.levels.is_complete() && len > 0;
-        self.memory.buffers().token.get(..len).filter(|_| given).map(|token| &*token)
+        self.memory.buffers().token.get(..len).filter(|_| given)
     }
 
     /// The counters.

@@ -64,7 +64,7 @@ impl State {
         }
         match self.alarm(lent) {
             Some((at, Alarm::Loss(space))) if at <= now => {
-                self.look_for_lost(now, lent, level_of(space), row)
+                self.look_for_lost(now, lent, level_of(space), row);
             }
             Some((at, Alarm::Probe(space))) if at <= now => self.probe(now, lent, level_of(space), row),
             _ => {}

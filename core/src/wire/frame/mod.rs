@@ -139,7 +139,7 @@ macro_rules! frames {
         }
 
         /// A frame, borrowing from the packet it came in.
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum Frame<'a> { $(#[doc = $rfc] $name($name $(<$lt>)?),)* }
 
         impl<'a> Frame<'a> {

@@ -88,7 +88,7 @@ fn every_row_goes_there_and_back() {
         let bytes = emit(&frame);
         let (first, last) = frame.kind().types();
         assert!((first..=last).contains(&u64::from(bytes[0])), "{frame:?}");
-        assert_eq!(parse_one(&bytes), Ok(frame.clone()));
+        assert_eq!(parse_one(&bytes), Ok(frame));
         rows.push(frame.kind());
     }
     assert!(Kind::ALL.iter().all(|kind| rows.contains(kind)), "a row without a sample");
