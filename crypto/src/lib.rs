@@ -12,3 +12,22 @@
         clippy::arithmetic_side_effects
     )
 )]
+
+#[cfg(test)]
+extern crate std;
+
+mod der;
+pub mod endpoint;
+pub mod hkdf;
+pub mod initial;
+pub mod keys;
+pub mod protect;
+pub mod provider;
+pub mod retry;
+pub mod rustcrypto;
+pub mod session_keys;
+pub mod sign;
+pub mod signature;
+#[cfg(test)]
+mod testing;
+pub mod verify;

@@ -1,0 +1,383 @@
+//! What TLS and packet protection ask of cryptography, so that a host can bring a faster AEAD and a microcontroller
+//! its hardware. [`crate::rustcrypto::RustCrypto`] is the default.
+//!
+//! AEAD, header protection, hashes and key agreement never wait. Signing may ([`Signer`]), since a private key can
+//! live in a secure element. Signature *verification* is not here: it needs no secret, see [`crate::signature`].
+
+use core::fmt;
+
+use peregrine_core::limits::SAMPLE_LEN;
+use peregrine_core::session::AeadLimits;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Length of the nonce of every AEAD of TLS 1.3, and so of the IV (RFC 9001 5.3).
+pub const NONCE_LEN: usize = 12;
+/// Length of the longest AEAD key.
+pub const MAX_KEY_LEN: usize = 32;
+/// Length of the longest hash, and so of the longest secret.
+pub const MAX_HASH_LEN: usize = 48;
+/// Length of the longest public value of a key agreement: an uncompressed P-256 point.
+pub const MAX_PUBLIC_LEN: usize = 65;
+/// Length of the longest signature we make: ECDSA P-384 in DER.
+pub const MAX_SIGNATURE_LEN: usize = 104;
+
+/// A cipher suite of TLS 1.3 (RFC 9846 B.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u16)]
+pub enum Suite {
+    /// TLS_AES_128_GCM_SHA256, also the suite of Initial packets.
+    Aes128GcmSha256 = 0x1301,
+    /// TLS_AES_256_GCM_SHA384.
+    Aes256GcmSha384 = 0x1302,
+    /// TLS_CHACHA20_POLY1305_SHA256.
+    ChaCha20Poly1305Sha256 = 0x1303,
+}
+
+impl Suite {
+    /// The suite with this number, if we know it.
+    pub const fn from_u16(number: u16) -> Option<Self> {
+        Some(match number {
+            0x1301 => Self::Aes128GcmSha256,
+            0x1302 => Self::Aes256GcmSha384,
+            0x1303 => Self::ChaCha20Poly1305Sha256,
+            _ => return None,
+        })
+    }
+
+    /// Its number on the wire.
+    pub const fn to_u16(self) -> u16 {
+        self as u16
+    }
+
+    /// Its hash.
+    pub const fn hash(self) -> HashAlgorithm {
+        match self {
+            Self::Aes128GcmSha256 | Self::ChaCha20Poly1305Sha256 => HashAlgorithm::Sha256,
+            Self::Aes256GcmSha384 => HashAlgorithm::Sha384,
+        }
+    }
+
+    /// Length of the AEAD key, and of the header protection key (RFC 9001 5.1).
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Aes128GcmSha256 => 16,
+            Self::Aes256GcmSha384 | Self::ChaCha20Poly1305Sha256 => 32,
+        }
+    }
+
+    /// How often a key may be used (RFC 9001 6.6). ChaCha20-Poly1305 runs out of packet numbers first.
+    pub const fn limits(self) -> AeadLimits {
+        match self {
+            Self::Aes128GcmSha256 | Self::Aes256GcmSha384 => {
+                AeadLimits { confidentiality: 1 << 23, integrity: 1 << 52 }
+            }
+            Self::ChaCha20Poly1305Sha256 => AeadLimits { confidentiality: 1 << 62, integrity: 1 << 36 },
+        }
+    }
+}
+
+/// A hash function of TLS 1.3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum HashAlgorithm {
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+}
+
+impl HashAlgorithm {
+    /// Length of its output.
+    pub const fn output_len(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+        }
+    }
+
+    /// Length of the blocks it works on.
+    const fn block_len(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha384 => 128,
+        }
+    }
+}
+
+/// A group for the key agreement (RFC 9846 4.2.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u16)]
+pub enum Group {
+    /// NIST P-256; the share is an uncompressed point.
+    Secp256r1 = 0x0017,
+    /// X25519.
+    X25519 = 0x001d,
+}
+
+impl Group {
+    /// The group with this number, if we know it.
+    pub const fn from_u16(number: u16) -> Option<Self> {
+        Some(match number {
+            0x0017 => Self::Secp256r1,
+            0x001d => Self::X25519,
+            _ => return None,
+        })
+    }
+
+    /// Its number on the wire.
+    pub const fn to_u16(self) -> u16 {
+        self as u16
+    }
+}
+
+/// A signature scheme (RFC 9846 4.2.3), known to us or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Scheme(pub u16);
+
+impl Scheme {
+    /// RSA PKCS#1 v1.5 with SHA-256, in certificates only.
+    pub const RSA_PKCS1_SHA256: Self = Self(0x0401);
+    /// RSA PKCS#1 v1.5 with SHA-384, in certificates only.
+    pub const RSA_PKCS1_SHA384: Self = Self(0x0501);
+    /// RSA PKCS#1 v1.5 with SHA-512, in certificates only.
+    pub const RSA_PKCS1_SHA512: Self = Self(0x0601);
+    /// ECDSA over P-256 with SHA-256.
+    pub const ECDSA_P256_SHA256: Self = Self(0x0403);
+    /// ECDSA over P-384 with SHA-384.
+    pub const ECDSA_P384_SHA384: Self = Self(0x0503);
+    /// RSA PSS with SHA-256 and a plain RSA key.
+    pub const RSA_PSS_SHA256: Self = Self(0x0804);
+    /// RSA PSS with SHA-384 and a plain RSA key.
+    pub const RSA_PSS_SHA384: Self = Self(0x0805);
+    /// RSA PSS with SHA-512 and a plain RSA key.
+    pub const RSA_PSS_SHA512: Self = Self(0x0806);
+    /// Ed25519.
+    pub const ED25519: Self = Self(0x0807);
+}
+
+/// The output of a hash, at most [`MAX_HASH_LEN`] bytes.
+#[derive(Clone, Copy, Zeroize)]
+pub struct Digest {
+    bytes: [u8; MAX_HASH_LEN],
+    #[zeroize(skip)]
+    algorithm: HashAlgorithm,
+}
+
+impl Digest {
+    /// The SHA-256 output `bytes`.
+    pub fn sha256(bytes: &[u8; 32]) -> Self {
+        let mut digest = Self { bytes: [0; MAX_HASH_LEN], algorithm: HashAlgorithm::Sha256 };
+        for (to, from) in digest.bytes.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        digest
+    }
+
+    /// The SHA-384 output `bytes`.
+    pub const fn sha384(bytes: [u8; 48]) -> Self {
+        Self { bytes, algorithm: HashAlgorithm::Sha384 }
+    }
+
+    /// The bytes, as many as the hash function has.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.algorithm.output_len()).unwrap_or_default()
+    }
+}
+
+/// A secret of at most [`MAX_HASH_LEN`] bytes: wiped when dropped, never shown by `Debug`, compared in constant time.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Secret {
+    bytes: [u8; MAX_HASH_LEN],
+    len: u8,
+}
+
+impl Secret {
+    /// `len` zero bytes, at most [`MAX_HASH_LEN`], to be written through [`Self::as_mut_bytes`].
+    pub const fn zeros(len: usize) -> Self {
+        let len = if len < MAX_HASH_LEN { len } else { MAX_HASH_LEN };
+        Self { bytes: [0; MAX_HASH_LEN], len: len as u8 }
+    }
+
+    /// A copy of `bytes`; `None` if they are more than [`MAX_HASH_LEN`].
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let mut secret = Self::zeros(bytes.len());
+        secret.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(secret)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The bytes, to be written.
+    pub fn as_mut_bytes(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// Whether `other` is the same, in a time that depends on its length only.
+    pub fn matches(&self, other: &[u8]) -> bool {
+        self.as_bytes().ct_eq(other).into()
+    }
+}
+
+impl From<&Digest> for Secret {
+    fn from(digest: &Digest) -> Self {
+        Self { bytes: digest.bytes, len: digest.algorithm.output_len() as u8 }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The AEAD refused: a forged ciphertext, or a slice without room for the tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AeadError;
+
+/// An AEAD key. The tag of [`TAG_LEN`](peregrine_core::limits::TAG_LEN) bytes stands at the end of `data`.
+pub trait AeadKey {
+    /// Encrypts all of `data` but its last [`TAG_LEN`](peregrine_core::limits::TAG_LEN) bytes, which receive the tag. `aad` is authenticated.
+    ///
+    /// # Errors
+    /// If `data` is shorter than the tag or longer than the AEAD allows.
+    fn seal(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<(), AeadError>;
+
+    /// Decrypts all of `data` but its last [`TAG_LEN`](peregrine_core::limits::TAG_LEN) bytes, which are the tag; returns the length of the plaintext.
+    /// What `data` holds after an error is of no use to anybody.
+    ///
+    /// # Errors
+    /// If the tag does not belong to the rest, or `data` is shorter than a tag.
+    fn open(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<usize, AeadError>;
+}
+
+/// A header protection key (RFC 9001 5.4).
+pub trait HeaderKey {
+    /// The five bytes of mask that belong to `sample`.
+    fn mask(&mut self, sample: &[u8; SAMPLE_LEN]) -> [u8; 5];
+}
+
+/// A running hash. Its clones go on separately: a TLS transcript is read at several points.
+pub trait Hash: Clone {
+    /// Takes more bytes.
+    fn update(&mut self, bytes: &[u8]);
+
+    /// The hash of all bytes taken.
+    fn finish(self) -> Digest;
+}
+
+/// The peer's public value is not a valid one (TLS: illegal_parameter).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadPublic;
+
+/// Our half of a key agreement, for one use.
+pub trait KeyShare {
+    /// The group.
+    fn group(&self) -> Group;
+
+    /// Our public value, as it goes into the key_share extension.
+    fn public(&self) -> &[u8];
+
+    /// The secret shared with the peer whose public value is `peer`.
+    ///
+    /// # Errors
+    /// If `peer` is not a valid public value of the group, or makes the secret depend on it alone (RFC 9846 7.4.2).
+    fn agree(self, peer: &[u8]) -> Result<Secret, BadPublic>;
+}
+
+/// The algorithms one connection uses, and its source of randomness.
+pub trait Provider {
+    /// AEAD keys of every suite.
+    type Aead: AeadKey;
+    /// Header protection keys of every suite.
+    type Header: HeaderKey;
+    /// A running hash of either algorithm.
+    type Hash: Hash;
+    /// Our half of a key agreement in any group.
+    type KeyShare: KeyShare;
+
+    /// The suites there are, best first. Has [`Suite::Aes128GcmSha256`], which Initial packets need.
+    fn suites(&self) -> &[Suite];
+
+    /// The groups there are, best first.
+    fn groups(&self) -> &[Group];
+
+    /// The AEAD key of `suite` with these [`Suite::key_len`] bytes; `None` if the suite is not there or the length is
+    /// wrong.
+    fn aead(&self, suite: Suite, key: &[u8]) -> Option<Self::Aead>;
+
+    /// The header protection key of `suite`, likewise.
+    fn header(&self, suite: Suite, key: &[u8]) -> Option<Self::Header>;
+
+    /// A hash of nothing yet.
+    fn hash(&self, algorithm: HashAlgorithm) -> Self::Hash;
+
+    /// HMAC over the concatenation of `parts` (RFC 2104), with a key of any length.
+    fn hmac(&self, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Secret {
+        let hashed;
+        let key = if key.len() > algorithm.block_len() {
+            hashed = digest(self.hash(algorithm), &[key]);
+            hashed.as_bytes()
+        } else {
+            key
+        };
+        let mut block = Zeroizing::new([0; 128]);
+        let block = block.get_mut(..algorithm.block_len()).unwrap_or_default();
+        let mut keyed = |pad: u8| {
+            let key = key.iter().chain(core::iter::repeat(&0));
+            block.iter_mut().zip(key).for_each(|(to, from)| *to = from ^ pad);
+            let mut hash = self.hash(algorithm);
+            hash.update(block);
+            hash
+        };
+        let inner = digest(keyed(0x36), parts);
+        digest(keyed(0x5c), &[inner.as_bytes()])
+    }
+
+    /// A fresh key pair; `None` if the group is not there.
+    fn key_share(&mut self, group: Group) -> Option<Self::KeyShare>;
+
+    /// Fills `out` with bytes nobody can predict. A source that fails must not return.
+    fn fill_random(&mut self, out: &mut [u8]);
+}
+
+/// The hash of what `hash` took already and `parts`, as a secret.
+fn digest(mut hash: impl Hash, parts: &[&[u8]]) -> Secret {
+    for part in parts {
+        hash.update(part);
+    }
+    let mut digest = hash.finish();
+    let secret = Secret::from(&digest);
+    digest.zeroize();
+    secret
+}
+
+/// A signature, at most [`MAX_SIGNATURE_LEN`] bytes.
+pub type Signature = heapless::Vec<u8, MAX_SIGNATURE_LEN>;
+
+/// What became of a request to sign.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Signing {
+    /// Here it is.
+    Done(Signature),
+    /// Not yet: ask again with the same scheme and message.
+    Pending,
+}
+
+/// The key cannot sign that: the scheme is not one of its own, or the hardware failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignError;
+
+/// A private key that signs CertificateVerify messages, here or in a secure element.
+pub trait Signer {
+    /// The schemes it can sign with, best first.
+    fn schemes(&self) -> &[Scheme];
+
+    /// Signs `message` (not yet hashed).
+    ///
+    /// # Errors
+    /// [`SignError`].
+    fn sign(&self, scheme: Scheme, message: &[u8]) -> Result<Signing, SignError>;
+}
