@@ -121,7 +121,8 @@ pub(crate) struct Encoder<'a> {
 }
 
 /// Our own messages do not fit into the memory lent for the handshake.
-pub(crate) const NO_ROOM: TransportError = Alert::InternalError.because("handshake memory too small to answer");
+pub(crate) const NO_ROOM: TransportError =
+    Alert::InternalError.because("handshake memory too small to answer");
 
 impl<'a> Encoder<'a> {
     pub(crate) const fn new(out: &'a mut [u8]) -> Self {

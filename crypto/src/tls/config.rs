@@ -121,7 +121,10 @@ pub struct Psk<'a> {
 
 impl fmt::Debug for Psk<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Psk").field("identity", &self.identity).field("hash", &self.hash).finish_non_exhaustive()
+        f.debug_struct("Psk")
+            .field("identity", &self.identity)
+            .field("hash", &self.hash)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,9 @@ use peregrine_core::error::{TransportError, Trap};
 use peregrine_core::ids::Side;
 use peregrine_core::session::{Level, SessionEvent};
 
-use crate::provider::{Digest, Group, Hash, HashAlgorithm, KeyShare, Provider, Scheme, Secret, Signing, Suite};
+use crate::provider::{
+    Digest, Group, Hash, HashAlgorithm, KeyShare, Provider, Scheme, Secret, Signing, Suite,
+};
 use crate::session_keys::PacketKeys;
 use crate::tls::alert::Alert;
 use crate::tls::codec::Encoder;
@@ -25,7 +27,7 @@ const MAX_EVENTS: usize = 4;
 
 /// All that outlives a state of the handshake. Secrets stay in place here, so that no copy of them is left behind
 /// when states move.
-pub(crate) struct Handshake<'a, P: Provider> {
+pub struct Handshake<'a, P: Provider> {
     pub(crate) side: Side,
     pub(crate) provider: P,
     pub(crate) keys: PacketKeys<P>,
@@ -159,9 +161,9 @@ impl<'a, P: Provider> Handshake<'a, P> {
         self.log.log(keylog::SERVER_TRAFFIC, &self.client_random, &server);
         self.log.log(keylog::EXPORTER, &self.client_random, &exporter);
         let (local, peer) = if self.side.is_client() { (&client, &server) } else { (&server, &client) };
-        self.keys.set_one_rtt_secrets(&self.provider, suite, local, peer)?;
+        self.keys.set_application_secrets(&self.provider, suite, local, peer)?;
         self.agreed.exporter = Some(exporter);
-        self.event(SessionEvent::Keys(Level::OneRtt))
+        Ok(())
     }
 
     /// Ends the handshake and wipes what only it needs.

@@ -60,7 +60,11 @@ impl<H: Hash> Transcript<H> {
     }
 
     /// What the hash would be with `more` behind it: binders cover a part of a message.
-    pub(crate) fn digest_with(&self, algorithm: HashAlgorithm, more: &[u8]) -> Result<Digest, TransportError> {
+    pub(crate) fn digest_with(
+        &self,
+        algorithm: HashAlgorithm,
+        more: &[u8],
+    ) -> Result<Digest, TransportError> {
         let running = match algorithm {
             HashAlgorithm::Sha256 => &self.sha256,
             HashAlgorithm::Sha384 => &self.sha384,

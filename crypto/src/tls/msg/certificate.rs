@@ -42,9 +42,9 @@ pub(crate) fn parse(body: &[u8]) -> Result<Entries<'_>, TransportError> {
 /// Writes what stands before the first of `entries`; each entry follows behind [`emit_entry_len`], and behind it
 /// [`emit_entry_end`].
 pub(crate) fn emit_start(out: &mut Encoder<'_>, entries: &[&[u8]]) -> Result<(), TransportError> {
-    let list = entries.iter().try_fold(0_usize, |sum, entry| {
-        sum.checked_add(entry.len())?.checked_add(AROUND_ENTRY)
-    });
+    let list = entries
+        .iter()
+        .try_fold(0_usize, |sum, entry| sum.checked_add(entry.len())?.checked_add(AROUND_ENTRY));
     let list = list.ok_or(NO_ROOM)?;
     out.u8(Kind::Certificate as u8)?;
     // The context, which is empty, and the length of the list.

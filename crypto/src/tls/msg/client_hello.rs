@@ -81,7 +81,9 @@ impl<'a> ClientHello<'a> {
                 extension::EARLY_DATA => {}
                 extension::PRE_SHARED_KEY => {
                     if !extensions.is_last() {
-                        return Err(Alert::IllegalParameter.because("pre_shared_key is not the last extension"));
+                        return Err(
+                            Alert::IllegalParameter.because("pre_shared_key is not the last extension")
+                        );
                     }
                     hello.psk = Some(OfferedPsks::parse(&mut data)?);
                 }
@@ -97,7 +99,10 @@ impl<'a> ClientHello<'a> {
         }
         if !session_id.is_empty() {
             // RFC 9001 8.4: compatibility mode has no place in QUIC.
-            return Err(TransportError::new(Code::PROTOCOL_VIOLATION, "ClientHello with a legacy session ID"));
+            return Err(TransportError::new(
+                Code::PROTOCOL_VIOLATION,
+                "ClientHello with a legacy session ID",
+            ));
         }
         let missing = Alert::MissingExtension.because("ClientHello without transport parameters");
         hello.params = params.ok_or(missing)?;
@@ -356,4 +361,3 @@ fn emit_types(out: &mut Encoder<'_>, kind: u16, types: &[u8]) -> Result<(), Tran
     }
     extension::emit(out, kind, |out: &mut Encoder<'_>| out.vec8(types))
 }
-

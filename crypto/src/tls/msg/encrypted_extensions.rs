@@ -24,7 +24,8 @@ impl<'a> EncryptedExtensions<'a> {
         let mut decoder = Decoder::new(body, "malformed EncryptedExtensions");
         let block = decoder.vec16()?;
         decoder.end()?;
-        let mut this = Self { alpn: None, server_name: false, client_type: None, server_type: None, params: &[] };
+        let mut this =
+            Self { alpn: None, server_name: false, client_type: None, server_type: None, params: &[] };
         let mut params = None;
         let mut extensions = Extensions::new(decoder.within(block));
         while let Some((kind, mut data)) = extensions.next()? {

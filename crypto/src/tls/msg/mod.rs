@@ -56,7 +56,7 @@ impl Kind {
 
 /// One whole handshake message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Message<'a> {
+pub struct Message<'a> {
     pub(crate) kind: Kind,
     pub(crate) body: &'a [u8],
     /// Header and body: what the transcript takes.
