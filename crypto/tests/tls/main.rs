@@ -1,0 +1,4 @@
+//! The TLS handshake, client and server, against themselves and against rustls.
+
+mod own;
+mod wire;
