@@ -168,6 +168,7 @@ impl<'a, P: Provider> Handshake<'a, P> {
 
     /// Ends the handshake and wipes what only it needs.
     pub(crate) fn complete(&mut self) -> Result<(), TransportError> {
+        self.schedule = None;
         self.local = Secret::zeros(0);
         self.peer = Secret::zeros(0);
         self.reading = Level::OneRtt;

@@ -1,5 +1,6 @@
 //! The TLS handshake, client and server, against themselves and against rustls.
 
+mod hostile;
 mod own;
 mod peer;
 mod pki;

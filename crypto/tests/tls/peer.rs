@@ -34,7 +34,8 @@ impl Peer {
     }
 
     fn new(conn: Connection) -> Self {
-        let mut peer = Self { conn, out: Default::default(), keys: [const { None }; 3], level: 0, error: None };
+        let mut peer =
+            Self { conn, out: Default::default(), keys: [const { None }; 3], level: 0, error: None };
         peer.flush();
         peer
     }
@@ -62,13 +63,6 @@ impl Peer {
         match &self.conn {
             Connection::Client(conn) => !conn.is_handshaking(),
             Connection::Server(conn) => !conn.is_handshaking(),
-        }
-    }
-
-    pub(crate) fn tickets(&self) -> u32 {
-        match &self.conn {
-            Connection::Client(conn) => conn.tls13_tickets_received(),
-            Connection::Server(_) => 0,
         }
     }
 

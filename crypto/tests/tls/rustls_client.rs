@@ -7,11 +7,11 @@ use peregrine_crypto::provider::{Group, Suite};
 use peregrine_crypto::tls::{ClientAuth, Credential, Identity, PeerIdentity, ServerConfig};
 use peregrine_crypto::verify::raw_key::RawKey;
 use peregrine_crypto::verify::x509::X509;
-use rustls::{ClientConfig, SignatureScheme};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, WantsClientCert};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::kx_group::{SECP256R1, X25519};
 use rustls::version::TLS13;
+use rustls::{ClientConfig, SignatureScheme};
 
 use crate::peer::{Hybrid, Peer, assert_agreed, provider, provider_with};
 use crate::pki::{Chain, Key, Kind};
@@ -31,7 +31,10 @@ fn builder(provider: Arc<CryptoProvider>) -> rustls::ConfigBuilder<ClientConfig,
     ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap()
 }
 
-fn with_roots(provider: Arc<CryptoProvider>, chain: &Chain) -> rustls::ConfigBuilder<ClientConfig, WantsClientCert> {
+fn with_roots(
+    provider: Arc<CryptoProvider>,
+    chain: &Chain,
+) -> rustls::ConfigBuilder<ClientConfig, WantsClientCert> {
     builder(provider).with_root_certificates(chain.roots())
 }
 
@@ -108,7 +111,8 @@ fn a_client_that_prefers_a_post_quantum_group() {
     let identities = [Identity { credential: Credential::X509(&entries), key: &key }];
     let config = ServerConfig { identities: &identities, ..SERVER };
     for with_x25519 in [true, false] {
-        let hybrid: &Hybrid = if with_x25519 { &Hybrid { with_x25519: true } } else { &Hybrid { with_x25519: false } };
+        let hybrid: &Hybrid =
+            if with_x25519 { &Hybrid { with_x25519: true } } else { &Hybrid { with_x25519: false } };
         let client = with_roots(provider_with(0x1301, vec![hybrid, X25519]), &chain).with_no_client_auth();
         let (mut client, mut server) = (Peer::client(with_alpn(client)), server(&config));
         assert!(client.crypto_len(Level::Initial) > 1400);
@@ -173,11 +177,8 @@ fn client_certificates() {
         let clients = Chain::new(kind, Kind::P256);
         let anchors = clients.anchors();
         let verifier = X509 { anchors: &anchors };
-        let required = ServerConfig {
-            identities: &identities,
-            clients: ClientAuth::Required(&verifier),
-            ..SERVER
-        };
+        let required =
+            ServerConfig { identities: &identities, clients: ClientAuth::Required(&verifier), ..SERVER };
         let optional = ServerConfig { clients: ClientAuth::Optional(&verifier), ..required };
         let with = |clients: &Chain| {
             let builder = with_roots(Arc::new(provider()), &chain);

@@ -29,11 +29,15 @@ const CLIENT: ClientConfig<'_> = ClientConfig {
     groups: &[],
 };
 
-fn builder(provider: Arc<CryptoProvider>) -> rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert> {
+fn builder(
+    provider: Arc<CryptoProvider>,
+) -> rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert> {
     wants_verifier(provider).with_no_client_auth()
 }
 
-fn wants_verifier(provider: Arc<CryptoProvider>) -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
+fn wants_verifier(
+    provider: Arc<CryptoProvider>,
+) -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
     ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap()
 }
 

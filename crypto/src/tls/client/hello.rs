@@ -14,6 +14,7 @@ use crate::tls::msg::Message;
 use crate::tls::msg::client_hello::{Offer, PskOffer, binders_at};
 use crate::tls::msg::server_hello::{Hello, RetryRequest, ServerHello};
 use crate::tls::schedule::Schedule;
+use crate::verify::CertificateType;
 
 /// Schemes that are named to the server at most; there are nine that anybody here can verify.
 const MAX_SCHEMES: usize = 12;
@@ -52,11 +53,9 @@ fn send<'a, P: Provider>(
         Some(verifier) => verifier.schemes().iter().take(MAX_SCHEMES).map(|Scheme(number)| *number).collect(),
         None => Vec::new(),
     };
-    let server_types: Vec<u8, 2> = match config.server {
-        Some(verifier) => verifier.types().iter().take(2).map(|kind| *kind as u8).collect(),
-        None => Vec::new(),
-    };
-    let client_types = config.identity.map(|identity| [identity.credential.kind() as u8]);
+    let number = |kind: &CertificateType| *kind as u8;
+    let server_types: Vec<u8, 2> = server_types(setup).iter().take(2).map(number).collect();
+    let client_types: Vec<u8, 1> = client_type(setup).as_slice().iter().map(number).collect();
     let psks: Vec<PskOffer<'_>, MAX_PSKS> = psks(setup, suite)
         .map(|psk| PskOffer { identity: psk.identity, binder_len: psk.hash.output_len() })
         .collect();
@@ -71,8 +70,8 @@ fn send<'a, P: Provider>(
             share: (group.to_u16(), share.public()),
             server_name: sni(setup).map(str::as_bytes),
             alpn: config.alpn,
-            client_types: unless_x509(client_types.as_ref().map(|kinds| &kinds[..]).unwrap_or_default()),
-            server_types: unless_x509(&server_types),
+            client_types: &client_types,
+            server_types: &server_types,
             cookie,
             params: params.of(before),
             psks: &psks,
@@ -120,9 +119,18 @@ pub(super) fn sni<'a>(setup: &Setup<'a>) -> Option<&'a str> {
     name.parse::<core::net::IpAddr>().is_err().then_some(name)
 }
 
-/// A list of certificate types is left out if it says nothing but the default (RFC 7250 4.1).
-fn unless_x509(types: &[u8]) -> &[u8] {
-    if types == [crate::verify::CertificateType::X509 as u8] { &[] } else { types }
+/// The types of certificate that the server is told we verify; none if it is the default (RFC 7250 4.1).
+pub(super) fn server_types<'a>(setup: &Setup<'a>) -> &'a [CertificateType] {
+    match setup.config.server.map(|verifier| verifier.types()) {
+        None | Some([CertificateType::X509]) => &[],
+        Some(types) => types,
+    }
+}
+
+/// The type of certificate that the server is told we have; none if it is the default.
+pub(super) fn client_type(setup: &Setup<'_>) -> Option<CertificateType> {
+    let kind = setup.config.identity?.credential.kind();
+    (kind != CertificateType::X509).then_some(kind)
 }
 
 /// A ClientHello is out, with a share of `group`.

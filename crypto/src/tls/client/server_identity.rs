@@ -5,7 +5,7 @@ use peregrine_core::ids::Side;
 
 use crate::provider::Provider;
 use crate::tls::alert::Alert;
-use crate::tls::client::hello::sni;
+use crate::tls::client::hello::{client_type, server_types, sni};
 use crate::tls::client::{Answer, ExpectFinished, Setup, State};
 use crate::tls::extension;
 use crate::tls::handshake::{Handshake, Unproven};
@@ -33,15 +33,13 @@ impl ExpectEncryptedExtensions {
         shared.agreed.alpn = chosen_alpn(setup.config.alpn, extensions.alpn)?;
         shared.take_params(memory, extensions.params)?;
         shared.transcript.add(message.whole);
-        let client_kind = chosen_type(extensions.client_type, |kind| {
-            setup.config.identity.is_some_and(|identity| identity.credential.kind() == kind)
-        })?;
+        let client_kind = chosen_type(extensions.client_type, client_type(setup).as_slice())?;
+        let kind = chosen_type(extensions.server_type, server_types(setup))?;
         if self.with_psk {
             return Ok(State::Finished(ExpectFinished { answer: Answer::NotAsked }));
         }
         let not_psk = Alert::HandshakeFailure.because("the server used none of our pre-shared keys");
         let verifier = setup.config.server.ok_or(not_psk)?;
-        let kind = chosen_type(extensions.server_type, |kind| verifier.types().contains(&kind))?;
         if !verifier.types().contains(&kind) {
             return Err(
                 Alert::UnsupportedCertificate.because("the server has no certificate of a type we verify")
@@ -65,21 +63,18 @@ fn chosen_alpn<'a>(offered: &[&'a [u8]], chosen: Option<&[u8]>) -> Result<Option
     }
 }
 
-/// The type of certificate agreed on, X.509 unless told otherwise (RFC 7250 4.2).
-fn chosen_type(
-    chosen: Option<u8>,
-    offered: impl FnOnce(CertificateType) -> bool,
-) -> Result<CertificateType, TransportError> {
-    const X509: u8 = CertificateType::X509 as u8;
-    const RAW_PUBLIC_KEY: u8 = CertificateType::RawPublicKey as u8;
-    let kind = match chosen {
-        None => return Ok(CertificateType::X509),
-        Some(X509) => Some(CertificateType::X509),
-        Some(RAW_PUBLIC_KEY) => Some(CertificateType::RawPublicKey),
-        Some(_) => None,
-    };
-    kind.filter(|kind| offered(*kind))
-        .ok_or(Alert::IllegalParameter.because("a certificate type that was not offered"))
+/// The type of certificate agreed on, X.509 unless told otherwise (RFC 7250 4.2). Nothing offered means that the
+/// extension was not sent.
+fn chosen_type(chosen: Option<u8>, offered: &[CertificateType]) -> Result<CertificateType, TransportError> {
+    match chosen {
+        None => Ok(CertificateType::X509),
+        Some(_) if offered.is_empty() => Err(extension::unsolicited()),
+        Some(number) => offered
+            .iter()
+            .copied()
+            .find(|kind| *kind as u8 == number)
+            .ok_or(Alert::IllegalParameter.because("a certificate type that was not offered")),
+    }
 }
 
 /// The server has to say who it is, and may ask who we are first.

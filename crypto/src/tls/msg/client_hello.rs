@@ -361,3 +361,105 @@ fn emit_types(out: &mut Encoder<'_>, kind: u16, types: &[u8]) -> Result<(), Tran
     }
     extension::emit(out, kind, |out: &mut Encoder<'_>| out.vec8(types))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::tls::msg::HEADER_LEN;
+
+    const OFFER: Offer<'_> = Offer {
+        random: &[9; RANDOM_LEN],
+        suites: &[0x1301, 0x1303],
+        groups: &[29, 23],
+        schemes: &[0x0807],
+        share: (29, &[1; 32]),
+        server_name: Some(b"server.test"),
+        alpn: &[b"h3", b"hq-interop"],
+        client_types: &[2],
+        server_types: &[0, 2],
+        cookie: b"crumbs",
+        params: b"params",
+        psks: &[PskOffer { identity: b"one", binder_len: 32 }, PskOffer { identity: b"two", binder_len: 48 }],
+    };
+
+    fn written(offer: &Offer<'_>) -> Vec<u8> {
+        let mut out = [0; 600];
+        let mut encoder = Encoder::new(&mut out);
+        offer.emit(&mut encoder).unwrap();
+        let len = encoder.len();
+        out[..len].to_vec()
+    }
+
+    #[test]
+    fn round_trip() {
+        let bytes = written(&OFFER);
+        let hello = ClientHello::parse(&bytes[HEADER_LEN..]).unwrap();
+        assert_eq!(hello.random, [9; 32]);
+        assert!(hello.suites.contains(0x1303) && !hello.suites.contains(0x1302));
+        assert!(hello.groups.unwrap().contains(23) && hello.schemes.unwrap().contains(0x0807));
+        assert_eq!(hello.shares.unwrap().find(29), Some(&[1; 32][..]));
+        assert_eq!((hello.shares.unwrap().find(23), hello.shares.unwrap().only()), (None, Some(29)));
+        assert_eq!(hello.server_name, Some(&b"server.test"[..]));
+        assert!(hello.alpn.unwrap().contains(b"hq-interop") && !hello.alpn.unwrap().contains(b"hq"));
+        assert_eq!((hello.client_types, hello.server_types), (Some(&[2][..]), Some(&[0, 2][..])));
+        assert_eq!(hello.params, b"params");
+        let mut psks = hello.psk.unwrap();
+        assert_eq!(bytes.len() - psks.uncovered, binders_at(bytes.len(), OFFER.psks));
+        assert_eq!(psks.next(), Some((&b"one"[..], &[0; 32][..])));
+        assert_eq!(psks.next(), Some((&b"two"[..], &[0; 48][..])));
+        assert_eq!(psks.next(), None);
+        for cut in HEADER_LEN..bytes.len() {
+            assert!(ClientHello::parse(&bytes[HEADER_LEN..cut]).is_err());
+        }
+    }
+
+    /// A ClientHello made of these extensions.
+    fn with(
+        session_id: &[u8],
+        compression: &[u8],
+        extensions: &[(u16, &[u8])],
+    ) -> Result<Code, &'static str> {
+        let mut out = [0; 300];
+        let mut encoder = Encoder::new(&mut out);
+        encoder.u16(LEGACY_VERSION).unwrap();
+        encoder.bytes(&[0; RANDOM_LEN]).unwrap();
+        encoder.vec8(session_id).unwrap();
+        encoder.vec16(&[0x13, 0x01][..]).unwrap();
+        encoder.vec8(compression).unwrap();
+        let all = |out: &mut Encoder<'_>| {
+            extensions.iter().try_for_each(|(kind, data)| extension::emit(out, *kind, *data))
+        };
+        encoder.vec16(all).unwrap();
+        let len = encoder.len();
+        ClientHello::parse(&out[..len]).map(|_| Code::NO_ERROR).or_else(|error| Ok(error.code))
+    }
+
+    #[test]
+    fn what_quic_and_tls_demand() {
+        const VERSIONS: (u16, &[u8]) = (extension::SUPPORTED_VERSIONS, &[2, 3, 4]);
+        const PARAMS: (u16, &[u8]) = (extension::QUIC_TRANSPORT_PARAMETERS, &[]);
+        const UNKNOWN: (u16, &[u8]) = (0x5a5a, &[1, 2, 3]);
+        const PSK: (u16, &[u8]) = (
+            extension::PRE_SHARED_KEY,
+            &[
+                0, 7, 0, 1, 1, 0, 0, 0, 0, 0, 33, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        );
+        const MODES: (u16, &[u8]) = (extension::PSK_KEY_EXCHANGE_MODES, &[1, 1]);
+        let with_all = |extensions: &[(u16, &[u8])]| with(&[], &[0], extensions);
+        let alert = |alert: Alert| Ok(Code::crypto(alert as u8));
+        assert_eq!(with_all(&[VERSIONS, PARAMS]), Ok(Code::NO_ERROR));
+        assert_eq!(with_all(&[UNKNOWN, VERSIONS, UNKNOWN, PARAMS]), Ok(Code::NO_ERROR), "unknown is ignored");
+        assert_eq!(with_all(&[VERSIONS, PARAMS, MODES, PSK]), Ok(Code::NO_ERROR));
+        assert_eq!(with_all(&[VERSIONS, PSK, PARAMS, MODES]), alert(Alert::IllegalParameter), "not the last");
+        assert_eq!(with_all(&[VERSIONS, PARAMS, PSK]), alert(Alert::MissingExtension), "no modes");
+        assert_eq!(with_all(&[VERSIONS, PARAMS, VERSIONS]), alert(Alert::IllegalParameter), "twice");
+        assert_eq!(with_all(&[VERSIONS]), alert(Alert::MissingExtension), "no transport parameters");
+        assert_eq!(with_all(&[PARAMS]), alert(Alert::ProtocolVersion), "TLS 1.2");
+        assert_eq!(with(&[], &[1, 0], &[VERSIONS, PARAMS]), alert(Alert::IllegalParameter), "compression");
+        assert_eq!(with(&[1], &[0], &[VERSIONS, PARAMS]), Ok(Code::PROTOCOL_VIOLATION), "session ID");
+    }
+}
