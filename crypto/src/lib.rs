@@ -30,4 +30,5 @@ pub mod sign;
 pub mod signature;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 pub mod verify;

@@ -1,0 +1,227 @@
+//! The client's first words and the server's answer (RFC 9846 4.1).
+
+use heapless::Vec;
+use peregrine_core::error::{TransportError, Trap};
+use peregrine_core::session::Level;
+
+use crate::provider::{Group, HashAlgorithm, KeyShare, Provider, Scheme, Suite};
+use crate::tls::alert::Alert;
+use crate::tls::client::server_identity::ExpectEncryptedExtensions;
+use crate::tls::client::{Setup, State};
+use crate::tls::config::{self, MAX_PSKS, PeerIdentity, Psk};
+use crate::tls::handshake::Handshake;
+use crate::tls::msg::Message;
+use crate::tls::msg::client_hello::{Offer, PskOffer, binders_at};
+use crate::tls::msg::server_hello::{Hello, RetryRequest, ServerHello};
+use crate::tls::schedule::Schedule;
+use crate::verify::CertificateType;
+
+/// Schemes that are named to the server at most; there are nine that anybody here can verify.
+const MAX_SCHEMES: usize = 12;
+
+/// Sends the first ClientHello.
+pub(super) fn start<'a, P: Provider>(
+    setup: &Setup<'a>,
+    shared: &mut Handshake<'a, P>,
+    memory: &mut [u8],
+) -> Result<ExpectServerHello, TransportError> {
+    let nothing = Alert::InternalError.because("no group to offer");
+    let group = config::groups(setup.config.groups, &shared.provider).next().ok_or(nothing)?;
+    shared.provider.fill_random(&mut shared.client_random);
+    send(setup, shared, memory, group, None, &[])?;
+    Ok(ExpectServerHello { group, retried: None })
+}
+
+/// Sends a ClientHello with a share of `group`. After a HelloRetryRequest for `suite` all else is as it was, but that
+/// pre-shared keys for another hash are not offered again.
+fn send<'a, P: Provider>(
+    setup: &Setup<'a>,
+    shared: &mut Handshake<'a, P>,
+    memory: &mut [u8],
+    group: Group,
+    suite: Option<Suite>,
+    cookie: &[u8],
+) -> Result<(), TransportError> {
+    let config = setup.config;
+    let share = shared.provider.key_share(group).trap("provider lacks a group of its own list")?;
+    let suites: Vec<u16, 3> = suites(setup, &shared.provider).map(Suite::to_u16).collect();
+    let groups: Vec<u16, 2> = config::groups(config.groups, &shared.provider).map(Group::to_u16).collect();
+    if suites.is_empty() {
+        return Err(Alert::InternalError.because("no suite to offer"));
+    }
+    let schemes: Vec<u16, MAX_SCHEMES> = match config.server {
+        Some(verifier) => verifier.schemes().iter().take(MAX_SCHEMES).map(|Scheme(number)| *number).collect(),
+        None => Vec::new(),
+    };
+    let number = |kind: &CertificateType| *kind as u8;
+    let server_types: Vec<u8, 2> = server_types(setup).iter().take(2).map(number).collect();
+    let client_types: Vec<u8, 1> = client_type(setup).as_slice().iter().map(number).collect();
+    let psks: Vec<PskOffer<'_>, MAX_PSKS> = psks(setup, suite)
+        .map(|psk| PskOffer { identity: psk.identity, binder_len: psk.hash.output_len() })
+        .collect();
+
+    let params = shared.local_params;
+    let stored = shared.flight.store(memory, |before, out| {
+        let offer = Offer {
+            random: &shared.client_random,
+            suites: &suites,
+            groups: &groups,
+            schemes: &schemes,
+            share: (group.to_u16(), share.public()),
+            server_name: sni(setup).map(str::as_bytes),
+            alpn: config.alpn,
+            client_types: &client_types,
+            server_types: &server_types,
+            cookie,
+            params: params.of(before),
+            psks: &psks,
+        };
+        offer.emit(out)
+    })?;
+    let message = stored.of_mut(memory);
+    let (covered, mut binders) = message
+        .split_at_mut_checked(binders_at(message.len(), &psks))
+        .trap("ClientHello shorter than its binders")?;
+    binders = binders.get_mut(2..).unwrap_or_default();
+    for psk in self::psks(setup, suite) {
+        let digest = shared.transcript.digest_with(psk.hash, covered)?;
+        let schedule = Schedule::early(&shared.provider, psk.hash, Some(psk.key));
+        let binder = schedule.external_binder(&shared.provider, &digest)?;
+        // A binder stands behind its length.
+        let (place, rest) = core::mem::take(&mut binders)
+            .split_at_mut_checked(binder.as_bytes().len().saturating_add(1))
+            .trap("ClientHello shorter than its binders")?;
+        place.iter_mut().skip(1).zip(binder.as_bytes()).for_each(|(to, from)| *to = *from);
+        binders = rest;
+    }
+    shared.transcript.add(message);
+    shared.share = Some(share);
+    shared.flight.send(Level::Initial, stored)
+}
+
+/// The suites offered; with pre-shared keys only, those that can be used with one of them.
+fn suites<'s, P: Provider>(setup: &'s Setup<'_>, provider: &'s P) -> impl Iterator<Item = Suite> {
+    config::suites(setup.config.suites, provider)
+        .filter(|suite| setup.config.server.is_some() || psks(setup, Some(*suite)).next().is_some())
+}
+
+/// The pre-shared keys offered, after a HelloRetryRequest those for its suite.
+fn psks<'a>(setup: &Setup<'a>, suite: Option<Suite>) -> impl Iterator<Item = &'a Psk<'a>> {
+    let hash = suite.map(Suite::hash);
+    let all = setup.config.psks.iter().take(MAX_PSKS);
+    all.filter(move |psk| hash.is_none_or(|hash: HashAlgorithm| hash == psk.hash))
+}
+
+/// The server's name, unless it is an address (RFC 6066 3).
+pub(super) fn sni<'a>(setup: &Setup<'a>) -> Option<&'a str> {
+    let name = setup.config.server_name?;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.parse::<core::net::IpAddr>().is_err().then_some(name)
+}
+
+/// The types of certificate that the server is told we verify; none if it is the default (RFC 7250 4.1).
+pub(super) fn server_types<'a>(setup: &Setup<'a>) -> &'a [CertificateType] {
+    match setup.config.server.map(|verifier| verifier.types()) {
+        None | Some([CertificateType::X509]) => &[],
+        Some(types) => types,
+    }
+}
+
+/// The type of certificate that the server is told we have; none if it is the default.
+pub(super) fn client_type(setup: &Setup<'_>) -> Option<CertificateType> {
+    let kind = setup.config.identity?.credential.kind();
+    (kind != CertificateType::X509).then_some(kind)
+}
+
+/// A ClientHello is out, with a share of `group`.
+pub(super) struct ExpectServerHello {
+    group: Group,
+    /// The suite of the HelloRetryRequest, after one.
+    retried: Option<Suite>,
+}
+
+impl ExpectServerHello {
+    pub(super) fn handle<'a, P: Provider>(
+        self,
+        setup: &Setup<'a>,
+        shared: &mut Handshake<'a, P>,
+        memory: &mut [u8],
+        message: &Message<'_>,
+    ) -> Result<State<'a>, TransportError> {
+        match Hello::parse(message.body)? {
+            Hello::Server(hello) => self.on_hello(setup, shared, message, &hello),
+            Hello::Retry(retry) => self.on_retry(setup, shared, memory, message, &retry),
+        }
+    }
+
+    fn on_hello<'a, P: Provider>(
+        self,
+        setup: &Setup<'a>,
+        shared: &mut Handshake<'a, P>,
+        message: &Message<'_>,
+        hello: &ServerHello<'_>,
+    ) -> Result<State<'a>, TransportError> {
+        let suite = offered_suite(setup, &shared.provider, hello.suite)?;
+        if self.retried.is_some_and(|retried| retried != suite) {
+            return Err(Alert::IllegalParameter.because("not the suite of the HelloRetryRequest"));
+        }
+        let (group, public) = hello.share.ok_or(match hello.psk {
+            // psk_ke was not offered (RFC 9846 4.2.11).
+            Some(_) => Alert::IllegalParameter.because("a pre-shared key without key agreement"),
+            None => Alert::MissingExtension.because("ServerHello without a key share"),
+        })?;
+        if group != self.group.to_u16() {
+            return Err(Alert::IllegalParameter.because("a key share of a group without ours"));
+        }
+        let psk = match hello.psk {
+            None => None,
+            Some(_) if setup.config.psks.is_empty() => return Err(crate::tls::extension::unsolicited()),
+            Some(index) => {
+                let psk = psks(setup, self.retried).nth(usize::from(index));
+                let psk = psk.filter(|psk| psk.hash == suite.hash());
+                Some(psk.ok_or(Alert::IllegalParameter.because("a pre-shared key that was not offered"))?)
+            }
+        };
+        let secret = shared.agree(self.group, public)?;
+        shared.choose(suite, Schedule::early(&shared.provider, suite.hash(), psk.map(|psk| psk.key)));
+        shared.agreed.identity = psk.map(|psk| PeerIdentity::Psk(psk.identity));
+        shared.transcript.add(message.whole);
+        shared.enter_handshake(&secret)?;
+        Ok(State::EncryptedExtensions(ExpectEncryptedExtensions { with_psk: psk.is_some() }))
+    }
+
+    fn on_retry<'a, P: Provider>(
+        self,
+        setup: &Setup<'a>,
+        shared: &mut Handshake<'a, P>,
+        memory: &mut [u8],
+        message: &Message<'_>,
+        retry: &RetryRequest<'_>,
+    ) -> Result<State<'a>, TransportError> {
+        if self.retried.is_some() {
+            return Err(Alert::UnexpectedMessage.because("a second HelloRetryRequest"));
+        }
+        let suite = offered_suite(setup, &shared.provider, retry.suite)?;
+        let group = match retry.group {
+            None if retry.cookie.is_empty() => {
+                return Err(Alert::IllegalParameter.because("a HelloRetryRequest that changes nothing"));
+            }
+            None => self.group,
+            Some(number) => config::groups(setup.config.groups, &shared.provider)
+                .find(|group| group.to_u16() == number && *group != self.group)
+                .ok_or(
+                    Alert::IllegalParameter.because("a HelloRetryRequest for a group we did not ask for"),
+                )?,
+        };
+        shared.transcript.retry(&shared.provider, suite.hash())?;
+        shared.transcript.add(message.whole);
+        send(setup, shared, memory, group, Some(suite), retry.cookie)?;
+        Ok(State::ServerHello(Self { group, retried: Some(suite) }))
+    }
+}
+
+fn offered_suite<P: Provider>(setup: &Setup<'_>, provider: &P, number: u16) -> Result<Suite, TransportError> {
+    suites(setup, provider)
+        .find(|suite| suite.to_u16() == number)
+        .ok_or(Alert::IllegalParameter.because("a suite that was not offered"))
+}

@@ -1,0 +1,277 @@
+//! What the states of a handshake share, client and server: transcript, secrets, what we say, what was agreed on.
+//!
+//! RFC 9846 4.4 (authentication messages) and 7.1 (which secret comes when). It knows no order of messages: that is
+//! the states' to know.
+
+use heapless::Deque;
+use peregrine_core::error::{TransportError, Trap};
+use peregrine_core::ids::Side;
+use peregrine_core::session::{Level, SessionEvent};
+
+use crate::provider::{
+    Digest, Group, Hash, HashAlgorithm, KeyShare, Provider, Scheme, Secret, Signing, Suite,
+};
+use crate::session_keys::PacketKeys;
+use crate::tls::alert::Alert;
+use crate::tls::codec::Encoder;
+use crate::tls::config::{Credential, Identity, PeerIdentity};
+use crate::tls::flight::{Flight, Stored};
+use crate::tls::keylog::{self, Logger};
+use crate::tls::msg::{self, Kind, Message, RANDOM_LEN, certificate, certificate_verify};
+use crate::tls::schedule::{self, Schedule};
+use crate::tls::transcript::Transcript;
+use crate::verify::{CertificateType, Presented, Verifier};
+
+/// Events there can be in a whole handshake.
+const MAX_EVENTS: usize = 4;
+
+/// All that outlives a state of the handshake. Secrets stay in place here, so that no copy of them is left behind
+/// when states move.
+pub struct Handshake<'a, P: Provider> {
+    pub(crate) side: Side,
+    pub(crate) provider: P,
+    pub(crate) keys: PacketKeys<P>,
+    pub(crate) log: Logger<'a>,
+    pub(crate) client_random: [u8; RANDOM_LEN],
+    pub(crate) transcript: Transcript<P::Hash>,
+    pub(crate) share: Option<P::KeyShare>,
+    schedule: Option<Schedule>,
+    local: Secret,
+    peer: Secret,
+    pub(crate) flight: Flight<'a>,
+    pub(crate) events: Deque<SessionEvent, MAX_EVENTS>,
+    /// The level the peer's messages come on now.
+    pub(crate) reading: Level,
+    pub(crate) local_params: Stored,
+    pub(crate) agreed: Agreed<'a>,
+}
+
+/// What a handshake ends with.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed<'a> {
+    pub(crate) suite: Option<Suite>,
+    pub(crate) group: Option<Group>,
+    pub(crate) alpn: Option<&'a [u8]>,
+    pub(crate) identity: Option<PeerIdentity<'a>>,
+    pub(crate) peer_params: Option<Stored>,
+    pub(crate) server_name: Option<Stored>,
+    pub(crate) exporter: Option<Secret>,
+}
+
+/// What the peer presented and the policy accepted; the peer has yet to prove that it holds the key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unproven<'a> {
+    /// The SubjectPublicKeyInfo.
+    spki: Stored,
+    identity: PeerIdentity<'a>,
+}
+
+impl<'a, P: Provider> Handshake<'a, P> {
+    pub(crate) fn new(side: Side, provider: P) -> Self {
+        Self {
+            side,
+            keys: PacketKeys::new(side),
+            log: Logger::default(),
+            client_random: [0; RANDOM_LEN],
+            transcript: Transcript::new(&provider),
+            share: None,
+            schedule: None,
+            local: Secret::zeros(0),
+            peer: Secret::zeros(0),
+            flight: Flight::new(),
+            events: Deque::new(),
+            reading: Level::Initial,
+            local_params: Stored::default(),
+            agreed: Agreed::default(),
+            provider,
+        }
+    }
+
+    pub(crate) fn event(&mut self, event: SessionEvent) -> Result<(), TransportError> {
+        self.events.push_back(event).map_err(|_| TransportError::internal("more events than a handshake has"))
+    }
+
+    /// Keeps the peer's transport parameters.
+    pub(crate) fn take_params(&mut self, memory: &mut [u8], params: &[u8]) -> Result<(), TransportError> {
+        self.agreed.peer_params = Some(self.flight.store(memory, |_, out| out.bytes(params))?);
+        self.event(SessionEvent::PeerParams)
+    }
+
+    /// Sends a message. What writes it may read what was kept in memory before.
+    pub(crate) fn send(
+        &mut self,
+        memory: &mut [u8],
+        level: Level,
+        message: impl FnOnce(&[u8], &mut Encoder<'_>) -> Result<(), TransportError>,
+    ) -> Result<(), TransportError> {
+        let stored = self.flight.store(memory, message)?;
+        self.transcript.add(stored.of(memory));
+        self.flight.send(level, stored)
+    }
+
+    /// The hash of the handshake, once there is a suite.
+    fn algorithm(&self) -> Result<HashAlgorithm, TransportError> {
+        self.schedule.as_ref().map(Schedule::algorithm).trap("no suite yet")
+    }
+
+    fn digest(&self) -> Result<Digest, TransportError> {
+        self.transcript.digest(self.algorithm()?)
+    }
+
+    /// Settles on a suite and a pre-shared key, if any.
+    pub(crate) fn choose(&mut self, suite: Suite, schedule: Schedule) {
+        self.transcript.choose(suite.hash());
+        self.agreed.suite = Some(suite);
+        self.schedule = Some(schedule);
+    }
+
+    /// Uses up our share with the peer's; `group` is the group of both.
+    pub(crate) fn agree(&mut self, group: Group, public: &[u8]) -> Result<Secret, TransportError> {
+        let share = self.share.take().trap("no share of the group agreed on")?;
+        self.agreed.group = Some(group);
+        share.agree(public).map_err(|_| Alert::IllegalParameter.because("bad key share"))
+    }
+
+    /// Derives the handshake keys; the transcript ends with the ServerHello.
+    pub(crate) fn enter_handshake(&mut self, shared: &Secret) -> Result<(), TransportError> {
+        let suite = self.agreed.suite.trap("no suite yet")?;
+        let transcript = self.digest()?;
+        let schedule = self.schedule.as_mut().trap("no suite yet")?;
+        schedule.enter_handshake(&self.provider, shared)?;
+        let client = schedule.derive(&self.provider, b"c hs traffic", &transcript)?;
+        let server = schedule.derive(&self.provider, b"s hs traffic", &transcript)?;
+        self.log.log(keylog::CLIENT_HANDSHAKE, &self.client_random, &client);
+        self.log.log(keylog::SERVER_HANDSHAKE, &self.client_random, &server);
+        (self.local, self.peer) = if self.side.is_client() { (client, server) } else { (server, client) };
+        self.keys.set_handshake_secrets(&self.provider, suite, &self.local, &self.peer)?;
+        self.reading = Level::Handshake;
+        self.event(SessionEvent::Keys(Level::Handshake))
+    }
+
+    /// Derives the 1-RTT keys and the exporter; the transcript ends with the server's Finished.
+    pub(crate) fn enter_main(&mut self) -> Result<(), TransportError> {
+        let suite = self.agreed.suite.trap("no suite yet")?;
+        let transcript = self.digest()?;
+        let schedule = self.schedule.as_mut().trap("no suite yet")?;
+        schedule.enter_main(&self.provider)?;
+        let client = schedule.derive(&self.provider, b"c ap traffic", &transcript)?;
+        let server = schedule.derive(&self.provider, b"s ap traffic", &transcript)?;
+        let exporter = schedule.derive(&self.provider, b"exp master", &transcript)?;
+        self.log.log(keylog::CLIENT_TRAFFIC, &self.client_random, &client);
+        self.log.log(keylog::SERVER_TRAFFIC, &self.client_random, &server);
+        self.log.log(keylog::EXPORTER, &self.client_random, &exporter);
+        let (local, peer) = if self.side.is_client() { (&client, &server) } else { (&server, &client) };
+        self.keys.set_application_secrets(&self.provider, suite, local, peer)?;
+        self.agreed.exporter = Some(exporter);
+        Ok(())
+    }
+
+    /// Ends the handshake and wipes what only it needs.
+    pub(crate) fn complete(&mut self) -> Result<(), TransportError> {
+        self.schedule = None;
+        self.local = Secret::zeros(0);
+        self.peer = Secret::zeros(0);
+        self.reading = Level::OneRtt;
+        self.event(SessionEvent::Complete)
+    }
+
+    /// Sends our certificates, or none; they stay where they lie.
+    pub(crate) fn send_certificate(
+        &mut self,
+        memory: &mut [u8],
+        credential: Option<&Credential<'a>>,
+    ) -> Result<(), TransportError> {
+        let entries = credential.map(Credential::entries).unwrap_or_default();
+        self.send(memory, Level::Handshake, |_, out| certificate::emit_start(out, entries))?;
+        for entry in entries {
+            self.send(memory, Level::Handshake, |_, out| certificate::emit_entry_len(out, entry))?;
+            self.transcript.add(entry);
+            self.flight.send_lent(Level::Handshake, entry)?;
+            self.send(memory, Level::Handshake, |_, out| certificate::emit_entry_end(out))?;
+        }
+        Ok(())
+    }
+
+    /// Signs the transcript, which ends with our Certificate, and sends the signature. `false` if the key is not
+    /// ready; ask again later.
+    pub(crate) fn send_certificate_verify(
+        &mut self,
+        memory: &mut [u8],
+        identity: &Identity<'_>,
+        scheme: Scheme,
+    ) -> Result<bool, TransportError> {
+        let message = certificate_verify::signed(self.side, &self.digest()?)?;
+        let failed = Alert::InternalError.because("our private key did not sign");
+        match identity.key.sign(scheme, &message).map_err(|_| failed)? {
+            Signing::Pending => Ok(false),
+            Signing::Done(signature) => {
+                let emit = |out: &mut Encoder<'_>| certificate_verify::emit(out, scheme, &signature);
+                self.send(memory, Level::Handshake, |_, out| emit(out))?;
+                Ok(true)
+            }
+        }
+    }
+
+    pub(crate) fn send_finished(&mut self, memory: &mut [u8]) -> Result<(), TransportError> {
+        let mac = schedule::finished(&self.provider, self.algorithm()?, &self.local, &self.digest()?)?;
+        self.send(memory, Level::Handshake, |_, out| msg::emit(out, Kind::Finished, mac.as_bytes()))
+    }
+
+    /// Takes the peer's Finished.
+    pub(crate) fn on_finished(&mut self, message: &Message<'_>) -> Result<(), TransportError> {
+        let mac = schedule::finished(&self.provider, self.algorithm()?, &self.peer, &self.digest()?)?;
+        if message.body.len() != mac.as_bytes().len() {
+            return Err(Alert::DecodeError.because("malformed Finished"));
+        }
+        if !mac.matches(message.body) {
+            return Err(Alert::DecryptError.because("Finished does not verify"));
+        }
+        self.transcript.add(message.whole);
+        Ok(())
+    }
+
+    /// Takes the peer's certificates, at least one, and has the policy decide on them.
+    pub(crate) fn on_certificate(
+        &mut self,
+        memory: &mut [u8],
+        verifier: &dyn Verifier,
+        message: &Message<'_>,
+        presented: &Presented<'_, '_>,
+    ) -> Result<Unproven<'a>, TransportError> {
+        let spki = verifier.verify_identity(presented)?;
+        let key_sha256 = self.sha256(spki);
+        let identity = match presented.kind {
+            CertificateType::X509 => {
+                PeerIdentity::Certificate { sha256: self.sha256(presented.leaf()?), key_sha256 }
+            }
+            CertificateType::RawPublicKey => PeerIdentity::RawPublicKey { key_sha256 },
+        };
+        self.transcript.add(message.whole);
+        Ok(Unproven { spki: self.flight.store(memory, |_, out| out.bytes(spki))?, identity })
+    }
+
+    fn sha256(&self, bytes: &[u8]) -> [u8; 32] {
+        let mut hash = self.provider.hash(HashAlgorithm::Sha256);
+        hash.update(bytes);
+        hash.finish().as_bytes().first_chunk().copied().unwrap_or_default()
+    }
+
+    /// Takes the peer's proof that it holds the key of its certificate.
+    pub(crate) fn on_certificate_verify(
+        &mut self,
+        memory: &[u8],
+        verifier: &dyn Verifier,
+        message: &Message<'_>,
+        unproven: &Unproven<'a>,
+    ) -> Result<(), TransportError> {
+        let (scheme, signature) = certificate_verify::parse(message.body)?;
+        if !verifier.schemes().contains(&scheme) {
+            return Err(Alert::IllegalParameter.because("a signature scheme that was not offered"));
+        }
+        let signed = certificate_verify::signed(self.side.peer(), &self.digest()?)?;
+        verifier.verify_signature(scheme, unproven.spki.of(memory), &signed, signature)?;
+        self.agreed.identity = Some(unproven.identity);
+        self.transcript.add(message.whole);
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! What the client says about itself, if it was asked (RFC 9846 4.4).
+
+use peregrine_core::error::TransportError;
+use peregrine_core::ids::Side;
+
+use crate::provider::Provider;
+use crate::tls::alert::Alert;
+use crate::tls::handshake::{Handshake, Unproven};
+use crate::tls::msg::{Message, certificate};
+use crate::tls::server::{ExpectFinished, Setup, State};
+use crate::verify::{CertificateType, Presented, Verifier};
+
+/// The client was asked for a certificate; it may answer with none.
+pub(super) struct ExpectCertificate<'a> {
+    pub(super) verifier: &'a (dyn Verifier + Sync),
+    pub(super) kind: CertificateType,
+    pub(super) required: bool,
+}
+
+impl<'a> ExpectCertificate<'a> {
+    pub(super) fn handle<P: Provider>(
+        self,
+        setup: &Setup<'a>,
+        shared: &mut Handshake<'a, P>,
+        memory: &mut [u8],
+        message: &Message<'_>,
+    ) -> Result<State<'a>, TransportError> {
+        let entries = certificate::parse(message.body)?;
+        if entries.is_empty() {
+            if self.required {
+                return Err(Alert::CertificateRequired.because("the client has no certificate"));
+            }
+            shared.transcript.add(message.whole);
+            return Ok(State::Finished(ExpectFinished));
+        }
+        let presented = Presented {
+            kind: self.kind,
+            entries: &entries,
+            peer: Side::Client,
+            name: None,
+            unix_time: setup.unix_time,
+        };
+        let unproven = shared.on_certificate(memory, self.verifier, message, &presented)?;
+        let verifier = self.verifier;
+        Ok(State::CertificateVerify(ExpectCertificateVerify { verifier, unproven }))
+    }
+}
+
+/// The client has to prove that it holds the key of its certificate.
+pub(super) struct ExpectCertificateVerify<'a> {
+    verifier: &'a (dyn Verifier + Sync),
+    unproven: Unproven<'a>,
+}
+
+impl<'a> ExpectCertificateVerify<'a> {
+    pub(super) fn handle<P: Provider>(
+        self,
+        shared: &mut Handshake<'a, P>,
+        memory: &[u8],
+        message: &Message<'_>,
+    ) -> Result<State<'a>, TransportError> {
+        shared.on_certificate_verify(memory, self.verifier, message, &self.unproven)?;
+        Ok(State::Finished(ExpectFinished))
+    }
+}

@@ -1,0 +1,312 @@
+//! A TLS session as core sees it: CRYPTO bytes per level in and out (RFC 9001 4.1.3), packet keys, events.
+//!
+//! Cuts the peer's bytes into messages, hands them to the states of its role, and after the handshake reads past what
+//! the peer still sends (RFC 9001 4.4, 6): session tickets. Messages come on one level after another; none may lie
+//! across two of them.
+
+use peregrine_core::error::{Code, TransportError, Trap};
+use peregrine_core::ids::{PathId, Side};
+use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
+use peregrine_core::session::{self, AeadLimits, Key, KeyError, Level, SessionEvent};
+
+use crate::initial::Version;
+use crate::provider::{Group, Provider, Suite};
+use crate::retry;
+use crate::tls::client::Client;
+use crate::tls::config::{ClientConfig, PeerIdentity, ServerConfig};
+use crate::tls::handshake::Handshake;
+#[cfg(feature = "keylog")]
+use crate::tls::keylog::KeyLog;
+use crate::tls::msg::{Kind, Message, unexpected};
+use crate::tls::reader::{Reader, Skipper, Whole};
+use crate::tls::schedule;
+use crate::tls::server::Server;
+
+/// A client's session.
+pub type ClientSession<'a, P, B> = TlsSession<'a, P, B, Client<'a>>;
+/// A server's session.
+pub type ServerSession<'a, P, B> = TlsSession<'a, P, B, Server<'a>>;
+
+/// TLS and packet protection of one connection.
+///
+/// `B` is the memory lent for the handshake. Our own flight without the certificates, the transport parameters of both
+/// sides and the peer's public key lie in it (together about 800 bytes, 600 more for an RSA key), and beside them the
+/// longest message of the peer if it comes in pieces: a ClientHello of 300 to 1,800 bytes, certificates of 1 to 5 kB.
+pub struct TlsSession<'a, P: Provider, B, R> {
+    handshake: Handshake<'a, P>,
+    role: R,
+    scratch: Option<B>,
+    reader: Reader,
+    after: Skipper,
+}
+
+/// The states of a client or of a server; there are no other implementations.
+pub trait Role<'a> {
+    /// Begins the handshake.
+    ///
+    /// # Errors
+    /// If there is too little memory, or nothing to offer.
+    fn start<P: Provider>(
+        &mut self,
+        shared: &mut Handshake<'a, P>,
+        memory: &mut [u8],
+    ) -> Result<(), TransportError>;
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// An alert.
+    fn on_message<P: Provider>(
+        &mut self,
+        shared: &mut Handshake<'a, P>,
+        memory: &mut [u8],
+        message: &Message<'_>,
+    ) -> Result<(), TransportError>;
+
+    /// Asks again for a signature that was not ready.
+    ///
+    /// # Errors
+    /// If there will be none.
+    fn resume<P: Provider>(
+        &mut self,
+        shared: &mut Handshake<'a, P>,
+        memory: &mut [u8],
+    ) -> Result<(), TransportError>;
+}
+
+impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ClientSession<'a, P, B> {
+    /// A client. `unix_time` is the time in seconds since 1970, if there is a clock, for the validity of certificates.
+    pub fn new(config: &'a ClientConfig<'a>, provider: P, scratch: B, unix_time: Option<u64>) -> Self {
+        Self::with_role(Handshake::new(Side::Client, provider), Client::new(config, unix_time), scratch)
+    }
+}
+
+impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ServerSession<'a, P, B> {
+    /// A server. `unix_time` as for a client.
+    pub fn new(config: &'a ServerConfig<'a>, provider: P, scratch: B, unix_time: Option<u64>) -> Self {
+        Self::with_role(Handshake::new(Side::Server, provider), Server::new(config, unix_time), scratch)
+    }
+
+    /// The name of the server that the client asked for, until [`Self::take_scratch`].
+    pub fn server_name(&self) -> Option<&[u8]> {
+        Some(self.handshake.agreed.server_name?.of(self.scratch.as_ref()?.as_ref()))
+    }
+}
+
+impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, P, B, R> {
+    fn with_role(handshake: Handshake<'a, P>, role: R, scratch: B) -> Self {
+        Self { handshake, role, scratch: Some(scratch), reader: Reader::new(), after: Skipper::new() }
+    }
+
+    /// Tells secrets to `log` from now on.
+    #[cfg(feature = "keylog")]
+    pub fn set_key_log(&mut self, log: &'a (dyn KeyLog + Sync)) {
+        self.handshake.log.log = Some(log);
+    }
+
+    /// Asks the private key again for a signature that was [`Pending`](crate::provider::Signing::Pending); to be
+    /// called when it may be ready. Core's session wants to be asked for events afterwards, as after CRYPTO bytes.
+    ///
+    /// # Errors
+    /// If the key fails.
+    pub fn resume(&mut self) -> Result<(), TransportError> {
+        match &mut self.scratch {
+            Some(scratch) => self.role.resume(&mut self.handshake, scratch.as_mut()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the memory of the handshake back, once it is complete and [`session::Session::discard`] has told that
+    /// nothing of it is to be sent again.
+    pub fn take_scratch(&mut self) -> Option<B> {
+        let flight = &self.handshake.flight;
+        let said = flight.len(Level::Initial) == 0 && flight.len(Level::Handshake) == 0;
+        if self.is_complete() && said { self.scratch.take() } else { None }
+    }
+
+    /// Whether the handshake is complete.
+    pub fn is_complete(&self) -> bool {
+        self.handshake.reading == Level::OneRtt
+    }
+
+    /// The suite, once agreed on.
+    pub const fn suite(&self) -> Option<Suite> {
+        self.handshake.agreed.suite
+    }
+
+    /// The group of the key agreement, once agreed on.
+    pub const fn group(&self) -> Option<Group> {
+        self.handshake.agreed.group
+    }
+
+    /// Who the peer is; on a server nobody, unless the client was asked. Holds once the handshake is complete.
+    pub fn peer_identity(&self) -> Option<PeerIdentity<'a>> {
+        self.handshake.agreed.identity.filter(|_| self.is_complete())
+    }
+
+    /// Takes messages up to the end of the handshake or of `bytes`.
+    fn read_handshake(&mut self, mut bytes: &[u8]) -> Result<(), TransportError> {
+        loop {
+            let memory = self.scratch.as_mut().trap("handshake without its memory")?.as_mut();
+            let free = self.handshake.flight.free(memory);
+            let Some(whole) = self.reader.next(&mut bytes, free)? else { return Ok(()) };
+            let (memory, message) = match whole {
+                Whole::Given(message) => (memory, message),
+                Whole::Kept(len) => {
+                    let start = memory.len().saturating_sub(len);
+                    let (front, message) = memory.split_at_mut(start);
+                    (front, &*message)
+                }
+            };
+            let level = self.handshake.reading;
+            self.role.on_message(&mut self.handshake, memory, &Message::parse(message)?)?;
+            if self.handshake.reading != level {
+                return if bytes.is_empty() { Ok(()) } else { Err(WRONG_LEVEL) };
+            }
+        }
+    }
+
+    /// Reads past what comes after the handshake.
+    fn read_after(&mut self, mut bytes: &[u8]) -> Result<(), TransportError> {
+        while let Some(kind) = self.after.next(&mut bytes) {
+            match (self.handshake.side, Kind::from_u8(kind)) {
+                (Side::Client, Some(Kind::NewSessionTicket)) => {}
+                (Side::Client, Some(Kind::CertificateRequest)) => {
+                    // RFC 9001 4.4: not an alert.
+                    let reason = "CertificateRequest after the handshake";
+                    return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
+                }
+                // RFC 9001 6: keys are updated by packets, never by KeyUpdate.
+                _ => return Err(unexpected()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// RFC 9001 4.1.3, and 8.3 for early data.
+const WRONG_LEVEL: TransportError =
+    TransportError::new(Code::PROTOCOL_VIOLATION, "CRYPTO data on a level that is not due");
+
+impl<'a, P, B, R> session::Session for TlsSession<'a, P, B, R>
+where
+    P: Provider,
+    B: AsRef<[u8]> + AsMut<[u8]>,
+    R: Role<'a>,
+{
+    fn start(&mut self, params: &[u8]) -> Result<(), TransportError> {
+        let memory = self.scratch.as_mut().trap("handshake without its memory")?.as_mut();
+        self.handshake.local_params = self.handshake.flight.store(memory, |_, out| out.bytes(params))?;
+        self.role.start(&mut self.handshake, memory)
+    }
+
+    fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if level != self.handshake.reading {
+            return Err(WRONG_LEVEL);
+        }
+        if self.is_complete() { self.read_after(bytes) } else { self.read_handshake(bytes) }
+    }
+
+    fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.handshake.events.pop_front()
+    }
+
+    fn crypto_len(&self, level: Level) -> u64 {
+        self.handshake.flight.len(level)
+    }
+
+    fn copy_crypto(&self, level: Level, offset: u64, out: &mut [u8]) -> usize {
+        let Some(scratch) = &self.scratch else { return 0 };
+        self.handshake.flight.copy(scratch.as_ref(), level, offset, out)
+    }
+
+    /// Nothing to do: the memory goes back as a whole, see [`TlsSession::take_scratch`].
+    fn crypto_acked(&mut self, _: Level, _: u64) {}
+
+    /// Until [`TlsSession::take_scratch`].
+    fn peer_params(&self) -> Option<&[u8]> {
+        Some(self.handshake.agreed.peer_params?.of(self.scratch.as_ref()?.as_ref()))
+    }
+
+    fn alpn(&self) -> Option<&[u8]> {
+        self.handshake.agreed.alpn
+    }
+
+    fn export(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), KeyError> {
+        let Handshake { provider, agreed, .. } = &self.handshake;
+        let (Some(suite), Some(exporter), true) = (agreed.suite, &agreed.exporter, self.is_complete()) else {
+            return Err(KeyError::Missing);
+        };
+        schedule::export(provider, suite.hash(), exporter, label, context, out).map_err(|_| KeyError::Missing)
+    }
+
+    fn set_initial_keys(&mut self, version: u32, dcid: &[u8]) {
+        self.handshake.keys.set_initial_keys(&self.handshake.provider, version, dcid);
+    }
+
+    fn verify_retry(&self, version: u32, original_dcid: &[u8], retry: &[u8], tag: &[u8; TAG_LEN]) -> bool {
+        Version::find(version).is_some_and(|version| {
+            retry::verify(&self.handshake.provider, version, original_dcid, retry, tag)
+        })
+    }
+
+    fn seal(
+        &mut self,
+        key: Key,
+        path: PathId,
+        pn: u64,
+        header: &[u8],
+        payload: &mut [u8],
+    ) -> Result<(), KeyError> {
+        self.handshake.keys.seal(key, path, pn, header, payload)
+    }
+
+    fn open(
+        &mut self,
+        key: Key,
+        path: PathId,
+        pn: u64,
+        header: &[u8],
+        payload: &mut [u8],
+    ) -> Result<usize, KeyError> {
+        self.handshake.keys.open(key, path, pn, header, payload)
+    }
+
+    fn protect(&mut self, level: Level, sample: &[u8; SAMPLE_LEN], first: &mut u8, pn: &mut [u8]) {
+        self.handshake.keys.protect(level, sample, first, pn);
+    }
+
+    fn unprotect(
+        &mut self,
+        level: Level,
+        sample: &[u8; SAMPLE_LEN],
+        first: &mut u8,
+        pn: &mut [u8; 4],
+    ) -> bool {
+        self.handshake.keys.unprotect(level, sample, first, pn)
+    }
+
+    fn limits(&self, level: Level) -> AeadLimits {
+        self.handshake.keys.limits(level)
+    }
+
+    fn update_keys(&mut self) {
+        self.handshake.keys.update_keys(&self.handshake.provider);
+    }
+
+    fn retire_keys(&mut self) {
+        self.handshake.keys.retire_keys();
+    }
+
+    fn discard(&mut self, level: Level) {
+        self.handshake.keys.discard(level);
+        self.handshake.flight.discard(level);
+    }
+
+    fn fill_random(&mut self, out: &mut [u8]) {
+        self.handshake.provider.fill_random(out);
+    }
+}

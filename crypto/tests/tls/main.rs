@@ -1,0 +1,10 @@
+//! The TLS handshake, client and server, against themselves and against rustls.
+
+mod hostile;
+mod own;
+mod peer;
+mod pki;
+mod raw;
+mod rustls_client;
+mod rustls_server;
+mod wire;
