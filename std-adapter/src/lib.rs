@@ -1,1 +1,7 @@
-//! Peregrine QUIC on std sockets.
+//! Peregrine QUIC on std sockets: the clock, the UDP sockets, the waiting, and what a host has beyond a
+//! microcontroller (a faster AEAD, rustls, PEM files, the system's certificate store).
+
+pub mod clock;
+pub mod pattern;
+pub mod socket;
+pub mod wait;
