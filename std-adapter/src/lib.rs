@@ -3,5 +3,7 @@
 
 pub mod clock;
 pub mod pattern;
+#[cfg(feature = "rustls")]
+pub mod rustls_session;
 pub mod socket;
 pub mod wait;
