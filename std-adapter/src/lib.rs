@@ -2,6 +2,8 @@
 //! microcontroller (a faster AEAD, rustls, PEM files, the system's certificate store).
 
 pub mod clock;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod pattern;
 #[cfg(feature = "rustls")]
 pub mod rustls_session;
