@@ -5,6 +5,8 @@ pub mod clock;
 #[cfg(feature = "identity")]
 pub mod identity;
 pub mod pattern;
+#[cfg(feature = "aws-lc-rs")]
+pub mod provider_aws;
 #[cfg(feature = "rustls")]
 pub mod rustls_session;
 pub mod socket;

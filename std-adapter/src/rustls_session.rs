@@ -13,6 +13,7 @@ use peregrine_core::error::TransportError;
 use peregrine_core::ids::PathId;
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{AeadLimits, Key, KeyError, Level, Session, SessionEvent};
+use peregrine_crypto::{initial, retry};
 use rustls::client::ClientConfig;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::{CryptoProvider, SecureRandom};
@@ -24,8 +25,9 @@ use rustls::quic::{
 use rustls::server::ServerConfig;
 use rustls::{Side, SupportedCipherSuite};
 
+use crate::provider_aws::AwsLc;
+
 mod errors;
-mod retry;
 
 /// TLS and packet protection of one connection, by rustls.
 pub struct RustlsSession {
@@ -286,7 +288,7 @@ impl Session for RustlsSession {
             Role::Server(..) => Side::Server,
         };
         self.initial = match &TLS13_AES_128_GCM_SHA256 {
-            SupportedCipherSuite::Tls13(suite) if version == 1 => {
+            SupportedCipherSuite::Tls13(suite) if version == initial::V1.number => {
                 suite.quic_suite().map(|suite| suite.keys(dcid, side, Version::V1))
             }
             _ => None,
@@ -294,7 +296,7 @@ impl Session for RustlsSession {
     }
 
     fn verify_retry(&self, version: u32, original_dcid: &[u8], retry: &[u8], tag: &[u8; TAG_LEN]) -> bool {
-        version == 1 && retry::is_genuine(original_dcid, retry, tag)
+        version == initial::V1.number && retry::verify(&AwsLc, &initial::V1, original_dcid, retry, tag)
     }
 
     fn seal(

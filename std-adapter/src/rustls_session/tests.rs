@@ -242,3 +242,15 @@ fn randomness_differs_from_call_to_call() {
     client.fill_random(&mut b);
     assert_ne!(a, b);
 }
+
+#[test]
+fn a_retry_packet_is_verified() {
+    let (client, _) = Setup::default().start();
+    // RFC 9001 A.4.
+    let original_dcid = [0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08];
+    let retry = b"\xff\x00\x00\x00\x01\x00\x08\xf0\x67\xa5\x50\x2a\x42\x62\xb5token";
+    let tag = 0x04a2_65ba_2eff_4d82_9058_fb3f_0f24_96ba_u128.to_be_bytes();
+    assert!(client.verify_retry(1, &original_dcid, retry, &tag));
+    assert!(!client.verify_retry(2, &original_dcid, retry, &tag));
+    assert!(!client.verify_retry(1, &original_dcid[1..], retry, &tag));
+}
