@@ -19,6 +19,8 @@ const BUFFER_BYTES: usize = 2 << 20;
 const MESSAGES: usize = 8;
 /// The largest UDP payload, and the largest run of datagrams that the kernel joins into one message.
 const MESSAGE_BYTES: usize = 65_535;
+/// The most bytes that one system call sends: what an IPv4 packet could carry, even if it leaves in segments.
+const SEND_BYTES: usize = 65_507;
 
 /// Which address families a socket on `[::]` takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,8 +91,8 @@ impl Socket {
         self.local
     }
 
-    /// The most datagrams that [`Self::send`] hands over in one system call; 1 without segmentation offload. Falls to
-    /// 1 if the system turns out to refuse it.
+    /// The most datagrams that [`Self::send`] hands over in one system call, if they are at most 65,507 bytes together;
+    /// 1 without segmentation offload. Falls to 1 if the system turns out to refuse it.
     pub fn max_segments(&self) -> usize {
         self.state().max_gso_segments()
     }
@@ -119,7 +121,8 @@ impl Socket {
         let mut done = 0;
         while done < bytes.len() {
             let segments = self.max_segments();
-            let len = segment_size.saturating_mul(segments).clamp(1, bytes.len() - done);
+            let at_once = (SEND_BYTES / segment_size.max(1)).clamp(1, segments);
+            let len = segment_size.saturating_mul(at_once).clamp(1, bytes.len() - done);
             let contents = &bytes[done..done + len];
             let part =
                 quinn_udp::Transmit { destination, ecn, contents, segment_size: Some(segment_size), src_ip };

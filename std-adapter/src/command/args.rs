@@ -32,10 +32,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Listen on these addresses, for example [::]:4433 (which takes IPv4 as well)
     #[arg(long, value_name = "ADDR", required = true, num_args = 1.., value_parser = listen_address)]
+    #[arg(help = "Listen on these addresses, for example [::]:4433 (which takes IPv4 as well)")]
     pub(crate) listen: Vec<SocketAddr>,
-    /// Serve the files below this folder [default: only /N]
+    /// Serve the files below this folder (default: only /N)
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// Show this certificate chain, own certificate first
@@ -44,7 +44,7 @@ pub(crate) struct Serve {
     /// The private key of --cert
     #[arg(long, value_name = "PEM", requires = "cert", conflicts_with_all = ["self_signed", "raw_key", "psk"])]
     key: Option<PathBuf>,
-    /// Make a key and a certificate for this run; the pin for clients is printed [default]
+    /// Make a key and a certificate for this run; the pin for clients is printed (default)
     #[arg(long, group = "identity")]
     self_signed: bool,
     /// Show the public half of this private key, without a certificate (RFC 7250)
@@ -78,7 +78,7 @@ pub(crate) struct Get {
     /// Save into this folder; - only counts and hashes
     #[arg(long, value_name = "DIR|-", default_value = ".")]
     out: PathBuf,
-    /// Trust servers with a certificate issued by one of these [default: the system's]
+    /// Trust servers with a certificate issued by one of these (default: the system's roots)
     #[arg(long, value_name = "PEM", group = "trust")]
     ca: Option<PathBuf>,
     /// Trust the server whose public key has this SHA-256 (hex or base64)

@@ -57,9 +57,12 @@ fn a_batch_arrives_as_the_datagrams_it_was_made_of() {
 #[test]
 fn more_datagrams_than_the_system_takes_at_once_all_arrive() {
     let (a, b) = (bind(V4), bind(V4));
-    let batch = vec![7; 200 * 100];
-    assert!(matches!(a.send(&route(a.local_addr(), b.local_addr()), Ecn::NotEct, 100, &batch), Sent::All));
-    assert_eq!(collect(&b, batch.len()).len(), 200);
+    for (count, size) in [(200, 100), (64, 1200)] {
+        let batch = vec![7; count * size];
+        let sent = a.send(&route(a.local_addr(), b.local_addr()), Ecn::NotEct, size, &batch);
+        assert!(matches!(sent, Sent::All), "{sent:?}");
+        assert_eq!(collect(&b, batch.len()).len(), count);
+    }
 }
 
 #[test]
