@@ -5,9 +5,13 @@ pub mod clock;
 #[cfg(feature = "identity")]
 pub mod identity;
 pub mod pattern;
+pub mod provider;
 #[cfg(feature = "aws-lc-rs")]
 pub mod provider_aws;
 #[cfg(feature = "rustls")]
 pub mod rustls_session;
+pub mod session;
 pub mod socket;
+#[cfg(feature = "identity")]
+pub mod tls;
 pub mod wait;
