@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Type};
 /// `net.core.rmem_max` says so.
 const BUFFER_BYTES: usize = 2 << 20;
 /// Messages taken with one system call.
-const MESSAGES: usize = 8;
+pub(crate) const MESSAGES: usize = 8;
 /// The largest UDP payload, and the largest run of datagrams that the kernel joins into one message.
 const MESSAGE_BYTES: usize = 65_535;
 /// The most bytes that one system call sends: what an IPv4 packet could carry, even if it leaves in segments.

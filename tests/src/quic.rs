@@ -122,7 +122,9 @@ impl QuicNode {
 
     /// Whether every stream of every download came to its end.
     pub fn is_done(&self) -> bool {
-        self.downloads.values().all(|download| download.to_open == 0 && download.finished == download.received.len())
+        self.downloads
+            .values()
+            .all(|download| download.to_open == 0 && download.finished == download.received.len())
     }
 
     /// The last event of a kind that `pick` picks.
@@ -140,7 +142,9 @@ impl QuicNode {
         while let Some((handle, event)) = self.endpoint.poll_event() {
             self.events.push((now, handle, event));
             match event {
-                Event::Connected | Event::Stream(StreamEvent::Available(Dir::Bi)) => self.open_streams(handle),
+                Event::Connected | Event::Stream(StreamEvent::Available(Dir::Bi)) => {
+                    self.open_streams(handle)
+                }
                 Event::Stream(StreamEvent::Opened(dir)) => {
                     let connection = self.endpoint.connection_mut(handle).unwrap();
                     while connection.accept(dir).is_some() {}
@@ -248,8 +252,11 @@ impl Node for QuicNode {
         }
         loop {
             if let Some((_, transmit)) = self.endpoint.poll_transmit(now, out) {
-                let four_tuple =
-                    FourTuple { local: transmit.local, remote: transmit.remote, interface: transmit.interface };
+                let four_tuple = FourTuple {
+                    local: transmit.local,
+                    remote: transmit.remote,
+                    interface: transmit.interface,
+                };
                 return Some(SimTransmit {
                     four_tuple,
                     ecn: transmit.ecn,

@@ -11,7 +11,8 @@ const LIMIT: Instant = Instant::from_micros(300_000_000);
 
 fn network(seed: u64, up: Link, down: Link) -> (World<QuicNode>, HostId, HostId) {
     let mut world = World::new(seed);
-    let client = world.host(QuicNode::new(Setup::client(seed)), [Interface::at("10.0.0.2").up(up).down(down)]);
+    let client =
+        world.host(QuicNode::new(Setup::client(seed)), [Interface::at("10.0.0.2").up(up).down(down)]);
     let server = world.host(QuicNode::new(Setup::server(seed + 1)), [Interface::at("192.0.2.9")]);
     (world, client, server)
 }
@@ -45,7 +46,14 @@ fn many_streams_and_small_transfers() {
 #[test]
 fn a_bad_network_loses_nothing() {
     for seed in 0..20 {
-        let link = || Link::mbit(20).delay_ms(10).loss(0.1).reorder(0.05, Duration::from_millis(8)).duplicate(0.02).corrupt(0.02);
+        let link = || {
+            Link::mbit(20)
+                .delay_ms(10)
+                .loss(0.1)
+                .reorder(0.05, Duration::from_millis(8))
+                .duplicate(0.02)
+                .corrupt(0.02)
+        };
         let (mut world, client, _) = network(seed, link(), link());
         let ending = download(&mut world, client, 256 << 10, 1);
         assert_eq!(ending, Ending::Done, "seed {seed}: {:?}", world.node(client).events);

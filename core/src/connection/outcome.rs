@@ -110,13 +110,7 @@ impl State {
         self.free_unowned(lent);
     }
 
-    fn detect_lost(
-        &mut self,
-        now: Instant,
-        lent: &mut Lent<'_>,
-        route_row: usize,
-        flight: &mut Flight,
-    ) {
+    fn detect_lost(&mut self, now: Instant, lent: &mut Lent<'_>, route_row: usize, flight: &mut Flight) {
         let max_ack_delay = self.peer.max_ack_delay;
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
         let Lost { mut packets, bytes, ect0, newest, persistent_congestion } =
