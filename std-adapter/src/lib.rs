@@ -1,1 +1,36 @@
-//! Peregrine QUIC on std sockets.
+//! Peregrine QUIC on std sockets: the clock, the UDP sockets, the waiting, and what a host has beyond a
+//! microcontroller (a faster AEAD, rustls, PEM files, the system's certificate store).
+
+pub mod builder;
+pub mod clock;
+pub mod connection;
+mod driver;
+pub mod endpoint;
+pub mod engine;
+pub mod error;
+pub mod event_loop;
+#[cfg(feature = "identity")]
+pub mod identity;
+pub mod pattern;
+pub mod provider;
+#[cfg(feature = "aws-lc-rs")]
+pub mod provider_aws;
+#[cfg(feature = "rustls")]
+pub mod rustls_session;
+pub mod session;
+mod shared;
+pub mod socket;
+pub mod storage;
+pub mod stream;
+#[cfg(feature = "identity")]
+pub mod tls;
+pub mod wait;
+
+pub use builder::Builder;
+pub use connection::Connection;
+pub use endpoint::Endpoint;
+pub use error::{Closed, Error};
+pub use event_loop::EventLoop;
+pub use session::{Agreed, AnySession, HostSession};
+pub use storage::Sizes;
+pub use stream::{RecvStream, SendStream};

@@ -1,0 +1,242 @@
+//! What an endpoint is made of: addresses, roles, sizes.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use peregrine_core::connection::{Config, Event};
+use peregrine_core::endpoint::{EndpointConfig, Handle, Incoming, RetryPolicy};
+use peregrine_core::time::Instant;
+use peregrine_crypto::endpoint::EndpointKeys;
+use peregrine_crypto::provider::Provider;
+
+use crate::endpoint::Endpoint;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::event_loop::EventLoop;
+use crate::provider::host_provider;
+use crate::session::AnySession;
+use crate::socket::{Families, Socket};
+use crate::storage::Sizes;
+
+/// Makes the session of a client that may come in; an error turns it away.
+pub(crate) type ServerFactory = Box<dyn FnMut(&Incoming) -> Result<AnySession, Error> + Send>;
+/// Makes the session of a connection to the server of this name.
+pub(crate) type ClientFactory = Box<dyn Fn(&str) -> Result<AnySession, Error> + Send + Sync>;
+/// Is told what happens to connections.
+pub(crate) type Observer = Box<dyn FnMut(Handle, Instant, &Event) + Send>;
+
+/// A socket of an endpoint.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) socket: Arc<Socket>,
+    both_families: bool,
+}
+
+impl Bound {
+    pub(crate) fn reaches(&self, remote: SocketAddr) -> bool {
+        self.both_families || self.socket.local_addr().is_ipv4() == remote.is_ipv4()
+    }
+}
+
+/// Collects what an endpoint is made of.
+#[must_use]
+pub struct Builder {
+    addresses: Vec<SocketAddr>,
+    config: EndpointConfig,
+    connections: usize,
+    sizes: Sizes,
+    secret: Option<[u8; 32]>,
+    server: Option<ServerFactory>,
+    client: Option<ClientFactory>,
+    observer: Option<Observer>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            config: EndpointConfig {
+                connection: Config {
+                    // What a socket's buffer takes.
+                    max_udp_payload: 65_527,
+                    peer_bidi_streams: 64,
+                    peer_uni_streams: 32,
+                    ..Config::default()
+                },
+                ..EndpointConfig::default()
+            },
+            connections: 256,
+            sizes: Sizes::default(),
+            secret: None,
+            server: None,
+            client: None,
+            observer: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Uses a socket on this address; may be called several times. Port 0 is any free one. Without a call, a socket on
+    /// any free port reaches both address families.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Lets clients in, with sessions from `new`, which is called on the thread that handles datagrams.
+    pub fn server(
+        mut self,
+        new: impl FnMut(&Incoming) -> Result<AnySession, Error> + Send + 'static,
+    ) -> Self {
+        self.server = Some(Box::new(new));
+        self
+    }
+
+    /// Lets [`Endpoint::connect`] work, with sessions from `new`, which is given the name of the server.
+    pub fn client(mut self, new: impl Fn(&str) -> Result<AnySession, Error> + Send + Sync + 'static) -> Self {
+        self.client = Some(Box::new(new));
+        self
+    }
+
+    /// Tells `observer` of every event of every connection, with the time: for logs and timelines. It is called with
+    /// the endpoint locked and must not use it. An [`EventLoop`], which tells its events itself, has no use for it.
+    pub fn observe(mut self, observer: impl FnMut(Handle, Instant, &Event) + Send + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// What connections are made with.
+    pub fn connection(mut self, config: Config) -> Self {
+        self.config.connection = config;
+        self
+    }
+
+    /// Changes what connections are made with.
+    pub fn tune(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config.connection);
+        self
+    }
+
+    /// The memory of each connection.
+    pub const fn sizes(mut self, sizes: Sizes) -> Self {
+        self.sizes = sizes;
+        self
+    }
+
+    /// How many connections there may be at once.
+    pub const fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// When clients must prove their address.
+    pub const fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.config.retry = policy;
+        self
+    }
+
+    /// Handshakes of clients that may run at once.
+    pub const fn half_open(mut self, handshakes: usize) -> Self {
+        self.config.max_half_open = handshakes;
+        self
+    }
+
+    /// The secret behind tokens and stateless resets. With the same one after a restart, peers of lost connections learn
+    /// so at once instead of by a timeout. Without a call it is random.
+    pub const fn secret(mut self, secret: [u8; 32]) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Binds the sockets and starts the thread that drives the endpoint.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] and [`Error::System`].
+    pub fn bind(mut self) -> Result<Endpoint, Error> {
+        let observer = self.observer.take();
+        let (engine, client) = self.build()?;
+        Endpoint::start(engine, client, observer)
+    }
+
+    /// Binds the sockets of an endpoint that the caller drives.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] and [`Error::System`].
+    pub fn event_loop(self) -> Result<EventLoop, Error> {
+        let (engine, client) = self.build()?;
+        EventLoop::new(engine, client)
+    }
+
+    fn build(mut self) -> Result<(Engine, Option<ClientFactory>), Error> {
+        let sockets = bind_all(&self.addresses)?;
+        if sockets.iter().any(|bound| bound.socket.may_fragment()) {
+            self.config.connection.max_mtu = peregrine_core::limits::BASE_MTU;
+        }
+        let mut provider = host_provider();
+        let mut random = [0; 32];
+        provider.fill_random(&mut random);
+        let keys = EndpointKeys::new(provider, &self.secret.unwrap_or(random))
+            .map_err(|_| Error::Session("no keys for tokens".into()))?;
+        self.config.server = self.server.is_some();
+        let engine = Engine::new(self.config, self.connections, self.sizes, keys, sockets, self.server);
+        Ok((engine, self.client))
+    }
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, Error> {
+    let bind = |address: SocketAddr, families| {
+        let both_families = families == Families::Both && address.is_ipv6() && address.ip().is_unspecified();
+        match Socket::bind(address, families) {
+            Ok(socket) => Ok(Bound { socket: Arc::new(socket), both_families }),
+            Err(error) => Err(Error::Bind { address, error }),
+        }
+    };
+    if addresses.is_empty() {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        // There are hosts without IPv6.
+        let bound =
+            bind(any, Families::Both).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, 0).into(), Families::One))?;
+        return Ok(vec![bound]);
+    }
+    let takes_ipv4 = |port| {
+        let ipv4 = |other: &&SocketAddr| other.is_ipv4() && other.port() == port && port != 0;
+        addresses.iter().find(ipv4).is_some()
+    };
+    addresses
+        .iter()
+        .map(|&address| {
+            let families = if takes_ipv4(address.port()) { Families::One } else { Families::Both };
+            bind(address, families)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_address_both_families_are_reached() {
+        let bound = bind_all(&[]).unwrap();
+        assert!(bound[0].reaches(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
+    }
+
+    #[test]
+    fn the_same_port_of_both_families_is_two_sockets() {
+        let free = bind_all(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))]).unwrap();
+        let port = free[0].socket.local_addr().port();
+        drop(free);
+        let addresses = [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
+        let bound = bind_all(&addresses).unwrap();
+        assert_eq!(bound.len(), 2);
+        assert!(!bound[0].reaches(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
+    }
+
+    #[test]
+    fn an_address_in_use_is_named() {
+        let first = bind_all(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]).unwrap();
+        let address = first[0].socket.local_addr();
+        let text = bind_all(&[address]).unwrap_err().to_string();
+        assert!(text.contains(&address.to_string()), "{text}");
+    }
+}

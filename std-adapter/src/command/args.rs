@@ -1,0 +1,233 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
+use peregrine_std::identity::{Pin, Psk};
+
+use crate::exit::Exit;
+use crate::url::Url;
+
+/// Files over QUIC.
+#[derive(Debug, Parser)]
+#[command(name = "peregrine", version, after_help = Exit::help(), max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server and a client on loopback, with a verified transfer and a timeline of what happened
+    Demo,
+    /// Serve files, and /N as N pseudo-random bytes
+    #[command(after_help = Exit::help())]
+    Serve(Serve),
+    /// Download files
+    #[command(after_help = Exit::help())]
+    Get(Get),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    #[arg(long, value_name = "ADDR", required = true, num_args = 1.., value_parser = listen_address)]
+    #[arg(help = "Listen on these addresses, for example [::]:4433 (which takes IPv4 as well)")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Serve the files below this folder (default: only /N)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Show this certificate chain, own certificate first
+    #[arg(long, value_name = "PEM", requires = "key", group = "identity")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, value_name = "PEM", requires = "cert", conflicts_with_all = ["self_signed", "raw_key", "psk"])]
+    key: Option<PathBuf>,
+    /// Make a key and a certificate for this run; the pin for clients is printed (default)
+    #[arg(long, group = "identity")]
+    self_signed: bool,
+    /// Show the public half of this private key, without a certificate (RFC 7250)
+    #[arg(long, value_name = "PEM", group = "identity")]
+    raw_key: Option<PathBuf>,
+    /// Share this key with clients, for example sensor-7:00112233445566778899aabbccddeeff
+    #[arg(long, value_name = "ID:HEX", group = "identity")]
+    psk: Option<Psk>,
+    /// Demand a certificate from clients, issued by one of these
+    #[arg(long, value_name = "PEM")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Validate every client's address with a Retry packet
+    #[arg(long)]
+    pub(crate) retry: bool,
+    /// Application protocol
+    #[arg(long, value_name = "NAME", default_value = "hq-interop", value_parser = alpn)]
+    pub(crate) alpn: String,
+    /// TLS implementation
+    #[arg(long, value_name = "WHICH", default_value = "ours")]
+    pub(crate) tls: Tls,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Get {
+    /// What to download, for example https://localhost:4433/index.html
+    #[arg(value_name = "URL", required = true)]
+    pub(crate) urls: Vec<Url>,
+    /// Save into this folder; - only counts and hashes
+    #[arg(long, value_name = "DIR|-", default_value = ".")]
+    out: PathBuf,
+    /// Trust servers with a certificate issued by one of these (default: the system's roots)
+    #[arg(long, value_name = "PEM", group = "trust")]
+    ca: Option<PathBuf>,
+    /// Trust the server whose public key has this SHA-256 (hex or base64)
+    #[arg(long, value_name = "SHA256", group = "trust")]
+    pin: Option<Pin>,
+    /// Trust the server that shows this public key, without a certificate (RFC 7250)
+    #[arg(long, value_name = "PEM", group = "trust")]
+    raw_key: Option<PathBuf>,
+    /// Trust the server that has this key, for example sensor-7:00112233445566778899aabbccddeeff
+    #[arg(long, value_name = "ID:HEX", group = "trust")]
+    psk: Option<Psk>,
+    /// Trust any server: anybody on the way can read and change everything
+    #[arg(long, group = "trust")]
+    insecure: bool,
+    /// Send from this address; port 0 is any free one
+    #[arg(long, value_name = "ADDR", value_parser = bind_address)]
+    pub(crate) bind: Option<SocketAddr>,
+    /// Show this certificate chain to the server
+    #[arg(long, value_name = "PEM", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The private key of --client-cert
+    #[arg(long, value_name = "PEM", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// Ask for this many files at a time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) parallel: u16,
+    /// Offer only this cipher
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cipher: Option<Cipher>,
+    /// TLS implementation
+    #[arg(long, value_name = "WHICH", default_value = "ours")]
+    pub(crate) tls: Tls,
+    /// Append the TLS secrets to this file: whoever has it can read the traffic
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keylog: Option<PathBuf>,
+    /// Print one JSON object instead of text and progress
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Tls {
+    Ours,
+    #[cfg(feature = "rustls")]
+    Rustls,
+}
+
+/// Which packet protection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Cipher {
+    #[value(name = "aes128gcm")]
+    Aes128Gcm,
+    #[value(name = "aes256gcm")]
+    Aes256Gcm,
+    #[value(name = "chacha20poly1305")]
+    ChaCha20Poly1305,
+}
+
+/// What a server shows of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shown<'a> {
+    Certificate { chain: &'a Path, key: &'a Path },
+    SelfSigned,
+    RawKey(&'a Path),
+    Psk(&'a Psk),
+}
+
+/// Which server a client trusts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trust<'a> {
+    System,
+    Roots(&'a Path),
+    Pin(Pin),
+    RawKey(&'a Path),
+    Psk(&'a Psk),
+    Anyone,
+}
+
+impl Args {
+    /// Reads the command line. Ends the program where it is wrong, or asks for help.
+    pub(crate) fn read() -> Self {
+        Self::check(Self::try_parse()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn check(parsed: Result<Self, clap::Error>) -> Result<Self, clap::Error> {
+        let args = parsed?;
+        let (tls, psk) = match &args.command {
+            Command::Demo => return Ok(args),
+            Command::Serve(serve) => (serve.tls, serve.psk.is_some()),
+            Command::Get(get) => (get.tls, get.psk.is_some()),
+        };
+        if psk && tls != Tls::Ours {
+            let why = "--psk works only with --tls ours: rustls has no external shared keys";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(args)
+    }
+}
+
+impl Serve {
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        match (&self.cert, &self.key, &self.raw_key, &self.psk) {
+            (Some(chain), Some(key), ..) => Shown::Certificate { chain, key },
+            (_, _, Some(key), _) => Shown::RawKey(key),
+            (.., Some(psk)) => Shown::Psk(psk),
+            _ => Shown::SelfSigned,
+        }
+    }
+}
+
+impl Get {
+    pub(crate) fn trust(&self) -> Trust<'_> {
+        match (&self.ca, self.pin, &self.raw_key, &self.psk) {
+            (Some(roots), ..) => Trust::Roots(roots),
+            (_, Some(pin), ..) => Trust::Pin(pin),
+            (_, _, Some(key), _) => Trust::RawKey(key),
+            (.., Some(psk)) => Trust::Psk(psk),
+            _ if self.insecure => Trust::Anyone,
+            _ => Trust::System,
+        }
+    }
+
+    /// The folder to save into; none if the bytes are only counted and hashed.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        Some(&*self.out).filter(|out| *out != Path::new("-"))
+    }
+
+    /// The chain and the key to show to the server.
+    pub(crate) fn client_identity(&self) -> Option<(&Path, &Path)> {
+        self.client_cert.as_deref().zip(self.client_key.as_deref())
+    }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port, for example [::]:4433 or 127.0.0.1:4433")
+}
+
+fn bind_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let alone = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0));
+    alone
+        .or_else(|_| text.parse())
+        .map_err(|_| "expected an IP address, perhaps with a port: 192.0.2.1 or [::]:0")
+}
+
+fn alpn(text: &str) -> Result<String, &'static str> {
+    // RFC 7301 3.1.
+    if (1..=255).contains(&text.len()) { Ok(text.into()) } else { Err("expected 1 to 255 bytes") }
+}
+
+#[cfg(test)]
+mod tests;

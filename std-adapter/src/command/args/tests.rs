@@ -1,0 +1,120 @@
+use super::*;
+
+fn parse(line: &str) -> Result<Args, String> {
+    let words = std::iter::once("peregrine").chain(line.split_whitespace());
+    Args::check(Args::try_parse_from(words)).map_err(|error| {
+        assert_eq!(error.exit_code(), Exit::Usage as i32);
+        error.to_string()
+    })
+}
+
+fn serve(line: &str) -> Serve {
+    match parse(&format!("serve {line}")).unwrap().command {
+        Command::Serve(serve) => serve,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn get(line: &str) -> Get {
+    match parse(&format!("get {line}")).unwrap().command {
+        Command::Get(get) => get,
+        other => panic!("{other:?}"),
+    }
+}
+
+const PSK: &str = "a:00112233445566778899aabbccddeeff";
+
+#[test]
+fn clap_finds_no_contradiction() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn defaults() {
+    assert!(matches!(parse("demo").unwrap().command, Command::Demo));
+    let serve = serve("--listen [::]:4433 0.0.0.0:80 --listen 127.0.0.1:1");
+    assert_eq!(serve.listen.len(), 3);
+    assert_eq!((serve.shown(), serve.alpn.as_str(), serve.tls), (Shown::SelfSigned, "hq-interop", Tls::Ours));
+    assert_eq!((serve.root, serve.client_ca, serve.retry, serve.json), (None, None, false, false));
+    let get = get("https://a/x hq://b/y");
+    assert_eq!(get.urls.len(), 2);
+    assert_eq!(
+        (get.trust(), get.folder(), get.client_identity()),
+        (Trust::System, Some(Path::new(".")), None)
+    );
+    assert_eq!((get.bind, get.parallel, get.cipher, get.tls), (None, 8, None, Tls::Ours));
+}
+
+#[test]
+fn what_a_server_shows() {
+    let psk: Psk = PSK.parse().unwrap();
+    for (line, shown) in [
+        ("--cert c --key k", Shown::Certificate { chain: Path::new("c"), key: Path::new("k") }),
+        ("--self-signed", Shown::SelfSigned),
+        ("--raw-key r", Shown::RawKey(Path::new("r"))),
+        (&format!("--psk {PSK}"), Shown::Psk(&psk)),
+    ] {
+        assert_eq!(serve(&format!("--listen [::]:1 {line}")).shown(), shown);
+    }
+}
+
+#[test]
+fn whom_a_client_trusts_and_what_it_shows() {
+    let psk: Psk = PSK.parse().unwrap();
+    let pin = Pin([0xab; 32]);
+    for (line, trust) in [
+        ("--ca c", Trust::Roots(Path::new("c"))),
+        (&format!("--pin {pin}"), Trust::Pin(pin)),
+        ("--raw-key r", Trust::RawKey(Path::new("r"))),
+        (&format!("--psk {PSK}"), Trust::Psk(&psk)),
+        ("--insecure", Trust::Anyone),
+    ] {
+        assert_eq!(get(&format!("https://a/ {line}")).trust(), trust);
+    }
+    let get =
+        get("https://a/ --out - --client-cert c --client-key k --bind 127.0.0.1 --cipher chacha20poly1305");
+    assert_eq!((get.folder(), get.client_identity()), (None, Some((Path::new("c"), Path::new("k")))));
+    assert_eq!((get.bind, get.cipher), ("127.0.0.1:0".parse().ok(), Some(Cipher::ChaCha20Poly1305)));
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (line, expected) in [
+        ("", "Usage: peregrine"),
+        ("get", "<URL>"),
+        ("get localhost/x", "https://localhost:4433/index.html"),
+        ("get https://a/ --ca c --insecure", "cannot be used with"),
+        ("get https://a/ --client-cert c", "--client-key"),
+        ("get https://a/ --parallel 0", "1..=65535"),
+        ("get https://a/ --cipher rot13", "aes128gcm"),
+        ("get https://a/ --pin 12", "64 hex digits"),
+        ("get https://a/ --bind lo", "expected an IP address"),
+        ("serve", "--listen"),
+        ("serve --listen 4433", "[::]:4433"),
+        ("serve --listen [::]:1 --cert c", "--key"),
+        ("serve --listen [::]:1 --key k", "--cert"),
+        ("serve --listen [::]:1 --key k --self-signed", "cannot be used with"),
+        ("serve --listen [::]:1 --psk a:12", "at least 16 bytes"),
+        ("serve --listen [::]:1 --self-signed --raw-key r", "cannot be used with"),
+    ] {
+        let message = parse(line).unwrap_err();
+        assert!(message.contains(expected), "{line}: {message}");
+    }
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn rustls_has_no_shared_keys() {
+    let message = parse(&format!("get https://a/ --psk {PSK} --tls rustls")).unwrap_err();
+    assert!(message.contains("only with --tls ours"), "{message}");
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    for line in ["--help", "get --help", "serve --help"] {
+        let words = std::iter::once("peregrine").chain(line.split_whitespace());
+        let help = Args::try_parse_from(words).unwrap_err();
+        assert_eq!(help.exit_code(), Exit::Done as i32);
+        assert!(help.to_string().contains(&Exit::help()), "{help}");
+    }
+}

@@ -1,0 +1,177 @@
+//! What the command says: progress on a terminal, a summary for people, or one JSON object for programs.
+
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::save::Received;
+
+/// Says on standard error what went wrong.
+pub(crate) fn complain(what: &str) {
+    eprintln!("peregrine: {}", printable(what));
+}
+
+/// Text that may come from a peer, made safe for a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut safe = String::new();
+    for c in text.chars() {
+        match c.is_control() {
+            true => safe.extend(c.escape_default()),
+            false => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// How one download ended.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) url: String,
+    pub(crate) result: Result<Received, String>,
+}
+
+/// How all downloads of one command ended.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) downloads: Vec<Download>,
+    pub(crate) took: Duration,
+}
+
+impl Report {
+    fn bytes(&self) -> u64 {
+        self.downloads.iter().filter_map(|download| download.result.as_ref().ok()).map(|got| got.bytes).sum()
+    }
+
+    fn is_ok(&self) -> bool {
+        self.downloads.iter().all(|download| download.result.is_ok())
+    }
+
+    fn megabytes_per_second(&self) -> f64 {
+        self.bytes() as f64 / 1e6 / self.took.as_secs_f64().max(1e-6)
+    }
+
+    /// For people: a line per download, and a sum if there are several.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for Download { url, result } in &self.downloads {
+            let _ = match result {
+                Ok(Received { bytes, sha256, path }) => {
+                    let place = path.as_ref().map_or("not saved".into(), |path| path.display().to_string());
+                    writeln!(text, "{url}: {bytes} bytes, sha256 {}, {}", hex(sha256), printable(&place))
+                }
+                Err(error) => writeln!(text, "{url}: {}", printable(error)),
+            };
+        }
+        let good = self.downloads.iter().filter(|download| download.result.is_ok()).count();
+        let _ = writeln!(
+            text,
+            "{good} of {} done, {} in {:.3} s, {:.1} MB/s",
+            self.downloads.len(),
+            HumanBytes(self.bytes()),
+            self.took.as_secs_f64(),
+            self.megabytes_per_second()
+        );
+        text
+    }
+
+    /// For programs: one object.
+    pub(crate) fn json(&self) -> Value {
+        let file = |Download { url, result }: &Download| match result {
+            Ok(Received { bytes, sha256, path }) => {
+                json!({ "url": url, "ok": true, "bytes": bytes, "sha256": hex(sha256), "path": path })
+            }
+            Err(error) => json!({ "url": url, "ok": false, "error": error }),
+        };
+        json!({
+            "command": "get",
+            "ok": self.is_ok(),
+            "files": self.downloads.iter().map(file).collect::<Vec<_>>(),
+            "bytes": self.bytes(),
+            "seconds": self.took.as_secs_f64(),
+            "mb_per_second": self.megabytes_per_second(),
+        })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A running count of bytes, drawn only where someone may watch.
+#[derive(Debug)]
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Draws on standard error if that is a terminal and nobody asked for JSON. HTTP/0.9 tells no lengths, so there
+    /// is a count and a rate but no end in sight.
+    pub(crate) fn new(json: bool) -> Self {
+        let bar = ProgressBar::no_length();
+        if json || !io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {bytes} {binary_bytes_per_sec} {elapsed}")
+        {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// Counts more bytes.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    /// Clears the line.
+    pub(crate) fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let got = Received { bytes: 2_000_000, sha256: [0xab; 32], path: Some("out/x".into()) };
+        Report {
+            downloads: vec![
+                Download { url: "hq://a:443/x".into(), result: Ok(got) },
+                Download { url: "hq://a:443/y".into(), result: Err("closed: \x1b[2J".into()) },
+            ],
+            took: Duration::from_millis(500),
+        }
+    }
+
+    #[test]
+    fn people_read_one_line_per_download_and_no_control_characters() {
+        let text = report().text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], format!("hq://a:443/x: 2000000 bytes, sha256 {}, out/x", "ab".repeat(32)));
+        assert_eq!(lines[1], "hq://a:443/y: closed: \\u{1b}[2J");
+        assert_eq!(lines[2], "1 of 2 done, 1.91 MiB in 0.500 s, 4.0 MB/s");
+    }
+
+    #[test]
+    fn programs_read_one_object() {
+        let json = report().json();
+        assert_eq!((&json["ok"], &json["bytes"]), (&json!(false), &json!(2_000_000)));
+        assert_eq!(json["files"][0]["path"], "out/x");
+        assert_eq!(json["files"][1]["error"], "closed: \x1b[2J");
+        assert_eq!(json.to_string().lines().count(), 1);
+    }
+
+    #[test]
+    fn progress_is_hidden_from_programs() {
+        let progress = Progress::new(true);
+        progress.add(5);
+        assert!(progress.0.is_hidden());
+        assert_eq!(progress.0.position(), 5);
+        progress.end();
+    }
+}

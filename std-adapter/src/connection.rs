@@ -1,0 +1,235 @@
+//! A connection, for blocking use from several threads.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peregrine_core::connection::{DatagramError, RouteView, Stats};
+use peregrine_core::endpoint::Handle;
+use peregrine_core::ids::{Dir, StreamId};
+use peregrine_core::session::Session;
+
+use crate::error::{Closed, Error};
+use crate::session::Agreed;
+use crate::shared::{Facts, Shared, State, Wait};
+use crate::stream::{RecvStream, SendStream};
+
+/// A connection. Cheap to clone; all clones are the same connection.
+///
+/// When the last of its clones and of its streams is dropped, it is closed with the application's code 0.
+#[derive(Clone)]
+pub struct Connection(Arc<Link>);
+
+/// What keeps a connection open.
+pub(crate) struct Link {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) handle: Handle,
+    pub(crate) facts: Arc<Facts>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.close(self.handle, 0, "");
+        state.flush_here();
+    }
+}
+
+impl Link {
+    /// Why nothing can be done any more.
+    pub(crate) fn error(&self) -> Error {
+        self.facts.ended.get().map_or(Error::Shutdown, |closed| Error::Closed(closed.clone()))
+    }
+
+    /// Whether the end has come, once there is nothing left to wait for.
+    pub(crate) fn ended<R>(&self) -> Option<Result<R, Error>> {
+        self.facts.ended.get().map(|_| Err(self.error()))
+    }
+
+    /// Blocks until `attempt` on the connection has an outcome, or the connection ends.
+    pub(crate) fn block<R>(
+        &self,
+        wait: Wait,
+        timeout: Option<Duration>,
+        mut attempt: impl FnMut(&mut crate::engine::Connection) -> Option<Result<R, Error>>,
+    ) -> Result<R, Error> {
+        self.shared.block(self.handle, wait, timeout, |state: &mut State| {
+            match state.engine.connection(self.handle) {
+                Some((connection, _)) => attempt(connection).or_else(|| self.ended()),
+                None => Some(Err(self.error())),
+            }
+        })
+    }
+
+    /// Does something with the connection at once, and sends what comes of it.
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut crate::engine::Connection) -> R) -> Result<R, Error> {
+        let mut state = self.shared.lock();
+        let outcome = state.engine.connection(self.handle).map(|(connection, _)| act(connection));
+        state.flush_here();
+        outcome.ok_or_else(|| self.error())
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(shared: Arc<Shared>, handle: Handle, facts: Arc<Facts>) -> Self {
+        Self(Arc::new(Link { shared, handle, facts }))
+    }
+
+    pub(crate) fn wait_connected(&self) -> Result<(), Error> {
+        let facts = &self.0.facts;
+        self.0.block(Wait::Connected, None, |_| facts.agreed.get().map(|_| Ok(())))
+    }
+
+    /// What names the connection in what an observer is told.
+    pub fn handle(&self) -> Handle {
+        self.0.handle
+    }
+
+    /// What the handshake has agreed on.
+    pub fn agreed(&self) -> &Agreed {
+        const NOTHING: &Agreed =
+            &Agreed { suite: None, group: None, alpn: None, server_name: None, peer_key: None };
+        self.0.facts.agreed.get().unwrap_or(NOTHING)
+    }
+
+    /// Opens a stream both ways; waits until the peer allows one more.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn open_bi(&self) -> Result<(SendStream, RecvStream), Error> {
+        let id = self.open(Dir::Bi)?;
+        Ok((SendStream::new(Arc::clone(&self.0), id), RecvStream::new(Arc::clone(&self.0), id)))
+    }
+
+    /// Opens a stream to the peer; waits until the peer allows one more.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn open_uni(&self) -> Result<SendStream, Error> {
+        Ok(SendStream::new(Arc::clone(&self.0), self.open(Dir::Uni)?))
+    }
+
+    fn open(&self, dir: Dir) -> Result<StreamId, Error> {
+        // Why not yet does not matter: the same event tells of either.
+        self.0.block(Wait::Open(dir), None, |connection| connection.open(dir).ok().map(Ok))
+    }
+
+    /// Waits for a stream both ways that the peer opens.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn accept_bi(&self) -> Result<(SendStream, RecvStream), Error> {
+        let id = self.accept(Dir::Bi)?;
+        Ok((SendStream::new(Arc::clone(&self.0), id), RecvStream::new(Arc::clone(&self.0), id)))
+    }
+
+    /// Waits for a stream from the peer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn accept_uni(&self) -> Result<RecvStream, Error> {
+        Ok(RecvStream::new(Arc::clone(&self.0), self.accept(Dir::Uni)?))
+    }
+
+    fn accept(&self, dir: Dir) -> Result<StreamId, Error> {
+        self.0.block(Wait::Accept(dir), None, |connection| connection.accept(dir).map(Ok))
+    }
+
+    /// Sends bytes once (RFC 9221): they may be lost, and are never repeated. Waits for room in the queue.
+    ///
+    /// # Errors
+    /// [`Error::NoDatagrams`], [`Error::DatagramTooLarge`] and [`Error::Closed`].
+    pub fn send_datagram(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.0.block(Wait::DatagramRoom, None, |connection| match connection.send_datagram(bytes) {
+            Ok(()) => Some(Ok(())),
+            Err(DatagramError::Full) => None,
+            Err(DatagramError::TooLarge) => Some(Err(Error::DatagramTooLarge)),
+            Err(DatagramError::Unsupported) => Some(Err(Error::NoDatagrams)),
+        })
+    }
+
+    /// The most bytes that [`Self::send_datagram`] takes now; `None` if the peer takes none.
+    pub fn max_datagram_len(&self) -> Option<usize> {
+        self.0.act(crate::engine::Connection::max_datagram_len).ok().flatten()
+    }
+
+    /// Waits for bytes that the peer sent with its `send_datagram`; returns how many there were, which is more than
+    /// `out` holds if they were cut off.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] and [`Error::Closed`].
+    pub fn recv_datagram(&self, out: &mut [u8], timeout: Option<Duration>) -> Result<usize, Error> {
+        self.0.block(Wait::Datagram, timeout, |connection| connection.recv_datagram(out).map(Ok))
+    }
+
+    /// Ends the connection with a code and words for the peer. Only the first close counts.
+    pub fn close(&self, code: u64, words: &str) {
+        let mut state = self.0.shared.lock();
+        state.close(self.0.handle, code, words);
+        state.flush_here();
+    }
+
+    /// Waits for the end of the connection.
+    pub fn closed(&self) -> Closed {
+        let ended = || self.0.facts.ended.get().cloned();
+        let waited = self.0.block(Wait::End, None, |_| ended().map(Ok));
+        waited
+            .ok()
+            .or_else(ended)
+            .unwrap_or(Closed { cause: peregrine_core::lifecycle::Cause::Idle, send_error: None })
+    }
+
+    /// Why the connection ended, if it did.
+    pub fn close_reason(&self) -> Option<Closed> {
+        self.0.facts.ended.get().cloned()
+    }
+
+    /// The counters.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], some time after the end.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.0.act(|connection| connection.stats())
+    }
+
+    /// What is known of the route in use.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], some time after the end.
+    pub fn route(&self) -> Result<RouteView, Error> {
+        self.0.act(crate::engine::Connection::route)?.ok_or_else(|| self.0.error())
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], some time after the end.
+    pub fn remote(&self) -> Result<SocketAddr, Error> {
+        self.0.act(crate::engine::Connection::remote)
+    }
+
+    /// Asks the peer for an acknowledgment.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn ping(&self) -> Result<(), Error> {
+        self.0.act(crate::engine::Connection::ping)
+    }
+
+    /// Moves to new keys as soon as that is allowed (RFC 9001 6).
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn update_keys(&self) -> Result<(), Error> {
+        self.0.act(crate::engine::Connection::update_keys)
+    }
+
+    /// Fills `out` with keying material that only the two ends of this connection know (RFC 9846 7.5).
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn export_keys(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let exported = self.0.act(|connection| connection.session().export(label, context, out))?;
+        exported.map_err(|_| self.0.error())
+    }
+}

@@ -1,0 +1,140 @@
+//! An endpoint with a thread of its own: blocking calls from any number of threads.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use peregrine_core::endpoint::EndpointStats;
+
+use crate::builder::{Builder, ClientFactory, Observer};
+use crate::connection::Connection;
+use crate::driver::{self, Port};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::session::AnySession;
+use crate::shared::{Shared, Wait};
+
+/// Connections over one set of sockets. Cheap to clone; all clones are the same endpoint.
+///
+/// Dropping the last one turns new clients away; connections go on until they are closed or dropped themselves.
+#[derive(Clone)]
+pub struct Endpoint(Arc<Owner>);
+
+struct Owner {
+    shared: Arc<Shared>,
+    client: Option<ClientFactory>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Endpoint {
+    /// Collects what an endpoint is made of; ends with [`Builder::bind`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn start(
+        engine: Engine,
+        client: Option<ClientFactory>,
+        observer: Option<Observer>,
+    ) -> Result<Self, Error> {
+        let port = Port::new(engine.sockets()).map_err(Error::System)?;
+        let addresses = engine.sockets().map(|socket| socket.local_addr()).collect();
+        let shared = Arc::new(Shared::new(engine, port.waker(), observer));
+        let driven = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("peregrine".into())
+            .spawn(move || driver::run(&driven, port))
+            .map_err(Error::System)?;
+        Ok(Self(Arc::new(Owner { shared, client, addresses })))
+    }
+
+    /// The addresses bound to, in the order in which they were given.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.0.addresses
+    }
+
+    /// Connects to a server of this name; returns when the handshake is complete and the server is known to be who it
+    /// should be.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] tells why the handshake failed.
+    pub fn connect(&self, remote: SocketAddr, server_name: &str) -> Result<Connection, Error> {
+        let new = self.0.client.as_ref().ok_or(Error::Role("this endpoint was given no client's TLS"))?;
+        let session = new(server_name)?;
+        self.connect_with(remote, session)
+    }
+
+    /// Connects with a session made elsewhere.
+    ///
+    /// # Errors
+    /// As for [`Self::connect`].
+    pub fn connect_with(&self, remote: SocketAddr, session: AnySession) -> Result<Connection, Error> {
+        let shared = &self.0.shared;
+        let connection = {
+            let mut state = shared.lock();
+            if state.is_shut() {
+                return Err(Error::Shutdown);
+            }
+            let handle = state.engine.connect(remote, session)?;
+            let facts = state.hold(handle, remote);
+            Connection::new(Arc::clone(shared), handle, facts)
+        };
+        connection.wait_connected()?;
+        Ok(connection)
+    }
+
+    /// Waits for a client whose handshake is complete.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`].
+    pub fn accept(&self) -> Result<Connection, Error> {
+        self.accept_within(None)
+    }
+
+    /// As [`Self::accept`], for a limited time.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`] and [`Error::TimedOut`].
+    pub fn accept_within(&self, timeout: Option<Duration>) -> Result<Connection, Error> {
+        let shared = &self.0.shared;
+        let arrival = shared.block_for_arrival(timeout)?;
+        Ok(Connection::new(Arc::clone(shared), arrival.handle, arrival.facts))
+    }
+
+    /// Turns new clients away and ends all waits for them.
+    pub fn shut(&self) {
+        let mut state = self.0.shared.lock();
+        state.shut();
+        state.flush_here();
+    }
+
+    /// Turns new clients away and closes every connection with this code and these words.
+    pub fn close(&self, code: u64, words: &str) {
+        let mut state = self.0.shared.lock();
+        state.close_all(code, words);
+        state.shut();
+        state.flush_here();
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> EndpointStats {
+        self.0.shared.lock().engine.stats()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.shut();
+        state.flush_here();
+        state.wake_driver();
+    }
+}
+
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Endpoint>();
+    is_shared::<Connection>();
+    let _ = Wait::Connected;
+};

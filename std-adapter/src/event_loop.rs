@@ -1,0 +1,141 @@
+//! An endpoint without a thread: driven by hand, from one's own loop.
+//!
+//! ```text
+//! loop {
+//!     events.turn(timeout)?;                       // sleep, receive, timers
+//!     while let Some((handle, event)) = events.poll_event() { … events.connection(handle) … }
+//!     events.transmit();
+//! }
+//! ```
+//!
+//! Or, beside other sockets in a loop of one's own: watch [`EventLoop::sockets`] for reading, sleep until
+//! [`EventLoop::next_timeout`] at most, then call [`EventLoop::turn`] with a timeout of zero.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peregrine_core::connection::Event;
+use peregrine_core::endpoint::{EndpointStats, Handle};
+use peregrine_core::time::Instant;
+
+use crate::builder::{Builder, ClientFactory};
+use crate::driver::Port;
+use crate::engine::{Connection, Engine, Flow};
+use crate::error::Error;
+use crate::session::AnySession;
+use crate::socket::Socket;
+
+/// An endpoint driven by hand. It stays on one thread, and so does all that is done to its connections.
+pub struct EventLoop {
+    engine: Engine,
+    port: Port,
+    client: Option<ClientFactory>,
+    flow: Flow,
+}
+
+impl EventLoop {
+    /// Collects what an endpoint is made of; ends with [`Builder::event_loop`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(engine: Engine, client: Option<ClientFactory>) -> Result<Self, Error> {
+        let port = Port::new(engine.sockets()).map_err(Error::System)?;
+        Ok(Self { engine, port, client, flow: Flow::Done })
+    }
+
+    /// Begins a connection; [`Event::Connected`] or [`Event::Closed`] tells what came of it.
+    ///
+    /// # Errors
+    /// If there is no room or no way for one.
+    pub fn connect(&mut self, remote: SocketAddr, server_name: &str) -> Result<Handle, Error> {
+        let new = self.client.as_ref().ok_or(Error::Role("this endpoint was given no client's TLS"))?;
+        let session = new(server_name)?;
+        self.connect_with(remote, session)
+    }
+
+    /// Begins a connection with a session made elsewhere.
+    ///
+    /// # Errors
+    /// If there is no room or no way for one.
+    pub fn connect_with(&mut self, remote: SocketAddr, session: AnySession) -> Result<Handle, Error> {
+        self.engine.connect(remote, session)
+    }
+
+    /// A connection to do something with, and the time for calls that want it. What it then has to say goes out with
+    /// [`Self::transmit`].
+    pub fn connection(&mut self, handle: Handle) -> Option<(&mut Connection, Instant)> {
+        self.engine.connection(handle)
+    }
+
+    /// The next thing that a connection has to tell. After [`Event::Drained`], [`Self::release`] it.
+    pub fn poll_event(&mut self) -> Option<(Handle, Event)> {
+        self.engine.poll_event()
+    }
+
+    /// The handshake memory of a connection can go: to be called on [`Event::Confirmed`].
+    pub fn after_handshake(&mut self, handle: Handle) {
+        if let Some((connection, _)) = self.engine.connection(handle) {
+            connection.session_mut().after_handshake();
+        }
+    }
+
+    /// Gives back the memory of a connection.
+    pub fn release(&mut self, handle: Handle) {
+        self.engine.release(handle);
+    }
+
+    /// Sends what there is to say, as far as the sockets and a bound on the bytes of one call allow. Returns whether
+    /// there is nothing more to say now.
+    pub fn transmit(&mut self) -> bool {
+        self.flow = self.engine.transmit();
+        self.flow == Flow::Done
+    }
+
+    /// Sends what there is to say, sleeps until a datagram comes, something is due or `timeout` has passed (`None`:
+    /// never), and then handles what came and what is due.
+    ///
+    /// # Errors
+    /// Those of the system that no peer can cause.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.flow = self.engine.transmit();
+        let due = self.next_timeout();
+        let timeout = match (timeout, due) {
+            (Some(timeout), Some(due)) => Some(timeout.min(due)),
+            (timeout, due) => timeout.or(due),
+        };
+        let timeout = if self.flow == Flow::More { Some(Duration::ZERO) } else { timeout };
+        let engine = &mut self.engine;
+        self.port.wait(self.flow, timeout).map_err(Error::System)?;
+        self.port.receive(|key, inbox| engine.handle(key, inbox)).map_err(Error::System)?;
+        self.engine.handle_timeout();
+        Ok(())
+    }
+
+    /// How long the next call of [`Self::turn`] can wait; `None` is for ever.
+    pub fn next_timeout(&mut self) -> Option<Duration> {
+        let deadline = self.engine.next_timeout();
+        self.engine.clock().until(deadline)
+    }
+
+    /// The sockets, in the order of their addresses.
+    pub fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
+        self.engine.sockets()
+    }
+
+    /// The addresses bound to, in the order in which they were given.
+    pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.engine.sockets().map(|socket| socket.local_addr())
+    }
+
+    /// The counters of the endpoint.
+    pub fn stats(&self) -> EndpointStats {
+        self.engine.stats()
+    }
+
+    /// The time, as connections know it.
+    pub fn now(&self) -> Instant {
+        self.engine.now()
+    }
+}

@@ -1,0 +1,174 @@
+//! Streams that implement `Read` and `Write`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peregrine_core::ids::StreamId;
+use peregrine_core::stream::{Read, WriteError};
+
+use crate::connection::Link;
+use crate::error::Error;
+use crate::shared::Wait;
+
+/// Sends bytes in order. Dropped before [`Self::finish`], it is reset with code 0: the peer never takes a part for the
+/// whole.
+pub struct SendStream {
+    link: Arc<Link>,
+    id: StreamId,
+    timeout: Option<Duration>,
+    is_over: bool,
+}
+
+/// Receives bytes in order. Dropped before the end, it asks the peer with code 0 to stop.
+pub struct RecvStream {
+    link: Arc<Link>,
+    id: StreamId,
+    timeout: Option<Duration>,
+    is_over: bool,
+}
+
+impl SendStream {
+    pub(crate) const fn new(link: Arc<Link>, id: StreamId) -> Self {
+        Self { link, id, timeout: None, is_over: false }
+    }
+
+    /// The number of the stream.
+    pub const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// How long a write may wait for room; `None`, which it begins with, is for ever.
+    pub const fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Takes bytes to be sent; waits until there is room for some, and returns how many.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], [`Error::StreamClosed`], [`Error::TimedOut`] and [`Error::Closed`].
+    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let id = self.id;
+        self.link.block(Wait::Write(id), self.timeout, |connection| {
+            match connection.write_stream(id, bytes) {
+                Ok(0) => None,
+                Ok(taken) => Some(Ok(taken)),
+                Err(error) => Some(Err(of_write(error))),
+            }
+        })
+    }
+
+    /// Everything was written: the stream ends after it. Does not wait for the peer.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], [`Error::StreamClosed`] and [`Error::Closed`].
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.is_over = true;
+        let id = self.id;
+        self.link.act(|connection| connection.finish(id))?.map_err(of_write)
+    }
+
+    /// Gives up sending; the peer is told `code`.
+    pub fn reset(&mut self, code: u64) {
+        self.is_over = true;
+        let id = self.id;
+        // What cannot be given up is over already.
+        let _ = self.link.act(|connection| connection.reset(id, code));
+    }
+
+    /// Sets how urgent the stream is: 0 most, 7 least; 4 is what it begins with.
+    pub fn set_priority(&mut self, urgency: u8) {
+        let id = self.id;
+        // What is over has nothing to send.
+        let _ = self.link.act(|connection| connection.set_priority(id, urgency));
+    }
+}
+
+impl io::Write for SendStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.send(bytes)?)
+    }
+
+    /// Nothing to do: what was written is sent as soon as the peer and the path take it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.reset(0);
+        }
+    }
+}
+
+const fn of_write(error: WriteError) -> Error {
+    match error {
+        WriteError::Closed => Error::StreamClosed,
+        WriteError::Reset(code) => Error::Stopped(code),
+    }
+}
+
+impl RecvStream {
+    pub(crate) const fn new(link: Arc<Link>, id: StreamId) -> Self {
+        Self { link, id, timeout: None, is_over: false }
+    }
+
+    /// The number of the stream.
+    pub const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// How long a read may wait for bytes; `None`, which it begins with, is for ever.
+    pub const fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Waits for bytes and returns how many were read; zero is the end of the stream.
+    ///
+    /// # Errors
+    /// [`Error::Reset`], [`Error::StreamClosed`], [`Error::TimedOut`] and [`Error::Closed`].
+    pub fn recv(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        if self.is_over || out.is_empty() {
+            return Ok(0);
+        }
+        let id = self.id;
+        let outcome = self.link.block(Wait::Read(id), self.timeout, |connection| {
+            Some(match connection.read_stream(id, out) {
+                Ok(Read::Bytes(len)) => Ok(Some(len)),
+                Ok(Read::Blocked) => return None,
+                Ok(Read::Finished) => Ok(None),
+                Ok(Read::Reset(code)) => Err(Error::Reset(code)),
+                Err(_) => Err(Error::StreamClosed),
+            })
+        });
+        self.is_over = matches!(outcome, Ok(None) | Err(Error::Reset(_) | Error::StreamClosed));
+        outcome.map(Option::unwrap_or_default)
+    }
+
+    /// Gives up reading; the peer is asked with `code` to stop.
+    pub fn stop(&mut self, code: u64) {
+        self.is_over = true;
+        let id = self.id;
+        // What cannot be given up is over already.
+        let _ = self.link.act(|connection| connection.stop(id, code));
+    }
+}
+
+impl io::Read for RecvStream {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        Ok(self.recv(out)?)
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.stop(0);
+        }
+    }
+}
