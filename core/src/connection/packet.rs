@@ -91,6 +91,10 @@ impl State {
         if last {
             packet.pad_to(order.pad_to.saturating_sub(layout.end).saturating_sub(TAG_LEN));
         }
+        // A few bytes that no frame could use are filled, so that the datagrams of a batch have one size.
+        if last && packet.room() < MIN_PACKET && order.allowed == Allowed::All && self.wants_data(lent) {
+            packet.pad_to(usize::MAX);
+        }
         let len = layout.end.saturating_add(packet.len()).saturating_add(TAG_LEN);
         let sent = Sent {
             packet: Packet {

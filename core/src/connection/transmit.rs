@@ -166,6 +166,11 @@ impl State {
                 || path_wants)
     }
 
+    /// Whether streams have bytes to send.
+    pub(super) fn wants_data(&self, lent: &Lent<'_>) -> bool {
+        self.streams.wants_data(&lent.buffers.streams)
+    }
+
     /// Whether the route itself has something to ask or to answer.
     fn wants_on_route(&self, lent: &Lent<'_>) -> bool {
         let route = lent.buffers.routes.get(self.route(lent));
