@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use peregrine_std::clock::Clock;
 use peregrine_std::{Connection, Endpoint, Error, Sizes};
@@ -36,7 +37,10 @@ struct Server {
 pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     let names = names(get)?;
     let new_session = credentials::of_client(get)?;
-    let builder = Endpoint::builder().client(new_session).sizes(SIZES);
+    let builder = Endpoint::builder().client(new_session).sizes(SIZES).tune(|config| {
+        // A server of files has no reason to open streams.
+        (config.peer_bidi_streams, config.peer_uni_streams) = (0, 0);
+    });
     let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
     let servers = servers(&get.urls);
@@ -87,23 +91,18 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     Ok(tell(get, results.collect(), took))
 }
 
-fn tell(get: &Get, results: Vec<Result<Received, Failure>>, took: std::time::Duration) -> Exit {
+fn tell(get: &Get, results: Vec<Result<Received, Failure>>, took: Duration) -> Exit {
     let exit = results.iter().find_map(|result| result.as_ref().err()).map_or(Exit::Done, |error| error.exit);
-    let mut seen: Vec<String> = Vec::new();
-    let downloads = get.urls.iter().zip(results).map(|(url, result)| {
-        if let (Err(error), false) = (&result, get.json) {
-            // Several files of a server that cannot be reached fail for one reason.
-            if !seen.contains(&error.text) {
-                complain(&error.text);
-                seen.push(error.text.clone());
-            }
-        }
-        Download { url: url.to_string(), result: result.map_err(|error| error.text) }
-    });
+    let downloads = get
+        .urls
+        .iter()
+        .zip(results)
+        .map(|(url, result)| Download { url: url.to_string(), result: result.map_err(|error| error.text) });
     let report = Report { downloads: downloads.collect(), took };
     if get.json {
         println!("{}", report.json());
     } else {
+        report.complaints().for_each(|line| complain(&line));
         print!("{}", report.text());
     }
     exit
@@ -157,7 +156,7 @@ impl Server {
                 Err(Error::Family(_)) if failure.is_some() => {}
                 Err(error) => {
                     let mut told = Failure::of_connection(&error);
-                    told.text = format!("{} ({address}): {}", self.host, told.text);
+                    told.text = format!("{address}: {}", told.text);
                     if let Error::Closed(closed) = &error {
                         if let Some(advice) = advice(closed) {
                             told.text = format!("{}; {advice}", told.text);
@@ -208,10 +207,9 @@ fn download(
         if let Error::Reset(code) = error {
             failure.text = Reset::describe(*code);
         }
-        failure.text = format!("{url}: {}", failure.text);
         failure
     };
-    let local = |error| Failure::local(format_args!("{url}: cannot save"), error);
+    let local = |error| Failure::local("cannot save", error);
     let (mut send, mut recv) = connection.open_bi().map_err(|error| failed(&error))?;
     let mut request = &hq::request(&url.path)[..];
     while !request.is_empty() {
