@@ -117,7 +117,8 @@ impl Builder {
         self
     }
 
-    /// The memory of each connection.
+    /// The memory of each connection. The peer gets at most half of the streams for its own of both ways, and a quarter for
+    /// those one way: the rest is for ours.
     pub const fn sizes(mut self, sizes: Sizes) -> Self {
         self.sizes = sizes;
         self
@@ -178,6 +179,10 @@ impl Builder {
         let keys = EndpointKeys::new(provider, &self.secret.unwrap_or(random))
             .map_err(|_| Error::Session("no keys for tokens".into()))?;
         self.config.server = self.server.is_some();
+        let (config, rows) =
+            (&mut self.config.connection, u16::try_from(self.sizes.streams).unwrap_or(u16::MAX));
+        config.peer_bidi_streams = config.peer_bidi_streams.min(rows / 2);
+        config.peer_uni_streams = config.peer_uni_streams.min(rows / 4);
         let engine = Engine::new(self.config, self.connections, self.sizes, keys, sockets, self.server);
         Ok((engine, self.client))
     }

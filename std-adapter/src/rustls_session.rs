@@ -13,6 +13,9 @@ use peregrine_core::error::TransportError;
 use peregrine_core::ids::PathId;
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{AeadLimits, Key, KeyError, Level, Session, SessionEvent};
+use peregrine_crypto::provider::Suite;
+use peregrine_crypto::verify::pin::spki_hash;
+use peregrine_crypto::verify::{CertificateType, Presented};
 use peregrine_crypto::{initial, retry};
 use rustls::client::ClientConfig;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
@@ -26,6 +29,7 @@ use rustls::server::ServerConfig;
 use rustls::{Side, SupportedCipherSuite};
 
 use crate::provider_aws::AwsLc;
+use crate::session::{Agreed, HostSession, suite_name};
 
 mod errors;
 
@@ -387,6 +391,45 @@ impl Session for RustlsSession {
         // Going on with predictable bytes would be worse than ending the program.
         self.random.fill(out).expect("the system gives random bytes");
     }
+}
+
+impl HostSession for RustlsSession {
+    fn session(&self) -> &dyn Session {
+        self
+    }
+
+    fn session_mut(&mut self) -> &mut dyn Session {
+        self
+    }
+
+    fn agreed(&self) -> Agreed {
+        let Some(tls) = &self.tls else { return Agreed::default() };
+        let shown = tls.peer_certificates().and_then(<[_]>::first);
+        let server_name = match tls {
+            Connection::Server(server) => server.server_name().map(str::to_owned),
+            Connection::Client(_) => None,
+        };
+        Agreed {
+            suite: tls
+                .negotiated_cipher_suite()
+                .and_then(|suite| Suite::from_u16(suite.suite().into()))
+                .map(suite_name),
+            group: tls.negotiated_key_exchange_group().and_then(|group| group.name().as_str()),
+            alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
+            server_name,
+            peer_key: shown.and_then(|shown| key_hash(shown)),
+        }
+    }
+}
+
+/// The hash of the public key in a certificate, or of a raw public key.
+fn key_hash(shown: &[u8]) -> Option<[u8; 32]> {
+    [CertificateType::X509, CertificateType::RawPublicKey].into_iter().find_map(|kind| {
+        let entries = &[shown];
+        let shown =
+            Presented { kind, entries, peer: peregrine_core::ids::Side::Server, name: None, unix_time: None };
+        shown.spki().ok().map(spki_hash)
+    })
 }
 
 fn random_of(provider: &CryptoProvider) -> &'static dyn SecureRandom {

@@ -5,6 +5,7 @@ use peregrine_core::error::TransportError;
 use peregrine_core::ids::PathId;
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{AeadLimits, Key, KeyError, Level, Session, SessionEvent};
+use peregrine_crypto::provider::{Group, Suite};
 
 /// A session of a connection on a host.
 pub trait HostSession: Send {
@@ -138,5 +139,23 @@ impl Session for AnySession {
 
     fn fill_random(&mut self, out: &mut [u8]) {
         self.as_mut().session_mut().fill_random(out);
+    }
+}
+
+/// The name of a suite in the IANA registry.
+pub(crate) const fn suite_name(suite: Suite) -> &'static str {
+    match suite {
+        Suite::Aes128GcmSha256 => "TLS_AES_128_GCM_SHA256",
+        Suite::Aes256GcmSha384 => "TLS_AES_256_GCM_SHA384",
+        Suite::ChaCha20Poly1305Sha256 => "TLS_CHACHA20_POLY1305_SHA256",
+    }
+}
+
+/// The name of a group in the IANA registry.
+#[cfg(feature = "identity")]
+pub(crate) const fn group_name(group: Group) -> &'static str {
+    match group {
+        Group::X25519 => "X25519",
+        Group::Secp256r1 => "secp256r1",
     }
 }

@@ -149,18 +149,3 @@ impl std::fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
-
-const fn suite_name(suite: Suite) -> &'static str {
-    match suite {
-        Suite::Aes128GcmSha256 => "TLS_AES_128_GCM_SHA256",
-        Suite::Aes256GcmSha384 => "TLS_AES_256_GCM_SHA384",
-        Suite::ChaCha20Poly1305Sha256 => "TLS_CHACHA20_POLY1305_SHA256",
-    }
-}
-
-const fn group_name(group: Group) -> &'static str {
-    match group {
-        Group::X25519 => "X25519",
-        Group::Secp256r1 => "secp256r1",
-    }
-}

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
-use peregrine_std::identity::{Pin, Psk};
+use peregrine_std::identity::{Pin, Psk, PskError};
+use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 use crate::url::Url;
@@ -42,7 +43,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "PEM", requires = "key", group = "identity")]
     cert: Option<PathBuf>,
     /// The private key of --cert
-    #[arg(long, value_name = "PEM", requires = "cert", conflicts_with_all = ["self_signed", "raw_key", "psk"])]
+    #[arg(long, value_name = "PEM", requires = "cert", conflicts_with_all = ["self_signed", "raw_key", "psk_text"])]
     key: Option<PathBuf>,
     /// Make a key and a certificate for this run; the pin for clients is printed (default)
     #[arg(long, group = "identity")]
@@ -51,7 +52,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "PEM", group = "identity")]
     raw_key: Option<PathBuf>,
     /// Share this key with clients, for example sensor-7:00112233445566778899aabbccddeeff
-    #[arg(long, value_name = "ID:HEX", group = "identity")]
+    #[arg(long = "psk", value_name = "ID:HEX", group = "identity")]
+    psk_text: Option<String>,
+    #[arg(skip)]
     psk: Option<Psk>,
     /// Demand a certificate from clients, issued by one of these
     #[arg(long, value_name = "PEM")]
@@ -88,7 +91,9 @@ pub(crate) struct Get {
     #[arg(long, value_name = "PEM", group = "trust")]
     raw_key: Option<PathBuf>,
     /// Trust the server that has this key, for example sensor-7:00112233445566778899aabbccddeeff
-    #[arg(long, value_name = "ID:HEX", group = "trust")]
+    #[arg(long = "psk", value_name = "ID:HEX", group = "trust")]
+    psk_text: Option<String>,
+    #[arg(skip)]
     psk: Option<Psk>,
     /// Trust any server: anybody on the way can read and change everything
     #[arg(long, group = "trust")]
@@ -165,13 +170,19 @@ impl Args {
     }
 
     fn check(parsed: Result<Self, clap::Error>) -> Result<Self, clap::Error> {
-        let args = parsed?;
-        let (tls, psk) = match &args.command {
+        let mut args = parsed?;
+        let (tls, text, psk) = match &mut args.command {
             Command::Demo => return Ok(args),
-            Command::Serve(serve) => (serve.tls, serve.psk.is_some()),
-            Command::Get(get) => (get.tls, get.psk.is_some()),
+            Command::Serve(serve) => (serve.tls, &mut serve.psk_text, &mut serve.psk),
+            Command::Get(get) => (get.tls, &mut get.psk_text, &mut get.psk),
         };
-        if psk && tls != Tls::Ours {
+        // Read here, because clap would repeat a malformed value, and with it the key.
+        let text = text.take().map(Zeroizing::new);
+        *psk = text.map(|text| text.parse()).transpose().map_err(|error: PskError| {
+            let why = format!("invalid value for '--psk <ID:HEX>': {error}");
+            Self::command().error(ErrorKind::ValueValidation, why)
+        })?;
+        if psk.is_some() && tls != Tls::Ours {
             let why = "--psk works only with --tls ours: rustls has no external shared keys";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
         }

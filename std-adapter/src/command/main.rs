@@ -1,19 +1,33 @@
 //! The `peregrine` command: files over QUIC.
-#![expect(dead_code, reason = "serve, get and demo follow with the endpoint over sockets")]
 
 use std::process::ExitCode;
 
 mod args;
+mod credentials;
+mod demo;
 mod exit;
+mod failure;
+mod get;
 mod hq;
 mod percent;
 mod report;
 mod root;
 mod save;
+mod serve;
 mod url;
 
+use args::{Args, Command};
+use exit::Exit;
+
 fn main() -> ExitCode {
-    args::Args::read();
-    report::complain("this build has no connections yet");
-    exit::Exit::Defect.into()
+    let done = match Args::read().command {
+        Command::Demo => demo::run().map(|()| Exit::Done),
+        Command::Serve(serve) => serve::run(&serve).map(|()| Exit::Done),
+        Command::Get(get) => get::run(&get),
+    };
+    done.unwrap_or_else(|failure| {
+        report::complain(&failure.text);
+        failure.exit
+    })
+    .into()
 }

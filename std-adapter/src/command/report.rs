@@ -53,17 +53,21 @@ impl Report {
         self.bytes() as f64 / 1e6 / self.took.as_secs_f64().max(1e-6)
     }
 
-    /// For people: a line per download, and a sum if there are several.
+    /// For people: a line for each download that failed.
+    pub(crate) fn complaints(&self) -> impl Iterator<Item = String> {
+        self.downloads.iter().filter_map(|Download { url, result }| {
+            result.as_ref().err().map(|error| format!("{url}: {error}"))
+        })
+    }
+
+    /// For people: a line for each download that is done, and a sum.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for Download { url, result } in &self.downloads {
-            let _ = match result {
-                Ok(Received { bytes, sha256, path }) => {
-                    let place = path.as_ref().map_or("not saved".into(), |path| path.display().to_string());
-                    writeln!(text, "{url}: {bytes} bytes, sha256 {}, {}", hex(sha256), printable(&place))
-                }
-                Err(error) => writeln!(text, "{url}: {}", printable(error)),
-            };
+            if let Ok(Received { bytes, sha256, path }) = result {
+                let place = path.as_ref().map_or("not saved".into(), |path| path.display().to_string());
+                let _ = writeln!(text, "{url}: {bytes} bytes, sha256 {}, {}", hex(sha256), printable(&place));
+            }
         }
         let good = self.downloads.iter().filter(|download| download.result.is_ok()).count();
         let _ = writeln!(
@@ -153,8 +157,9 @@ mod tests {
         let text = report().text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], format!("hq://a:443/x: 2000000 bytes, sha256 {}, out/x", "ab".repeat(32)));
-        assert_eq!(lines[1], "hq://a:443/y: closed: \\u{1b}[2J");
-        assert_eq!(lines[2], "1 of 2 done, 1.91 MiB in 0.500 s, 4.0 MB/s");
+        assert_eq!(lines[1], "1 of 2 done, 1.91 MiB in 0.500 s, 4.0 MB/s");
+        let complaints: Vec<_> = report().complaints().map(|line| printable(&line)).collect();
+        assert_eq!(complaints, ["hq://a:443/y: closed: \\u{1b}[2J"]);
     }
 
     #[test]

@@ -17,11 +17,11 @@ use rustls_pki_types::{PrivateKeyDer, ServerName};
 
 use super::arena::Arena;
 use super::scratch::{Pool, Scratch};
-use super::{ClientTls, KeyLogFile, ServerTls, Shown, TlsError, Trust, group_name, suite_name};
+use super::{ClientTls, KeyLogFile, ServerTls, Shown, TlsError, Trust};
 use crate::clock::Clock;
 use crate::identity::Psk;
 use crate::provider::{HostProvider, host_provider};
-use crate::session::{Agreed, AnySession, HostSession};
+use crate::session::{Agreed, AnySession, HostSession, group_name, suite_name};
 
 /// Makes sessions of clients.
 pub struct Client {

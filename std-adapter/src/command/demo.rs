@@ -1,0 +1,169 @@
+//! `peregrine demo`: a server and a client on loopback in one program, a verified transfer, and a timeline. A line of
+//! the timeline is printed only when the event it tells of has come out of the connection.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::HumanBytes;
+use peregrine_core::connection::Event;
+use peregrine_core::ids::Dir;
+use peregrine_core::stream::StreamEvent;
+use peregrine_std::clock::Clock;
+use peregrine_std::identity::Identity;
+use peregrine_std::pattern::Pattern;
+use peregrine_std::tls::{ClientTls, ServerTls, Shown, Trust};
+use peregrine_std::{Agreed, Builder, Closed, Connection, Endpoint, Error};
+
+use crate::args::Tls;
+use crate::credentials::{client_factory, server_factory};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::hq;
+use crate::root::Root;
+use crate::save::{Received, Sink};
+use crate::serve;
+
+/// Bytes of each of the two transfers.
+const BYTES: u64 = 32 << 20;
+
+/// Prints what happens, with the time since the start.
+#[derive(Clone)]
+struct Timeline {
+    clock: Clock,
+    last: Arc<Mutex<String>>,
+}
+
+impl Timeline {
+    fn tell(&self, who: &str, what: impl fmt::Display) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = self.clock.now().as_micros() as f64 / 1e6;
+        *last = format!("{seconds:>8.3} s  {who:<7} {what}");
+        println!("{last}");
+    }
+
+    /// Tells of events of an endpoint's connections from now on.
+    fn watch(&self, builder: Builder, who: &'static str) -> Builder {
+        let timeline = self.clone();
+        builder.observe(move |_, _, event| {
+            if let Some(what) = words(event) {
+                timeline.tell(who, what);
+            }
+        })
+    }
+}
+
+/// What is told of an event; most of streams are too many.
+fn words(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Connected => "handshake complete".into(),
+        Event::Confirmed => "handshake confirmed".into(),
+        Event::Token => "got a token for a later connection".into(),
+        Event::KeysUpdated(count) => format!("packet keys updated ({count})"),
+        Event::Mtu(bytes) => format!("the path carries datagrams of {bytes} bytes"),
+        Event::Stream(StreamEvent::Opened(Dir::Bi)) => "the peer opened a stream".into(),
+        Event::Stream(StreamEvent::Finished(id)) => {
+            format!("stream {}: all that was sent has arrived", id.0)
+        }
+        Event::Closed(cause) => Closed::from(*cause).to_string(),
+        _ => return None,
+    })
+}
+
+/// Runs the demonstration.
+pub(crate) fn run() -> Result<(), Failure> {
+    let timeline = Timeline { clock: Clock::start(), last: Arc::default() };
+    let failed = |error: Error| Failure::of_connection(&error);
+    let identity = Identity::self_signed(&["localhost".into()])?;
+    let pin = identity.pin().ok_or_else(|| Failure::new(Exit::Defect, "a certificate without a key"))?;
+    let server_tls = ServerTls::new(Shown::Certificate(identity), &[hq::ALPN]);
+    let new_server = server_factory(server_tls, Tls::Ours)?;
+    let new_client = client_factory(ClientTls::new(Trust::Pins(vec![pin]), &[hq::ALPN]), Tls::Ours)?;
+
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = timeline.watch(Endpoint::builder().listen(loopback), "server");
+    let server = server.server(move |_| Ok(new_server())).bind().map_err(failed)?;
+    let client = timeline.watch(Endpoint::builder(), "client").client(new_client).bind().map_err(failed)?;
+    let address = server.local_addrs().first().copied().unwrap_or(loopback);
+    timeline.tell("server", format_args!("listens on {address}, its key has the pin {pin}"));
+    let root = Arc::new(Root::open(None).map_err(|error| Failure::local("no root", error))?);
+    let accepting = server.clone();
+    let serving = thread::spawn(move || serve::accept(&accepting, &root, false));
+
+    timeline.tell("client", format_args!("connects to {address}"));
+    let connection = client.connect(address, "localhost").map_err(failed)?;
+    timeline.tell("client", Secured(connection.agreed()));
+    let expected = expected()?;
+    let began = timeline.clock.now();
+    for update in [true, false] {
+        let got = fetch(&connection).map_err(|error| Failure::new(Exit::Defect, error))?;
+        if got.sha256 != expected.sha256 || got.bytes != BYTES {
+            return Err(Failure::new(Exit::Defect, "the bytes that arrived are not those that were sent"));
+        }
+        let hash = hex(&got.sha256);
+        timeline.tell("client", format_args!("got {} with the SHA-256 {hash}", HumanBytes(got.bytes)));
+        if update {
+            connection.update_keys().map_err(failed)?;
+        }
+    }
+    let took = timeline.clock.now().since(began);
+    let route = connection.route().map_err(failed)?;
+    let stats = connection.stats().map_err(failed)?;
+    connection.close(0, "the demonstration is over");
+    settle(&client, &server);
+    let _ = serving.join();
+    println!(
+        "\nverified: 2 times {}, each with the hash computed beforehand; {:.0} MB/s, {} packets received, {} lost, RTT {:.3} ms",
+        HumanBytes(BYTES),
+        2.0 * BYTES as f64 / 1e6 / took.as_secs_f64().max(1e-6),
+        stats.received_packets,
+        stats.lost_packets,
+        route.rtt.as_secs_f64() * 1e3
+    );
+    Ok(())
+}
+
+/// Gives the server time to hear of the close.
+fn settle(client: &Endpoint, server: &Endpoint) {
+    thread::sleep(Duration::from_millis(50));
+    client.shut();
+    server.close(0, "");
+}
+
+struct Secured<'a>(&'a Agreed);
+
+impl fmt::Display for Secured<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Agreed { suite, group, alpn, .. } = self.0;
+        let alpn = alpn.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        let (suite, group) = (suite.unwrap_or("no suite"), group.unwrap_or("no group"));
+        write!(f, "is connected: TLS 1.3, {suite}, {group}, ALPN {alpn}; the server's key is the pinned one")
+    }
+}
+
+/// The hash of what the server is to send, without any network.
+fn expected() -> Result<Received, Failure> {
+    let mut sink = Sink::discard();
+    let hashed = io::copy(&mut Pattern::new(BYTES), &mut sink).and_then(|_| sink.finish());
+    hashed.map_err(|error| Failure::local("cannot hash", error))
+}
+
+fn fetch(connection: &Connection) -> io::Result<Received> {
+    let (mut send, mut recv) = connection.open_bi()?;
+    io::Write::write_all(&mut send, &hq::request(&format!("/{BYTES}")))?;
+    send.finish()?;
+    let mut sink = Sink::discard();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let len = recv.recv(&mut buffer)?;
+        let Some(bytes @ [_, ..]) = buffer.get(..len) else { return sink.finish() };
+        io::Write::write_all(&mut sink, bytes)?;
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,227 @@
+//! `peregrine get`: one connection for each host, several files at a time.
+
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use peregrine_std::clock::Clock;
+use peregrine_std::{Connection, Endpoint, Error, Sizes};
+
+use crate::args::Get;
+use crate::credentials;
+use crate::exit::Exit;
+use crate::failure::{Failure, advice};
+use crate::hq::{self, Reset};
+use crate::report::{Download, Progress, Report, complain};
+use crate::save::{self, Received, Sink};
+use crate::url::{Host, Url};
+
+/// Bytes taken at a time.
+const CHUNK: usize = 256 << 10;
+
+/// What a client of files needs of memory: short requests, long answers.
+const SIZES: Sizes =
+    Sizes { paths: 1, streams: 64, sent: 256, receive: 2 << 20, send: 16 << 10, datagrams: 0 };
+
+/// A server, the connection to it, and why there is none.
+struct Server {
+    host: Host,
+    port: u16,
+    connection: OnceLock<Result<Connection, Failure>>,
+}
+
+/// Downloads all files; returns how it went.
+pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
+    let names = names(get)?;
+    let new_session = credentials::of_client(get)?;
+    let builder = Endpoint::builder().client(new_session).sizes(SIZES).tune(|config| {
+        // A server of files has no reason to open streams.
+        (config.peer_bidi_streams, config.peer_uni_streams) = (0, 0);
+    });
+    let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
+    let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
+    let servers = servers(&get.urls);
+    let progress = Progress::new(get.json);
+    let clock = Clock::start();
+    let results: Vec<OnceLock<Result<Received, Failure>>> =
+        get.urls.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(url), Some(name), Some(result)) =
+                (get.urls.get(index), names.get(index), results.get(index))
+            else {
+                return;
+            };
+            let outcome = find(&servers, url).ok_or(()).map_or_else(
+                |()| Err(Failure::new(Exit::Defect, "a URL without a server")),
+                |server| {
+                    server.connect(&endpoint).and_then(|connection| {
+                        let sink = open_sink(get, name)?;
+                        download(connection, url, sink, &progress, &mut buffer)
+                    })
+                },
+            );
+            let _ = result.set(outcome);
+        }
+    };
+    let workers = usize::from(get.parallel).min(get.urls.len());
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            // With fewer threads it takes longer.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    progress.end();
+    let took = clock.now().since(peregrine_core::time::Instant::ZERO);
+    for server in &servers {
+        if let Some(Ok(connection)) = server.connection.get() {
+            connection.close(Reset::Done as u64, "");
+        }
+    }
+    let results = results
+        .into_iter()
+        .map(|result| result.into_inner().unwrap_or_else(|| Err(Failure::new(Exit::Defect, "not tried"))));
+    Ok(tell(get, results.collect(), took))
+}
+
+fn tell(get: &Get, results: Vec<Result<Received, Failure>>, took: Duration) -> Exit {
+    let exit = results.iter().find_map(|result| result.as_ref().err()).map_or(Exit::Done, |error| error.exit);
+    let downloads = get
+        .urls
+        .iter()
+        .zip(results)
+        .map(|(url, result)| Download { url: url.to_string(), result: result.map_err(|error| error.text) });
+    let report = Report { downloads: downloads.collect(), took };
+    if get.json {
+        println!("{}", report.json());
+    } else {
+        report.complaints().for_each(|line| complain(&line));
+        print!("{}", report.text());
+    }
+    exit
+}
+
+/// The file name of each URL; none if nothing is saved.
+fn names(get: &Get) -> Result<Vec<Option<String>>, Failure> {
+    let mut names: Vec<Option<String>> = Vec::new();
+    for url in &get.urls {
+        let name = match get.folder() {
+            None => None,
+            Some(_) => {
+                let name = save::file_name(&url.path);
+                Some(name.map_err(|error| Failure::new(Exit::Usage, format_args!("{url}: {error}")))?)
+            }
+        };
+        if name.is_some() && names.contains(&name) {
+            let what = format_args!("{url}: another URL has the same file name; get one after the other");
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn servers(urls: &[Url]) -> Vec<Server> {
+    let mut servers: Vec<Server> = Vec::new();
+    for url in urls {
+        if find(&servers, url).is_none() {
+            servers.push(Server { host: url.host.clone(), port: url.port, connection: OnceLock::new() });
+        }
+    }
+    servers
+}
+
+fn find<'s>(servers: &'s [Server], url: &Url) -> Option<&'s Server> {
+    servers.iter().find(|server| server.host == url.host && server.port == url.port)
+}
+
+impl Server {
+    fn connect(&self, endpoint: &Endpoint) -> Result<&Connection, Failure> {
+        self.connection.get_or_init(|| self.try_all(endpoint)).as_ref().map_err(Clone::clone)
+    }
+
+    /// Tries one address after the other; the last error is told.
+    fn try_all(&self, endpoint: &Endpoint) -> Result<Connection, Failure> {
+        let mut failure = None;
+        for address in self.addresses()? {
+            match endpoint.connect(address, &self.host.to_string()) {
+                Ok(connection) => return Ok(connection),
+                Err(Error::Family(_)) if failure.is_some() => {}
+                Err(error) => {
+                    let mut told = Failure::of_connection(&error);
+                    told.text = format!("{address}: {}", told.text);
+                    if let Error::Closed(closed) = &error {
+                        if let Some(advice) = advice(closed) {
+                            told.text = format!("{}; {advice}", told.text);
+                        }
+                        // Someone answered: another address of the same host would say the same.
+                        if told.exit != Exit::Unreachable {
+                            return Err(told);
+                        }
+                    }
+                    failure = Some(told);
+                }
+            }
+        }
+        let nowhere = || Failure::new(Exit::Unreachable, format_args!("{} has no address", self.host));
+        Err(failure.unwrap_or_else(nowhere))
+    }
+
+    fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        match &self.host {
+            Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, self.port)]),
+            Host::Name(name) => {
+                let found = (name.as_str(), self.port).to_socket_addrs();
+                found.map(Iterator::collect).map_err(|_| {
+                    Failure::new(Exit::Unreachable, format_args!("no host of the name {name} is known"))
+                })
+            }
+        }
+    }
+}
+
+fn open_sink(get: &Get, name: &Option<String>) -> Result<Sink, Failure> {
+    match (get.folder(), name) {
+        (Some(folder), Some(name)) => Sink::save(folder, name)
+            .map_err(|error| Failure::local(format_args!("cannot save into {}", folder.display()), error)),
+        _ => Ok(Sink::discard()),
+    }
+}
+
+fn download(
+    connection: &Connection,
+    url: &Url,
+    mut sink: Sink,
+    progress: &Progress,
+    buffer: &mut [u8],
+) -> Result<Received, Failure> {
+    let failed = |error: &Error| {
+        let mut failure = Failure::of_connection(error);
+        if let Error::Reset(code) = error {
+            failure.text = Reset::describe(*code);
+        }
+        failure
+    };
+    let local = |error| Failure::local("cannot save", error);
+    let (mut send, mut recv) = connection.open_bi().map_err(|error| failed(&error))?;
+    let mut request = &hq::request(&url.path)[..];
+    while !request.is_empty() {
+        let sent = send.send(request).map_err(|error| failed(&error))?;
+        request = request.get(sent..).unwrap_or_default();
+    }
+    send.finish().map_err(|error| failed(&error))?;
+    loop {
+        let len = recv.recv(buffer).map_err(|error| failed(&error))?;
+        let Some(bytes @ [_, ..]) = buffer.get(..len) else { break };
+        sink.write_all(bytes).map_err(local)?;
+        progress.add(len as u64);
+    }
+    sink.finish().map_err(local)
+}
