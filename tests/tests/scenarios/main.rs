@@ -3,4 +3,5 @@
 mod address_validation;
 mod bad_frames;
 mod handshake;
+mod streams;
 mod versions;
