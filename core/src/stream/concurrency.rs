@@ -143,11 +143,11 @@ impl LocalStreams {
         }
     }
 
-    /// MAX_STREAMS, or the first limit.
-    pub(super) const fn on_limit(&mut self, limit: u64) {
+    /// MAX_STREAMS, or the first limit. Without a row the application is told only when there is one.
+    pub(super) const fn on_limit(&mut self, limit: u64, has_row: bool) {
         if self.credit.raise(limit) {
-            self.refused = false;
-            self.untold = true;
+            self.refused = !has_row;
+            self.untold |= has_row;
         }
     }
 }

@@ -93,7 +93,8 @@ impl Streams {
 
     /// MAX_STREAMS (RFC 9000 19.11).
     pub fn on_max_streams(&mut self, frame: frame::MaxStreams) {
-        self.local.of_mut(frame.dir).on_limit(frame.max);
+        let has_row = self.local_room > 0;
+        self.local.of_mut(frame.dir).on_limit(frame.max, has_row);
     }
 
     /// STREAM_DATA_BLOCKED (RFC 9000 19.13). It opens the stream; the limit is raised when the application reads, not when

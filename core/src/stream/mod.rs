@@ -183,8 +183,9 @@ impl Streams {
     pub fn on_first_limits(&mut self, limits: FirstLimits) {
         self.first = limits;
         self.outflow.credit.raise(limits.max_data);
-        self.local.bi.on_limit(limits.streams_bidi);
-        self.local.uni.on_limit(limits.streams_uni);
+        let has_row = self.local_room > 0;
+        self.local.bi.on_limit(limits.streams_bidi, has_row);
+        self.local.uni.on_limit(limits.streams_uni, has_row);
     }
 
     fn slot_of(&self, memory: &StreamMemory<'_>, id: StreamId) -> Option<u16> {

@@ -1,0 +1,7 @@
+//! Scenarios: core against itself in the simulated network, and against peers that break the rules.
+
+mod address_validation;
+mod bad_frames;
+mod handshake;
+mod streams;
+mod versions;
