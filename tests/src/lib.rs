@@ -5,6 +5,8 @@
 //! * [`null_session`]: a session with no cryptography, strict about how core uses keys.
 //! * [`memory`]: memory of connections on the heap.
 //! * [`quic`]: an endpoint as a node of the simulator, with a small application.
+//! * [`pair`]: a client and a server with a link between them.
+//! * [`puppet`]: a peer whose every packet a test writes.
 //! * [`source`]: the sources of the workspace, for rules about them.
 //!
 //! Nothing here reads a clock or asks the system for randomness: a run is a function of its seed.
@@ -13,6 +15,8 @@
 pub mod digest;
 pub mod memory;
 pub mod null_session;
+pub mod pair;
+pub mod puppet;
 pub mod quic;
 pub mod register;
 pub mod rng;

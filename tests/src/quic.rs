@@ -1,10 +1,11 @@
 //! An endpoint as a node of the simulator, over null sessions, with a small application on top: a client asks for so many
-//! bytes on each of so many streams, a server sends them, the client compares every byte.
+//! bytes on each of so many streams, a server sends them, the client compares every byte. Or with none: then a scenario
+//! uses the connections itself.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use peregrine_core::connection::{Config, Event};
+use peregrine_core::connection::{Config, Connection, Event, Stats};
 use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled};
 use peregrine_core::ids::{Dir, Ecn, FourTuple, Side, StreamId};
 use peregrine_core::stream::{Read, StreamEvent, WriteError};
@@ -16,6 +17,18 @@ use crate::sim::{Node, SimTransmit};
 
 /// The endpoint of a [`QuicNode`].
 pub type NullEndpoint = Endpoint<HeapSlots<NullSession>, NullEndpointCrypto>;
+
+/// A connection of a [`QuicNode`].
+pub type NullConnection = Connection<HeapMemory, NullSession>;
+
+/// What runs on top of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum App {
+    /// Downloads and uploads; every stream that the peer opens is accepted.
+    Files,
+    /// Nothing: the scenario reads events and acts on connections.
+    None,
+}
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -30,6 +43,8 @@ pub struct Setup {
     pub sizes: Sizes,
     /// How sessions behave; each gets a seed of its own.
     pub session: NullConfig,
+    /// What runs on top.
+    pub app: App,
 }
 
 impl Setup {
@@ -41,6 +56,7 @@ impl Setup {
             slots: 2,
             sizes: Sizes::default(),
             session: NullConfig::seeded(seed),
+            app: App::Files,
         }
     }
 
@@ -67,11 +83,16 @@ pub struct QuicNode {
     pub endpoint: NullEndpoint,
     /// Everything the connections told, in order.
     pub events: Vec<(Instant, Handle, Event)>,
+    /// Clients let in, in order.
+    pub accepted: Vec<Handle>,
+    /// Connections opened, in order.
+    pub opened: Vec<Handle>,
+    /// Connections that drained and were taken out, with their last counters and their sessions.
+    pub ended: Vec<(Handle, Stats, NullSession)>,
     setup: Setup,
     sessions: u64,
     downloads: BTreeMap<usize, Download>,
     uploads: BTreeMap<(usize, StreamId), Upload>,
-    handles: BTreeMap<usize, Handle>,
     replies: Vec<(FourTuple, Vec<u8>)>,
     timeout: Deadline,
 }
@@ -96,10 +117,12 @@ impl QuicNode {
         Self {
             endpoint: Endpoint::new(setup.endpoint.clone(), HeapSlots::new(setup.slots), crypto),
             events: Vec::new(),
+            accepted: Vec::new(),
+            opened: Vec::new(),
+            ended: Vec::new(),
             sessions: 0,
             downloads: BTreeMap::new(),
             uploads: BTreeMap::new(),
-            handles: BTreeMap::new(),
             replies: Vec::new(),
             timeout: Deadline::NEVER,
             setup,
@@ -108,16 +131,31 @@ impl QuicNode {
 
     /// Connects and downloads `bytes` on each of `streams` streams.
     pub fn download(&mut self, now: Instant, remote: SocketAddr, bytes: u64, streams: usize) -> Handle {
+        let handle = self.connect(now, remote, &[]);
+        let download = Download { bytes, to_open: streams, ..Download::default() };
+        self.downloads.insert(handle.slot(), download);
+        handle
+    }
+
+    /// Connects, with a token of an earlier connection or nothing.
+    pub fn connect(&mut self, now: Instant, remote: SocketAddr, token: &[u8]) -> Handle {
         let session = self.session(Side::Client);
         let unspecified = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let on = FourTuple { local: unspecified.parse().unwrap(), remote, interface: 1 };
         let memory = HeapMemory::new(self.setup.sizes);
-        let connect = Connect { on, token: &[] };
-        let handle = self.endpoint.connect(now, connect, memory, session).expect("a free slot");
-        let download = Download { bytes, to_open: streams, ..Download::default() };
-        self.downloads.insert(handle.slot(), download);
-        self.handles.insert(handle.slot(), handle);
+        let handle = self.endpoint.connect(now, Connect { on, token }, memory, session).expect("a free slot");
+        self.opened.push(handle);
         handle
+    }
+
+    /// The connection that was opened or let in last.
+    pub fn latest(&self) -> Option<Handle> {
+        self.opened.last().or(self.accepted.last()).copied()
+    }
+
+    /// A connection that was not taken out.
+    pub fn connection(&mut self, handle: Handle) -> &mut NullConnection {
+        self.endpoint.connection_mut(handle).expect("a connection that was not taken out")
     }
 
     /// Whether every stream of every download came to its end.
@@ -141,6 +179,16 @@ impl QuicNode {
     fn work(&mut self, now: Instant) {
         while let Some((handle, event)) = self.endpoint.poll_event() {
             self.events.push((now, handle, event));
+            if event == Event::Drained {
+                let stats = self.connection(handle).stats();
+                let (_, session) = self.endpoint.take(handle).expect("a drained connection");
+                self.ended.push((handle, stats, session));
+                self.downloads.remove(&handle.slot());
+                self.uploads.retain(|(slot, _), _| *slot != handle.slot());
+            }
+            if self.setup.app == App::None {
+                continue;
+            }
             match event {
                 Event::Connected | Event::Stream(StreamEvent::Available(Dir::Bi)) => {
                     self.open_streams(handle);
@@ -151,9 +199,6 @@ impl QuicNode {
                 }
                 Event::Stream(StreamEvent::Readable(id)) => self.read(handle, id),
                 Event::Stream(StreamEvent::Writable(id)) => self.write(handle, id),
-                Event::Drained => {
-                    self.endpoint.take(handle);
-                }
                 _ => {}
             }
         }
@@ -237,9 +282,7 @@ impl Node for QuicNode {
             Handled::Incoming(incoming) => {
                 let session = self.session(Side::Server);
                 let memory = HeapMemory::new(self.setup.sizes);
-                if let Ok(handle) = self.endpoint.accept(now, incoming, datagram, memory, session) {
-                    self.handles.insert(handle.slot(), handle);
-                }
+                self.accepted.extend(self.endpoint.accept(now, incoming, datagram, memory, session));
             }
             Handled::Connection(_) | Handled::Ignored(_) => {}
         }
