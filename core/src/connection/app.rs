@@ -9,7 +9,7 @@ use crate::ids::{Dir, StreamId};
 use crate::lifecycle::{Cause, Close};
 use crate::limits::{RESET_TOKEN_LEN, TAG_LEN};
 use crate::path::RouteStats;
-use crate::session::Session;
+use crate::session::{Level, Session};
 use crate::stream::{Closed, OpenError, Read, WriteError};
 use crate::table::queue::Queue;
 use crate::time::Instant;
@@ -215,7 +215,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// The token that the server gave for a later connection.
     pub fn token(&mut self) -> Option<&[u8]> {
         let len = usize::from(self.state.token.len);
-        let given = self.state.side.is_client() && self.state.levels.is_complete() && len > 0;
+        // Until the Initial keys are gone it may be the token of a Retry.
+        let given = self.state.side.is_client() && !self.state.levels.can_seal(Level::Initial) && len > 0;
         self.memory.buffers().token.get(..len).filter(|_| given)
     }
 
@@ -292,6 +293,9 @@ impl State {
 
     /// Without memory for a token there is nothing to send, and it is not asked for again.
     pub(super) fn supply_token(&mut self, lent: &mut Lent<'_>, token: &[u8]) {
+        if self.side.is_client() {
+            return;
+        }
         self.token.delivery.want();
         match lent.buffers.token.get_mut(..token.len()) {
             Some(place) if !token.is_empty() => {

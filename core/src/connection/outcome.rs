@@ -235,6 +235,10 @@ impl State {
     /// Keys are gone, and with them all that was under way at their level (RFC 9001 4.9, RFC 9002 6.4).
     pub(super) fn discard_level(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) {
         lent.session.discard(level);
+        if level == Level::Initial {
+            // The token of a Retry, or one used already, is not for another connection (RFC 9000 8.1.3).
+            self.token.len = 0;
+        }
         let mut rows = self.crypto.discard(level, lent.buffers.sent);
         while let Some(row) = rows.pop(lent.buffers.sent) {
             self.sent.free(lent.buffers.sent, row);

@@ -2,10 +2,10 @@
 
 use super::Lent;
 use super::start::State;
-use crate::error::TransportError;
+use crate::error::{Code, TransportError};
 use crate::ids::{Ecn, PathId};
-use crate::lifecycle::Close;
-use crate::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN, TAG_LEN};
+use crate::lifecycle::{Cause, Close};
+use crate::limits::{SAMPLE_LEN, TAG_LEN};
 use crate::recovery::{Draft, Packet};
 use crate::session::{Key, Level};
 use crate::time::Instant;
@@ -49,10 +49,13 @@ pub(super) struct Order {
     pub(super) ecn: Ecn,
     /// The datagram must have so many bytes; how many this packet needs for that is counted from its start.
     pub(super) pad_to: usize,
+    /// Whether the datagram may have 1,200 bytes.
+    pub(super) full: bool,
     /// Whether another packet is to follow in the datagram, if it has room for one.
     pub(super) more: bool,
 }
 
+const NUMBERS_USED_UP: TransportError = TransportError::new(Code::NO_ERROR, "packet numbers are used up");
 /// Less room than this behind a packet holds no further one.
 const MIN_PACKET: usize = 128;
 
@@ -74,7 +77,11 @@ impl State {
         }
         self.skip_packet_number(lent, level);
         let space = self.space_mut(lent, level);
-        let Some(pn) = space.next_pn() else { return 0 };
+        let Some(pn) = space.next_pn() else {
+            // Nothing may be said any more, not even that (RFC 9000 12.3).
+            self.lifecycle.abandon(Cause::Local(Close::transport(&NUMBERS_USED_UP)));
+            return 0;
+        };
         let truncated = Truncated::new(pn, encoded_len(pn, space.largest_acked()));
         let Some(layout) = self.write_header(lent, order, truncated, out) else { return 0 };
         let Some(end) = out.len().checked_sub(TAG_LEN) else { return 0 };
@@ -138,8 +145,10 @@ impl State {
             Level::OneRtt => {
                 let path = lent.buffers.paths.first()?;
                 let dcid = *path.peer_cids.of(lent.buffers.peer_cids, u8::try_from(order.route).ok()?)?.cid();
-                let header = ShortHeader { dcid, spin: false, key_phase: self.keys.phase() };
-                return header.emit(self.fixed_bit(lent), pn, &mut out).ok();
+                // A spin bit that is not in use is random (RFC 9000 17.4).
+                let header = ShortHeader { dcid, spin: self.coin(lent), key_phase: self.keys.phase() };
+                let fixed_bit = !self.peer.greased_bit || self.coin(lent);
+                return header.emit(fixed_bit, pn, &mut out).ok();
             }
             Level::Initial if self.side.is_client() => {
                 LongType::Initial { token: lent.buffers.token.get(..usize::from(self.token.len))? }
@@ -157,12 +166,8 @@ impl State {
         header.emit(true, pn, &mut out).ok()
     }
 
-    /// The fixed bit, by chance where the peer said that it may be anything (RFC 9287 3.1). Random bits are drawn 63 at a
-    /// time, above them a mark of the end.
-    fn fixed_bit(&mut self, lent: &mut Lent<'_>) -> bool {
-        if !self.peer.greased_bit {
-            return true;
-        }
+    /// A random bit. They are drawn 63 at a time; above them stands a mark of the end.
+    fn coin(&mut self, lent: &mut Lent<'_>) -> bool {
         if self.chance <= 1 {
             let mut random = [0; 8];
             lent.session.fill_random(&mut random);
@@ -207,7 +212,7 @@ impl State {
         if level == Level::OneRtt {
             self.contribute_path(now, lent, order, out);
         }
-        let has_rows = self.may_take_rows(lent, order);
+        let has_rows = self.may_take_rows(lent, order.route, order.allowed);
         self.contribute_crypto(lent, level, has_rows, out, draft);
         if level == Level::OneRtt && has_rows {
             self.contribute_facts(lent, pn, out);
@@ -237,8 +242,7 @@ impl State {
         if route.validation.wants_challenge() {
             let mut random = [0; 8];
             lent.session.fill_random(&mut random);
-            let full = order.pad_to >= MIN_INITIAL_DATAGRAM;
-            route.validation.write(now, random, full, out).ok();
+            route.validation.write(now, random, order.full, out).ok();
         }
     }
 

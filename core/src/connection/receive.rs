@@ -10,9 +10,9 @@ use super::start::State;
 use crate::cid::{local, peer};
 use crate::error::{Refusal, Why};
 use crate::handshake::keys::Opened;
-use crate::ids::{Ecn, FourTuple, PathId};
+use crate::ids::{Ecn, FourTuple, PathId, Side};
 use crate::lifecycle::Close;
-use crate::limits::SAMPLE_LEN;
+use crate::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN};
 use crate::session::{Key, KeyError, Level};
 use crate::time::Instant;
 use crate::wire::frame::{Frame, Frames};
@@ -99,6 +99,7 @@ impl State {
             };
         };
         self.check_addressee(lent, header)?;
+        self.check_initial(datagram.len(), header)?;
         self.levels.check_open(level)?;
         let opened = self.open(lent, level, datagram, header)?;
         let seat = Seat { level, key: opened.key, route, dcid: header.dcid };
@@ -130,6 +131,17 @@ impl State {
         let first = !self.side.is_client()
             && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);
         if ours || first { Ok(()) } else { Err(Why::UnknownCid) }
+    }
+
+    /// A server ignores Initial packets in datagrams below 1,200 bytes (RFC 9000 14.1), a client those with a token (RFC
+    /// 9000 17.2.2).
+    fn check_initial(&self, datagram_len: usize, header: &Header) -> Result<(), Why> {
+        let PacketType::Initial { token } = &header.packet else { return Ok(()) };
+        match self.side {
+            Side::Server if datagram_len < MIN_INITIAL_DATAGRAM => Err(Why::ShortInitial),
+            Side::Client if !token.is_empty() => Err(Why::Malformed),
+            _ => Ok(()),
+        }
     }
 
     /// Removes header protection and opens the packet in place.

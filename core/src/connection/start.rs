@@ -16,12 +16,13 @@ use crate::error::{TransportError, Trap};
 use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase};
 use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::{Lifecycle, Timeouts};
-use crate::limits::{DEFAULT_ACK_DELAY_EXPONENT, RESET_TOKEN_LEN};
+use crate::limits::{DEFAULT_ACK_DELAY_EXPONENT, MIN_CRYPTO_BUFFER, MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN};
 use crate::path::{Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
 use crate::table::queue::Queue;
+use crate::table::reassembly::capacity;
 use crate::time::{Deadline, Instant};
 use crate::wire::header::FixedBit;
 use crate::wire::params::TransportParams;
@@ -145,7 +146,7 @@ pub(crate) struct State {
     pub(super) max_ack_delay: Duration,
     pub(super) max_mtu: u16,
     pub(super) fixed_bit: FixedBit,
-    /// Random bits for the fixed bit, below the highest one that is set.
+    /// Random bits for headers, below the highest one that is set.
     pub(super) chance: u64,
     /// When the pacer lets the next packet go.
     pub(super) paced_until: Deadline,
@@ -158,6 +159,9 @@ impl State {
         opened: &Opened<'_>,
         lent: &mut Lent<'_>,
     ) -> Result<Self, TransportError> {
+        if opened.dcid.len() < MIN_INITIAL_DCID_LEN {
+            return Err(TransportError::internal("a client's first DCID has at least eight bytes"));
+        }
         let first_flight = FirstFlight::client(opened.dcid, opened.scid);
         let mut state = Self::new(now, config, Side::Client, opened.on, opened.version, first_flight, lent)?;
         let room = lent.buffers.token.get_mut(..opened.token.len());
@@ -206,6 +210,11 @@ impl State {
         lent: &mut Lent<'_>,
     ) -> Result<Self, TransportError> {
         clear(lent);
+        if capacity(lent.buffers.crypto.len()) < MIN_CRYPTO_BUFFER {
+            return Err(TransportError::internal(
+                "the memory for CRYPTO data holds less than RFC 9000 7.5 asks for",
+            ));
+        }
         let mut secret = [0; 8];
         lent.session.fill_random(&mut secret);
         let route_config =

@@ -64,7 +64,7 @@ impl State {
         let row = self.route(lent);
         let route = lent.buffers.routes.get_mut(row)?;
         let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
-        if max < MIN_DATAGRAM {
+        if max < self.smallest_datagram() {
             return None;
         }
         let mut plan = Plan {
@@ -100,10 +100,11 @@ impl State {
         if let Some(route) = lent.buffers.routes.get_mut(plan.route) {
             route.congestion.set_app_limited(!wanted);
         }
-        if open && wanted && paced >= plan.max as u64 {
+        let wanted = wanted || LEVELS.iter().any(|level| self.owes_confirmation(now, lent, *level));
+        if open && wanted && paced >= plan.max as u64 && self.has_rows(lent, plan.route, Allowed::All) {
             return Some(Allowed::All);
         }
-        if open && paced > 0 && self.take_mtu_probe(lent, plan) {
+        if paced > 0 && self.take_mtu_probe(lent, plan, window) {
             return Some(Allowed::MtuProbe);
         }
         LEVELS.iter().any(|level| self.owes_ack(now, lent, *level)).then_some(Allowed::AckOnly)
@@ -128,12 +129,13 @@ impl State {
     }
 
     /// Makes the plan one of an MTU probe if one is wanted.
-    fn take_mtu_probe(&mut self, lent: &mut Lent<'_>, plan: &mut Plan) -> bool {
+    fn take_mtu_probe(&mut self, lent: &mut Lent<'_>, plan: &mut Plan, window: u64) -> bool {
         if !self.levels.is_confirmed() || self.sent.room(lent.buffers.sent) <= ROWS_FOR_PROBES {
             return false;
         }
         let route = lent.buffers.routes.get_mut(plan.route);
-        let Some(size) = route.and_then(|route| route.mtu.next_probe()) else { return false };
+        let probe = route.and_then(|route| route.mtu.next_probe());
+        let Some(size) = probe.filter(|size| u64::from(*size) <= window) else { return false };
         plan.max = usize::from(size);
         true
     }
@@ -141,6 +143,18 @@ impl State {
     /// Whether an acknowledgment cannot wait.
     fn owes_ack(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> bool {
         self.levels.can_seal(level) && self.space_mut(lent, level).received.due().is_due(now)
+    }
+
+    /// Whether an acknowledgment that cannot wait should ask to be acknowledged itself (RFC 9000 13.2.4).
+    fn owes_confirmation(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> bool {
+        self.owes_ack(now, lent, level) && self.space_mut(lent, level).received.wants_confirmation()
+    }
+
+    /// The smallest datagram worth sending. A server's Initial packets want 1,200 bytes (RFC 9000 14.1): what credit there
+    /// is for less waits for more.
+    pub(super) fn smallest_datagram(&self) -> u64 {
+        let initial = !self.side.is_client() && self.levels.can_seal(Level::Initial);
+        if initial { MIN_INITIAL_DATAGRAM as u64 } else { MIN_DATAGRAM }
     }
 
     /// Whether packets of a level have something to say that counts as in flight.
@@ -179,11 +193,15 @@ impl State {
 
     /// Whether a packet may take a free row of the sent table. A few are kept for probes, unless nothing is under way that
     /// could be probed for.
-    pub(super) fn may_take_rows(&self, lent: &Lent<'_>, order: &Order) -> bool {
-        let idle =
-            lent.buffers.routes.get(order.route).is_some_and(|route| route.congestion.in_flight() == 0);
-        let kept = if order.allowed == Allowed::Probe || idle { 0 } else { ROWS_FOR_PROBES };
+    pub(super) fn may_take_rows(&self, lent: &Lent<'_>, route: usize, allowed: Allowed) -> bool {
+        let kept = if allowed == Allowed::Probe || is_idle(lent, route) { 0 } else { ROWS_FOR_PROBES };
         self.sent.room(lent.buffers.sent) > kept
+    }
+
+    /// Whether a packet that counts as in flight finds a row: a free one, or, when nothing is under way, one of what was
+    /// lost.
+    fn has_rows(&self, lent: &Lent<'_>, route: usize, allowed: Allowed) -> bool {
+        is_idle(lent, route) || self.may_take_rows(lent, route, allowed)
     }
 
     pub(super) fn write(
@@ -234,7 +252,7 @@ impl State {
             && budget >= plan.max as u64
             && self.levels.is_confirmed()
             && lent.buffers.routes.get(plan.route).is_some_and(|route| route.amplification.is_validated())
-            && self.sent.room(lent.buffers.sent) > ROWS_FOR_PROBES
+            && self.may_take_rows(lent, plan.route, plan.allowed)
             && !self.wants_on_route(lent)
             && self.wants(lent, level)
     }
@@ -267,18 +285,36 @@ impl State {
             if !self.may_speak(now, lent, plan, level) {
                 continue;
             }
+            if len > 0 && !self.shares_dcid(lent, plan, level) {
+                break;
+            }
             let later = LEVELS.get(nth.saturating_add(1)..).unwrap_or_default();
-            let more = later.iter().any(|level| self.may_speak(now, lent, plan, *level));
+            // Who leaves the padding to a later packet must be sure that there will be one.
+            let sure = self.sent.room(lent.buffers.sent) > ROWS_FOR_PROBES;
+            let more = sure
+                && later.iter().any(|level| {
+                    self.shares_dcid(lent, plan, *level) && self.may_speak(now, lent, plan, *level)
+                });
             expand |= self.must_expand(lent, plan, level);
+            let full = datagram.len() >= MIN_INITIAL_DATAGRAM;
             let Some(room) = datagram.get_mut(len..) else { break };
             let target = if expand { MIN_INITIAL_DATAGRAM } else { 0 };
             let pad_to =
                 if plan.allowed == Allowed::MtuProbe { room.len() } else { target.saturating_sub(len) };
             let order =
-                Order { level, route: plan.route, allowed: plan.allowed, ecn: plan.ecn, pad_to, more };
+                Order { level, route: plan.route, allowed: plan.allowed, ecn: plan.ecn, pad_to, full, more };
             len = len.saturating_add(self.write_packet(now, lent, &order, room));
         }
         len
+    }
+
+    /// Packets of one datagram have one destination (RFC 9000 12.2). That of long headers and that of the route differ once
+    /// the peer has withdrawn the connection ID of the handshake.
+    fn shares_dcid(&self, lent: &Lent<'_>, plan: &Plan, level: Level) -> bool {
+        let path = lent.buffers.paths.first();
+        let row = u8::try_from(plan.route).unwrap_or(u8::MAX);
+        let dcid = path.and_then(|path| path.peer_cids.of(lent.buffers.peer_cids, row));
+        level != Level::OneRtt || dcid.is_some_and(|dcid| *dcid.cid() == self.first_flight.dcid())
     }
 
     fn may_speak(&mut self, now: Instant, lent: &mut Lent<'_>, plan: &Plan, level: Level) -> bool {
@@ -306,4 +342,9 @@ impl State {
             Level::ZeroRtt | Level::Handshake => false,
         }
     }
+}
+
+/// Whether nothing is under way on a route.
+fn is_idle(lent: &Lent<'_>, route: usize) -> bool {
+    lent.buffers.routes.get(route).is_some_and(|route| route.congestion.in_flight() == 0)
 }

@@ -46,6 +46,8 @@ pub struct Connect<'a> {
 pub enum ConnectError {
     /// All slots are in use: take drained connections out, or lend the endpoint more.
     Full,
+    /// There is a connection to this address, and without connection IDs their packets cannot be told apart.
+    SameRemote,
     /// The session, or the memory lent to the connection, cannot start one.
     Start(TransportError),
 }
@@ -65,6 +67,9 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("all connection slots are in use"),
+            Self::SameRemote => {
+                f.write_str("without connection IDs there can be one connection to an address")
+            }
             Self::Start(error) => error.fmt(f),
         }
     }
@@ -95,7 +100,12 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         memory: T::Memory,
         session: T::Session,
     ) -> Result<Handle, ConnectError> {
-        let slot = self.free.take(self.memory.tables().slots).ok_or(ConnectError::Full)?;
+        let tables = self.memory.tables();
+        let index = Index::new(self.hash_key, tables.index);
+        if self.config.cid_len == 0 && index.by_remote(how.on.remote).next().is_some() {
+            return Err(ConnectError::SameRemote);
+        }
+        let slot = self.free.take(tables.slots).ok_or(ConnectError::Full)?;
         let mut random = [0; MIN_INITIAL_DCID_LEN];
         self.crypto.fill_random(&mut random);
         let opened = Opened {
@@ -190,10 +200,13 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         ecn: Ecn,
         datagram: &mut [u8],
     ) -> Handled {
+        if let Some(handle) = self.handle_reset(now, on, datagram) {
+            return Handled::Connection(handle);
+        }
         match seen {
-            Invariants::Short => self.handle_lost(now, on, datagram),
+            Invariants::Short => self.handle_lost(now, datagram),
             Invariants::Long { version: 0, .. } => Handled::Ignored(Why::UnknownCid),
-            _ if !self.config.server => self.handle_lost(now, on, datagram),
+            _ if !self.config.server => Handled::Ignored(Why::UnknownCid),
             // A smaller datagram is no client's first, and answering it would amplify (RFC 9000 5.2.2, 14.1).
             Invariants::Long { .. } if datagram.len() < MIN_INITIAL_DATAGRAM => {
                 Handled::Ignored(Why::ShortInitial)
@@ -256,7 +269,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         sealed: &[u8],
     ) -> (Proof, Cid, Option<Cid>) {
         let nothing = (Proof::None, dcid, None);
-        match Token::open(&mut self.crypto, sealed) {
+        match Token::open(self.epoch, &mut self.crypto, sealed) {
             Some(token @ Token::Retry { remote, original_dcid, retry_scid, .. }) => {
                 let fits = remote == on.remote && retry_scid == dcid;
                 if fits && token.is_fresh(now, self.config.retry_lifetime) {
@@ -279,7 +292,14 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let len = usize::from(self.config.cid_len).max(MIN_INITIAL_DCID_LEN);
         let retry_scid = random.get(..len).and_then(Cid::new).unwrap_or_default();
         let token = Token::Retry { remote: on.remote, original_dcid: dcid, retry_scid, issued: now };
-        let retry = Retry { version: V1, client_scid: scid, original_dcid: dcid, retry_scid, token: &token };
+        let retry = Retry {
+            version: V1,
+            client_scid: scid,
+            original_dcid: dcid,
+            retry_scid,
+            token: &token,
+            epoch: self.epoch,
+        };
         match stateless::retry(&mut self.crypto, retry, datagram) {
             Some(len) => {
                 self.stats.retries = self.stats.retries.saturating_add(1);
@@ -302,22 +322,19 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         stateless::refuse(&mut self.crypto, refusal, datagram).unwrap_or(0)
     }
 
-    /// A packet of a connection that is not here: perhaps the peer's stateless reset of one of ours (RFC 9000
-    /// 10.3.1), else perhaps one that we have lost and should reset.
-    fn handle_lost(&mut self, now: Instant, on: FourTuple, datagram: &mut [u8]) -> Handled {
-        if let Some(slot) = self.find_reset(on, datagram) {
-            let tables = self.memory.tables();
-            let generation = tables.slots.get(slot as usize).map_or(0, |row| row.generation);
-            if let Some(connection) =
-                tables.slots.get_mut(slot as usize).and_then(|row| row.connection.as_mut())
-            {
-                connection.handle_reset(now);
-            }
-            self.touch(slot);
-            return Handled::Connection(Handle { slot, generation });
-        }
-        let long = datagram.first().is_some_and(|first| first & 0x80 != 0);
-        if long || self.config.cid_len == 0 || !self.resets.take(now) {
+    /// A datagram that names no connection may be the peer's stateless reset of one (RFC 9000 10.3.1).
+    fn handle_reset(&mut self, now: Instant, on: FourTuple, datagram: &[u8]) -> Option<Handle> {
+        let slot = self.find_reset(on, datagram)?;
+        let row = self.memory.tables().slots.get_mut(slot as usize)?;
+        let handle = Handle { slot, generation: row.generation };
+        row.connection.as_mut()?.handle_reset(now);
+        self.touch(slot);
+        Some(handle)
+    }
+
+    /// A packet of a connection that is not here: perhaps one that we have lost, and should reset.
+    fn handle_lost(&mut self, now: Instant, datagram: &mut [u8]) -> Handled {
+        if self.config.cid_len == 0 || !self.resets.take(now) {
             return Handled::Ignored(Why::UnknownCid);
         }
         match stateless::reset(&mut self.crypto, usize::from(self.config.cid_len), datagram) {

@@ -8,16 +8,28 @@ use crate::session::EndpointCrypto;
 use crate::time::{Deadline, Instant};
 use crate::wire::Cid;
 
+/// How often a connection ID is drawn anew because another connection has it. Short IDs may meet; if they still do after
+/// that, the random source is broken, and both connections are looked at for each packet.
+const DRAWS: core::ops::Range<u8> = 0..16;
+
 impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     /// A connection ID nobody has, routed to `slot`.
     pub(super) fn fresh_cid(&mut self, slot: u32) -> Cid {
-        let mut random = [0; MAX_CID_LEN];
-        self.crypto.fill_random(&mut random);
-        let cid = random.get(..usize::from(self.config.cid_len)).and_then(Cid::new).unwrap_or_default();
-        if !cid.is_empty() {
-            Index::new(self.hash_key, self.memory.tables().index).insert_cid(cid.as_slice(), slot);
+        let len = usize::from(self.config.cid_len);
+        let mut tries = DRAWS;
+        loop {
+            let mut random = [0; MAX_CID_LEN];
+            self.crypto.fill_random(&mut random);
+            let cid = random.get(..len).and_then(Cid::new).unwrap_or_default();
+            let mut index = Index::new(self.hash_key, self.memory.tables().index);
+            if cid.is_empty() {
+                return cid;
+            }
+            if index.by_cid(cid.as_slice()).next().is_none() || tries.next().is_none() {
+                index.insert_cid(cid.as_slice(), slot);
+                return cid;
+            }
         }
-        cid
     }
 
     /// Gives a connection what it has asked for, and forgets what it has retired.
@@ -39,7 +51,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         if let Some(remote) = self.with(slot, |connection| connection.wants_token()).flatten() {
             let mut sealed = [0; MAX_TOKEN_LEN];
             let token = Token::Earlier { ip: remote.ip(), issued: now };
-            if let Some(len) = token.seal(&mut self.crypto, &mut sealed) {
+            if let Some(len) = token.seal(self.epoch, &mut self.crypto, &mut sealed) {
                 let token = sealed.get(..len).unwrap_or_default();
                 self.with(slot, |connection| connection.supply_token(token));
             }

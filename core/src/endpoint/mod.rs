@@ -110,6 +110,8 @@ pub struct Endpoint<T: EndpointMemory, C> {
     memory: T,
     crypto: C,
     hash_key: HashKey,
+    /// Tells our tokens from those of an earlier run with the same key.
+    epoch: u64,
     ready: List,
     news: List,
     free: FreeSlots,
@@ -123,9 +125,11 @@ pub struct Endpoint<T: EndpointMemory, C> {
 impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     /// An endpoint with no connection yet.
     pub fn new(config: EndpointConfig, memory: T, mut crypto: C) -> Self {
-        let mut random = [0; 16];
+        let (mut random, mut epoch) = ([0; 16], [0; 8]);
         crypto.fill_random(&mut random);
+        crypto.fill_random(&mut epoch);
         Self {
+            epoch: u64::from_ne_bytes(epoch),
             resets: Allowance::new(config.resets_per_second),
             config,
             memory,

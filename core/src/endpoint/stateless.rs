@@ -69,12 +69,14 @@ pub struct Retry<'a> {
     pub retry_scid: Cid,
     /// What it shall bring.
     pub token: &'a Token,
+    /// The endpoint's epoch.
+    pub epoch: u64,
 }
 
 /// Asks a client to prove its address; returns the length.
 pub fn retry(crypto: &mut dyn EndpointCrypto, retry: Retry<'_>, datagram: &mut [u8]) -> Option<usize> {
     let mut sealed = [0; MAX_TOKEN_LEN];
-    let len = retry.token.seal(crypto, &mut sealed)?;
+    let len = retry.token.seal(retry.epoch, crypto, &mut sealed)?;
     let mut unused = [0];
     crypto.fill_random(&mut unused);
     let [unused] = unused;
