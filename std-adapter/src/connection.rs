@@ -53,9 +53,12 @@ impl Link {
         timeout: Option<Duration>,
         mut attempt: impl FnMut(&mut crate::engine::Connection) -> Option<Result<R, Error>>,
     ) -> Result<R, Error> {
+        // What has arrived before the end may still be read.
+        let reads = matches!(wait, Wait::Read(_) | Wait::Datagram);
         self.shared.block(self.handle, wait, timeout, |state: &mut State| {
             match state.engine.connection(self.handle) {
-                Some((connection, _)) => attempt(connection).or_else(|| self.ended()),
+                Some((connection, _)) if reads => attempt(connection).or_else(|| self.ended()),
+                Some((connection, _)) => self.ended().or_else(|| attempt(connection)),
                 None => Some(Err(self.error())),
             }
         })

@@ -29,7 +29,7 @@ impl Port {
         let sockets: Vec<_> = sockets.map(Arc::clone).collect();
         let mut waiter = Waiter::new()?;
         for socket in &sockets {
-            waiter.add(Arc::clone(socket))?;
+            waiter.add(Arc::clone(socket));
         }
         Ok(Self { waiter, sockets, inbox: Inbox::new(), ready: Vec::new(), blocked: None })
     }
@@ -43,15 +43,16 @@ impl Port {
         let blocked = if let Flow::Blocked(key) = flow { Some(key) } else { None };
         if blocked != self.blocked {
             if let Some(key) = self.blocked {
-                self.waiter.watch(key, Interest::Receive)?;
+                self.waiter.watch(key, Interest::Receive);
             }
             if let Some(key) = blocked {
-                self.waiter.watch(key, Interest::ReceiveOrSend)?;
+                self.waiter.watch(key, Interest::ReceiveOrSend);
             }
             self.blocked = blocked;
         }
+        let ready = self.waiter.wait(timeout)?;
         self.ready.clear();
-        self.ready.extend(self.waiter.wait(timeout)?);
+        self.ready.extend_from_slice(ready);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! A thread that waits names what for and parks; whoever takes the event out of core unparks it, after the lock is
 //! released. Nothing is stored of an event that nobody waits for: core's own state is asked first, always.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -45,12 +45,25 @@ pub(crate) struct Facts {
     pub(crate) ended: OnceLock<Closed>,
 }
 
+/// What has become of what was sent on a stream. Core forgets a stream that is over, the application may not have asked
+/// yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    UnderWay,
+    /// The peer has it all.
+    Delivered,
+    /// The peer asked with this code to stop.
+    Stopped(u64),
+}
+
 /// A connection that the application has, or can accept.
 struct Row {
     handle: Handle,
     remote: SocketAddr,
     facts: Arc<Facts>,
     waiters: Vec<(Wait, Thread)>,
+    /// Of the streams that the application holds for sending.
+    fates: HashMap<StreamId, Fate>,
 }
 
 /// A client's connection that nobody has accepted yet.
@@ -225,7 +238,8 @@ impl State {
         if self.rows.len() <= slot {
             self.rows.resize_with(slot + 1, || None);
         }
-        self.rows[slot] = Some(Row { handle, remote, facts: Arc::clone(&facts), waiters: Vec::new() });
+        let (waiters, fates) = (Vec::new(), HashMap::new());
+        self.rows[slot] = Some(Row { handle, remote, facts: Arc::clone(&facts), waiters, fates });
         facts
     }
 
@@ -271,6 +285,25 @@ impl State {
         if let Some((connection, now)) = self.engine.connection(handle) {
             connection.close(now, code, words);
         }
+    }
+
+    /// The application holds a stream for sending.
+    pub(crate) fn follow(&mut self, handle: Handle, id: StreamId) {
+        if let Some(row) = self.row(handle) {
+            row.fates.insert(id, Fate::UnderWay);
+        }
+    }
+
+    /// The application holds the stream no more.
+    pub(crate) fn unfollow(&mut self, handle: Handle, id: StreamId) {
+        if let Some(row) = self.row(handle) {
+            row.fates.remove(&id);
+        }
+    }
+
+    /// What has become of a stream that is followed.
+    pub(crate) fn fate(&mut self, handle: Handle, id: StreamId) -> Option<Fate> {
+        self.row(handle)?.fates.get(&id).copied()
     }
 
     /// The system has failed us: nothing will happen any more.
@@ -355,6 +388,16 @@ impl State {
     }
 
     fn on_stream(&mut self, handle: Handle, event: StreamEvent) {
+        let told = match event {
+            StreamEvent::Stopped(id, code) => Some((id, Fate::Stopped(code))),
+            StreamEvent::Finished(id) => Some((id, Fate::Delivered)),
+            _ => None,
+        };
+        if let (Some((id, told)), Some(row)) = (told, self.row(handle)) {
+            if let Some(fate) = row.fates.get_mut(&id) {
+                *fate = told;
+            }
+        }
         self.wake(
             handle,
             match event {

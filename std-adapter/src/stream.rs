@@ -9,7 +9,7 @@ use peregrine_core::stream::{Read, WriteError};
 
 use crate::connection::Link;
 use crate::error::Error;
-use crate::shared::Wait;
+use crate::shared::{Fate, Wait};
 
 /// Sends bytes in order. Dropped before [`Self::finish`], it is reset with code 0: the peer never takes a part for the
 /// whole.
@@ -29,7 +29,8 @@ pub struct RecvStream {
 }
 
 impl SendStream {
-    pub(crate) const fn new(link: Arc<Link>, id: StreamId) -> Self {
+    pub(crate) fn new(link: Arc<Link>, id: StreamId) -> Self {
+        link.shared.lock().follow(link.handle, id);
         Self { link, id, timeout: None, is_over: false }
     }
 
@@ -52,13 +53,13 @@ impl SendStream {
             return Ok(0);
         }
         let id = self.id;
-        self.link.block(Wait::Write(id), self.timeout, |connection| {
+        let sent = self.link.block(Wait::Write(id), self.timeout, |connection| {
             match connection.write_stream(id, bytes) {
                 Ok(0) => None,
-                Ok(taken) => Some(Ok(taken)),
-                Err(error) => Some(Err(of_write(error))),
+                sent => Some(Ok(sent)),
             }
-        })
+        });
+        sent?.map_err(|error| self.why(error))
     }
 
     /// Everything was written: the stream ends after it. Does not wait for the peer.
@@ -68,7 +69,33 @@ impl SendStream {
     pub fn finish(&mut self) -> Result<(), Error> {
         self.is_over = true;
         let id = self.id;
-        self.link.act(|connection| connection.finish(id))?.map_err(of_write)
+        self.link.act(|connection| connection.finish(id))?.map_err(|error| self.why(error))
+    }
+
+    /// Waits until the peer has everything, the end included: to be called after [`Self::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], [`Error::TimedOut`] and [`Error::Closed`].
+    pub fn delivered(&mut self) -> Result<(), Error> {
+        let (link, id) = (&self.link, self.id);
+        link.shared.block(link.handle, Wait::Write(id), self.timeout, |state| {
+            match state.fate(link.handle, id) {
+                Some(Fate::Delivered) => Some(Ok(())),
+                Some(Fate::Stopped(code)) => Some(Err(Error::Stopped(code))),
+                Some(Fate::UnderWay) => link.ended(),
+                None => Some(Err(link.error())),
+            }
+        })
+    }
+
+    /// Core tells the code of the peer only as long as it remembers the stream.
+    fn why(&self, error: WriteError) -> Error {
+        match (error, self.link.shared.lock().fate(self.link.handle, self.id)) {
+            (WriteError::Reset(code), _) | (WriteError::Closed, Some(Fate::Stopped(code))) => {
+                Error::Stopped(code)
+            }
+            (WriteError::Closed, _) => Error::StreamClosed,
+        }
     }
 
     /// Gives up sending; the peer is told `code`.
@@ -103,13 +130,7 @@ impl Drop for SendStream {
         if !self.is_over {
             self.reset(0);
         }
-    }
-}
-
-const fn of_write(error: WriteError) -> Error {
-    match error {
-        WriteError::Closed => Error::StreamClosed,
-        WriteError::Reset(code) => Error::Stopped(code),
+        self.link.shared.lock().unfollow(self.link.handle, self.id);
     }
 }
 

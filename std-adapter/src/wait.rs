@@ -1,25 +1,25 @@
 //! Sleeping until a datagram arrives, a deadline comes, or another thread calls.
 //!
-//! Readiness is level-triggered: a socket that still holds datagrams ends the next wait at once, so a driver may stop
-//! after any number of batches and nothing is ever missed.
-//!
-//! The one `unsafe` of this crate stands here: the system's poller keeps raw handles, and no safe interface lets it
-//! watch a socket that others send on at the same time.
+//! One system call for each sleep, and nothing is registered: an endpoint has a handful of sockets. Readiness is
+//! level-triggered: a socket that still holds datagrams ends the next wait at once, so a driver may stop after any
+//! number of batches and nothing is ever missed.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use polling::{Event, Events, PollMode, Poller};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::socket::Socket;
 
 /// Watches sockets. Owned by the thread that sleeps.
 #[derive(Debug)]
 pub struct Waiter {
-    poller: Arc<Poller>,
-    events: Events,
     sockets: Vec<Watched>,
+    called: line::End,
+    waker: Waker,
+    ready: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -38,14 +38,24 @@ pub enum Interest {
 }
 
 impl Interest {
-    fn event(self, key: usize) -> Event {
-        Event::new(key, true, self == Self::ReceiveOrSend)
+    const fn flags(self) -> PollFlags {
+        match self {
+            Self::Receive => PollFlags::IN,
+            Self::ReceiveOrSend => PollFlags::IN.union(PollFlags::OUT),
+        }
     }
 }
 
 /// Ends a wait from another thread.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<Poller>);
+pub struct Waker(Arc<Caller>);
+
+#[derive(Debug)]
+struct Caller {
+    line: line::End,
+    /// Whether a call is under way that the sleeper has not heard yet.
+    called: AtomicBool,
+}
 
 impl Waker {
     /// Ends the wait going on, or else the next one.
@@ -53,7 +63,10 @@ impl Waker {
     /// # Errors
     /// Those of the system.
     pub fn wake(&self) -> io::Result<()> {
-        self.0.notify()
+        if self.0.called.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        (&self.0.line).write(&[0]).map(|_| ())
     }
 }
 
@@ -63,42 +76,27 @@ impl Waiter {
     /// # Errors
     /// If the system has no handle to spare.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { poller: Arc::new(Poller::new()?), events: Events::new(), sockets: Vec::new() })
+        let (called, line) = line::pair()?;
+        let waker = Waker(Arc::new(Caller { line, called: AtomicBool::new(false) }));
+        Ok(Self { sockets: Vec::new(), called, waker, ready: Vec::new() })
     }
 
     /// What other threads wake this one with.
     pub fn waker(&self) -> Waker {
-        Waker(Arc::clone(&self.poller))
+        self.waker.clone()
     }
 
     /// Watches `socket` for datagrams; returns its key: 0 for the first one, then 1, and so on.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn add(&mut self, socket: Arc<Socket>) -> io::Result<usize> {
-        let key = self.sockets.len();
-        let interest = Interest::Receive;
-        // SAFETY: the socket must be deleted from the poller before it is closed. `self` keeps it open from here on
-        // and gives it up only in `drop`, after deleting it.
-        #[expect(unsafe_code, reason = "see the head of this file")]
-        unsafe {
-            self.poller.add_with_mode(&*socket, interest.event(key), PollMode::Level)?;
-        }
-        self.sockets.push(Watched { socket, interest });
-        Ok(key)
+    pub fn add(&mut self, socket: Arc<Socket>) -> usize {
+        self.sockets.push(Watched { socket, interest: Interest::Receive });
+        self.sockets.len() - 1
     }
 
-    /// Changes what the socket `key` is watched for.
-    ///
-    /// # Errors
-    /// Those of the system; [`io::ErrorKind::NotFound`] if there is no such socket.
-    pub fn watch(&mut self, key: usize, interest: Interest) -> io::Result<()> {
-        let watched = self.sockets.get_mut(key).ok_or(io::ErrorKind::NotFound)?;
-        if watched.interest != interest {
-            self.poller.modify_with_mode(&*watched.socket, interest.event(key), PollMode::Level)?;
+    /// Changes what the socket `key` is watched for; without such a socket nothing happens.
+    pub fn watch(&mut self, key: usize, interest: Interest) {
+        if let Some(watched) = self.sockets.get_mut(key) {
             watched.interest = interest;
         }
-        Ok(())
     }
 
     /// Sleeps until a socket is ready, `timeout` has passed (`None`: never), or a [`Waker`] calls. Returns the keys of
@@ -106,22 +104,64 @@ impl Waiter {
     ///
     /// # Errors
     /// Those of the system; an interrupted sleep is none.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = usize>> {
-        self.events.clear();
-        match self.poller.wait(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<&[usize]> {
+        self.ready.clear();
+        let mut handles = Vec::with_capacity(1 + self.sockets.len());
+        handles.push(PollFd::new(&self.called, PollFlags::IN));
+        handles.extend(
+            self.sockets.iter().map(|watched| PollFd::new(&*watched.socket, watched.interest.flags())),
+        );
+        // A time that does not fit is as good as never.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(&mut handles, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => return Ok(&self.ready),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
         }
-        Ok(self.events.iter().map(|event| event.key))
+        let (call, sockets) = handles.split_first().expect("the line is always watched");
+        let is_ready = |handle: &PollFd<'_>| !handle.revents().is_empty();
+        self.ready
+            .extend(sockets.iter().enumerate().filter(|(_, handle)| is_ready(handle)).map(|(key, _)| key));
+        if is_ready(call) {
+            // In this order no call is lost: one that comes in between may go unheard only by who is awake anyway.
+            self.waker.0.called.store(false, Ordering::Release);
+            while matches!((&self.called).read(&mut [0; 16]), Ok(16)) {}
+        }
+        Ok(&self.ready)
     }
 }
 
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        for watched in &self.sockets {
-            // Fails only for a socket that is not watched, which is what is wanted.
-            let _ = self.poller.delete(&*watched.socket);
+/// Two ends, of which one becomes readable when the other is written to.
+#[cfg(unix)]
+mod line {
+    pub(super) use std::os::unix::net::UnixStream as End;
+
+    pub(super) fn pair() -> std::io::Result<(End, End)> {
+        let (one, other) = End::pair()?;
+        one.set_nonblocking(true)?;
+        other.set_nonblocking(true)?;
+        Ok((one, other))
+    }
+}
+
+/// Two ends, of which one becomes readable when the other is written to.
+#[cfg(not(unix))]
+mod line {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    pub(super) use std::net::TcpStream as End;
+
+    pub(super) fn pair() -> std::io::Result<(End, End)> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let one = TcpStream::connect(listener.local_addr()?)?;
+        let (other, from) = listener.accept()?;
+        if from != one.local_addr()? {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
         }
+        one.set_nonblocking(true)?;
+        other.set_nonblocking(true)?;
+        other.set_nodelay(true)?;
+        Ok((one, other))
     }
 }
 
@@ -146,23 +186,23 @@ mod tests {
     fn a_datagram_ends_the_wait_until_it_is_received() {
         let (a, b) = (socket(), socket());
         let mut waiter = Waiter::new().unwrap();
-        assert_eq!(waiter.add(socket()).unwrap(), 0);
-        assert_eq!(waiter.add(Arc::clone(&b)).unwrap(), 1);
+        assert_eq!(waiter.add(socket()), 0);
+        assert_eq!(waiter.add(Arc::clone(&b)), 1);
         let route = FourTuple { local: a.local_addr(), remote: b.local_addr(), interface: 0 };
         assert!(matches!(a.send(&route, Ecn::NotEct, 1, b"x"), Sent::All));
         for _ in 0..2 {
-            assert_eq!(waiter.wait(LONG).unwrap().collect::<Vec<_>>(), [1]);
+            assert_eq!(waiter.wait(LONG).unwrap(), [1]);
         }
         assert_eq!(b.receive(&mut Inbox::new()).unwrap(), 1);
-        assert_eq!(waiter.wait(Some(Duration::ZERO)).unwrap().count(), 0);
+        assert_eq!(waiter.wait(Some(Duration::ZERO)).unwrap().len(), 0);
     }
 
     #[test]
     fn a_deadline_ends_the_wait() {
         let mut waiter = Waiter::new().unwrap();
-        waiter.add(socket()).unwrap();
+        waiter.add(socket());
         let clock = Clock::start();
-        assert_eq!(waiter.wait(Some(Duration::from_millis(20))).unwrap().count(), 0);
+        assert_eq!(waiter.wait(Some(Duration::from_millis(20))).unwrap().len(), 0);
         assert!(clock.now().as_micros() >= 20_000);
     }
 
@@ -172,12 +212,12 @@ mod tests {
         let waker = waiter.waker();
         let clock = Clock::start();
         waker.wake().unwrap();
-        assert_eq!(waiter.wait(LONG).unwrap().count(), 0);
+        assert_eq!(waiter.wait(LONG).unwrap().len(), 0);
         let thread = thread::spawn(move || {
             thread::sleep(Duration::from_millis(10));
             waker.wake().unwrap();
         });
-        assert_eq!(waiter.wait(LONG).unwrap().count(), 0);
+        assert_eq!(waiter.wait(LONG).unwrap().len(), 0);
         thread.join().unwrap();
         assert!(clock.now().as_micros() < 10_000_000);
     }
@@ -185,11 +225,11 @@ mod tests {
     #[test]
     fn room_to_send_is_told_only_when_asked_for() {
         let mut waiter = Waiter::new().unwrap();
-        let key = waiter.add(socket()).unwrap();
-        waiter.watch(key, Interest::ReceiveOrSend).unwrap();
-        assert_eq!(waiter.wait(LONG).unwrap().collect::<Vec<_>>(), [key]);
-        waiter.watch(key, Interest::Receive).unwrap();
-        assert_eq!(waiter.wait(Some(Duration::ZERO)).unwrap().count(), 0);
-        assert_eq!(waiter.watch(9, Interest::Receive).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let key = waiter.add(socket());
+        waiter.watch(key, Interest::ReceiveOrSend);
+        assert_eq!(waiter.wait(LONG).unwrap(), [key]);
+        waiter.watch(key, Interest::Receive);
+        assert_eq!(waiter.wait(Some(Duration::ZERO)).unwrap().len(), 0);
+        waiter.watch(9, Interest::Receive);
     }
 }

@@ -212,11 +212,16 @@ fn download(
     let local = |error| Failure::local("cannot save", error);
     let (mut send, mut recv) = connection.open_bi().map_err(|error| failed(&error))?;
     let mut request = &hq::request(&url.path)[..];
-    while !request.is_empty() {
-        let sent = send.send(request).map_err(|error| failed(&error))?;
-        request = request.get(sent..).unwrap_or_default();
+    loop {
+        let sent = if request.is_empty() { send.finish().map(|()| 0) } else { send.send(request) };
+        match sent {
+            Ok(0) => break,
+            Ok(sent) => request = request.get(sent..).unwrap_or_default(),
+            // A server that has read the line need not wait for the end of the stream.
+            Err(Error::Stopped(_)) => break,
+            Err(error) => return Err(failed(&error)),
+        }
     }
-    send.finish().map_err(|error| failed(&error))?;
     loop {
         let len = recv.recv(buffer).map_err(|error| failed(&error))?;
         let Some(bytes @ [_, ..]) = buffer.get(..len) else { break };
