@@ -1,0 +1,1 @@
+//! What a handshake may agree on.
