@@ -16,12 +16,13 @@ use crate::error::{TransportError, Trap};
 use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase};
 use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::{Lifecycle, Timeouts};
-use crate::limits::{DEFAULT_ACK_DELAY_EXPONENT, RESET_TOKEN_LEN};
+use crate::limits::{DEFAULT_ACK_DELAY_EXPONENT, HANDSHAKE_ACK_RANGES, RESET_TOKEN_LEN};
 use crate::path::{Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
 use crate::table::queue::Queue;
+use crate::table::ranges::Row;
 use crate::time::{Deadline, Instant};
 use crate::wire::header::FixedBit;
 use crate::wire::params::TransportParams;
@@ -68,7 +69,7 @@ pub struct Accepted {
 /// A packet number space of the handshake, and what of it is under way.
 #[derive(Clone, Debug)]
 pub(super) struct Early {
-    pub(super) space: Space,
+    pub(super) space: Space<[Row; HANDSHAKE_ACK_RANGES]>,
     pub(super) flight: Flight,
 }
 
