@@ -28,6 +28,8 @@ pub const RESET_TOKEN_LEN: usize = 16;
 pub const MIN_CRYPTO_BUFFER: usize = 4096;
 /// Received packet numbers are remembered as at most this many ranges (RFC 9000 13.2.3).
 pub const ACK_RANGES: usize = 32;
+/// Those of an Initial or Handshake space, whose packets are few: every second one of a flight of eight may be missing.
+pub const HANDSHAKE_ACK_RANGES: usize = 4;
 /// Ranges of an ACK frame that are looked at; a sender repeats what it still needs said.
 pub const ACK_RANGES_READ: usize = 64;
 /// Largest assumed timer granularity (RFC 9002 6.1.2).

@@ -103,7 +103,9 @@ impl Engine {
         let now = self.clock.now();
         self.core.connect(now, Connect { on, token: &[] }, memory, session).map_err(|error| match error {
             ConnectError::Full => Error::Full,
-            ConnectError::SameRemote => Error::Role("without connection IDs there can be one connection to an address"),
+            ConnectError::SameRemote => {
+                Error::Role("without connection IDs there can be one connection to an address")
+            }
             ConnectError::Start(error) => error.into(),
         })
     }

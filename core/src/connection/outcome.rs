@@ -13,7 +13,7 @@ use crate::ids::PathId;
 use crate::path::{Role, ecn};
 use crate::recovery::ack::decode_delay;
 use crate::recovery::sent::take_rest;
-use crate::recovery::{AckNews, Chain, EcnReport, Flight, Lost, Space};
+use crate::recovery::{AckNews, AnySpace, Chain, EcnReport, Flight, Lost};
 use crate::session::Level;
 use crate::table::chunk::{Carried, HasChunk};
 use crate::table::list::at;
@@ -297,7 +297,7 @@ impl State {
         !self.side.is_client() || self.levels.is_confirmed() || self.handshake.space.largest_acked().is_some()
     }
 
-    pub(super) fn space_mut<'a>(&'a mut self, lent: &'a mut Lent<'_>, level: Level) -> &'a mut Space {
+    pub(super) fn space_mut<'a>(&'a mut self, lent: &'a mut Lent<'_>, level: Level) -> &'a mut AnySpace {
         match (level, lent.buffers.paths.first_mut()) {
             (Level::Handshake, _) => &mut self.handshake.space,
             (Level::ZeroRtt | Level::OneRtt, Some(path)) => &mut path.space,

@@ -16,13 +16,15 @@ use crate::error::{TransportError, Trap};
 use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase};
 use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::{Lifecycle, Timeouts};
-use crate::limits::{DEFAULT_ACK_DELAY_EXPONENT, MIN_CRYPTO_BUFFER, MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN};
+use crate::limits::{
+    DEFAULT_ACK_DELAY_EXPONENT, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER, MIN_INITIAL_DCID_LEN,
+    RESET_TOKEN_LEN,
+};
 use crate::path::{Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
 use crate::table::queue::Queue;
-use crate::table::reassembly::capacity;
 use crate::time::{Deadline, Instant};
 use crate::wire::header::FixedBit;
 use crate::wire::params::TransportParams;
@@ -69,7 +71,7 @@ pub struct Accepted {
 /// A packet number space of the handshake, and what of it is under way.
 #[derive(Clone, Debug)]
 pub(super) struct Early {
-    pub(super) space: Space,
+    pub(super) space: Space<[Row; HANDSHAKE_ACK_RANGES]>,
     pub(super) flight: Flight,
 }
 

@@ -12,9 +12,8 @@
 use core::time::Duration;
 
 use crate::ids::Ecn;
-use crate::limits::ACK_RANGES;
 use crate::recovery::acked::AckedRanges;
-use crate::table::ranges::{Inserted, RangeSet};
+use crate::table::ranges::{Inserted, RangeSet, Row, Rows};
 use crate::time::{Deadline, Instant, micros};
 use crate::wire::frame::EcnCounts;
 use crate::wire::{NoSpace, PacketWriter};
@@ -46,8 +45,7 @@ struct Followed {
 
 /// What was received in one packet number space.
 #[derive(Clone, Debug)]
-pub struct Received {
-    ranges: RangeSet<ACK_RANGES>,
+pub struct Received<R: ?Sized> {
     /// When the packet with the largest number came.
     largest_at: Instant,
     largest_ack_eliciting: Option<u64>,
@@ -59,9 +57,10 @@ pub struct Received {
     /// Ack-eliciting packets since the last ACK.
     pending: u8,
     unconfirmed: u8,
+    ranges: RangeSet<R>,
 }
 
-impl Received {
+impl<const N: usize> Received<[Row; N]> {
     /// Nothing was received.
     pub const fn new() -> Self {
         Self {
@@ -76,7 +75,9 @@ impl Received {
             unconfirmed: 0,
         }
     }
+}
 
+impl<R: Rows + ?Sized> Received<R> {
     /// The largest packet number received.
     pub const fn largest(&self) -> Option<u64> {
         self.ranges.largest()
@@ -190,7 +191,7 @@ impl Received {
     }
 }
 
-impl Default for Received {
+impl<const N: usize> Default for Received<[Row; N]> {
     fn default() -> Self {
         Self::new()
     }
@@ -208,6 +209,8 @@ mod tests {
     const fn ms(millis: u64) -> Instant {
         Instant::from_micros(millis * 1000)
     }
+
+    type Received = super::Received<[Row; crate::limits::ACK_RANGES]>;
 
     fn with(packets: &[u64]) -> Received {
         let mut received = Received::new();

@@ -27,4 +27,4 @@ pub use loss::Lost;
 pub use pto::{Alarm, Pto, Situation};
 pub use rtt::Rtt;
 pub use sent::{Chain, Draft, SentPacket, SentTable};
-pub use space::{AckNews, EcnReport, Space};
+pub use space::{AckNews, AnySpace, EcnReport, Space};

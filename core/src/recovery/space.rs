@@ -5,9 +5,10 @@
 //! Only the newest skipped number is remembered.
 
 use crate::error::{Code, TransportError};
-use crate::limits::MAX_PACKET_NUMBER;
+use crate::limits::{ACK_RANGES, MAX_PACKET_NUMBER};
 use crate::recovery::ack::Received;
 use crate::recovery::acked::AckedRanges;
+use crate::table::ranges::{Row, Rows};
 use crate::wire::frame::{Ack, EcnCounts};
 
 /// Packets between two skipped numbers: at least this many, and up to [`SKIP_SPREAD`] more.
@@ -37,19 +38,22 @@ pub struct AckNews {
     pub ecn: EcnReport,
 }
 
-/// One packet number space.
+/// One packet number space, with as many rows for ranges of packets received as `R` has: `Space` is that of a path.
 #[derive(Clone, Debug)]
-pub struct Space {
+pub struct Space<R: ?Sized = [Row; ACK_RANGES]> {
     next_pn: u64,
     largest_acked: Option<u64>,
     skip_at: u64,
     skipped: Option<u64>,
     ecn_reported: EcnCounts,
     /// What was received in the space.
-    pub received: Received,
+    pub received: Received<R>,
 }
 
-impl Space {
+/// A packet number space of any size.
+pub type AnySpace = Space<[Row]>;
+
+impl<const N: usize> Space<[Row; N]> {
     /// Nothing was sent, nothing received.
     pub const fn new() -> Self {
         Self {
@@ -61,7 +65,9 @@ impl Space {
             received: Received::new(),
         }
     }
+}
 
+impl<R: Rows + ?Sized> Space<R> {
     /// The number of the next packet. `None` when all are used up: nothing may be sent any more, not even a
     /// CONNECTION_CLOSE (RFC 9000 12.3).
     pub const fn next_pn(&self) -> Option<u64> {
@@ -131,7 +137,7 @@ impl Space {
     }
 }
 
-impl Default for Space {
+impl<const N: usize> Default for Space<[Row; N]> {
     fn default() -> Self {
         Self::new()
     }
@@ -146,7 +152,7 @@ mod tests {
     use core::ops::RangeInclusive;
 
     fn receive(
-        space: &mut Space,
+        space: &mut AnySpace,
         ecn: Option<EcnCounts>,
         ranges: &[RangeInclusive<u64>],
     ) -> Result<AckNews, TransportError> {
@@ -161,7 +167,7 @@ mod tests {
     }
 
     fn sent(packets: u64) -> Space {
-        let mut space = Space::new();
+        let mut space = <Space>::new();
         (0..packets).for_each(|_| space.on_sent());
         space
     }
@@ -178,7 +184,7 @@ mod tests {
     #[test]
     fn acknowledging_a_skipped_number_is_a_violation() {
         for random in [0, 1023, 1024, u16::MAX] {
-            let mut space = Space::new();
+            let mut space = <Space>::new();
             space.schedule_skip(random);
             let mut skipped = None;
             for _ in 0..2000 {
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn numbers_end() {
-        let mut space = Space { next_pn: MAX_PACKET_NUMBER, ..Space::new() };
+        let mut space = Space { next_pn: MAX_PACKET_NUMBER, ..<Space>::new() };
         assert_eq!(space.next_pn(), Some(MAX_PACKET_NUMBER));
         space.on_sent();
         assert_eq!(space.next_pn(), None);

@@ -6,6 +6,9 @@
 //!
 //! A row holds the low halves of its ends, 8 bytes in all; the largest number tells the rest. So nothing is
 //! remembered that lies more than 2^31 below the largest; it counts as contained too.
+//!
+//! A set is generic over its rows: `&mut RangeSet<[Row; N]>` coerces to `&mut RangeSet<[Row]>`, so that sets of different
+//! sizes are used by the same code.
 
 use core::mem::swap;
 use core::ops::RangeInclusive;
@@ -20,7 +23,7 @@ pub const fn widen(newest: u64, low: u32) -> u64 {
 
 /// A range, both ends contained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Row {
+pub struct Row {
     low: u32,
     high: u32,
 }
@@ -33,6 +36,11 @@ impl Row {
     }
 }
 
+/// The rows of a set: an array, or a slice.
+pub trait Rows: AsRef<[Row]> + AsMut<[Row]> {}
+
+impl<R: AsRef<[Row]> + AsMut<[Row]> + ?Sized> Rows for R {}
+
 /// What came of [`RangeSet::insert`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inserted {
@@ -44,22 +52,24 @@ pub enum Inserted {
     Dropped,
 }
 
-/// A set of `u64` as at most `N` ranges.
+/// A set of `u64` as at most as many ranges as there are rows.
 #[derive(Clone, Debug)]
-pub struct RangeSet<const N: usize> {
-    /// Oldest first, disjoint, not adjacent.
-    rows: [Row; N],
+pub struct RangeSet<R: ?Sized> {
     len: usize,
     largest: u64,
     floor: u64,
+    /// Oldest first, disjoint, not adjacent.
+    rows: R,
 }
 
-impl<const N: usize> RangeSet<N> {
+impl<const N: usize> RangeSet<[Row; N]> {
     /// The empty set.
     pub const fn new() -> Self {
         Self { rows: [Row::EMPTY; N], len: 0, largest: 0, floor: 0 }
     }
+}
 
+impl<R: Rows + ?Sized> RangeSet<R> {
     /// How many ranges are remembered.
     pub const fn len(&self) -> usize {
         self.len
@@ -82,7 +92,7 @@ impl<const N: usize> RangeSet<N> {
 
     /// The ranges, newest first.
     pub fn iter(&self) -> Ranges<'_> {
-        Ranges { rows: self.rows.get(..self.len).unwrap_or_default().iter(), largest: self.largest }
+        Ranges { rows: self.rows.as_ref().get(..self.len).unwrap_or_default().iter(), largest: self.largest }
     }
 
     /// Whether `value` was inserted, or lies so far in the past that this can no longer be told.
@@ -110,7 +120,7 @@ impl<const N: usize> RangeSet<N> {
     pub fn remove_below(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
         let largest = self.largest;
-        while let Some(oldest) = self.rows.get_mut(..self.len).and_then(<[Row]>::first_mut) {
+        while let Some(oldest) = self.rows.as_mut().get_mut(..self.len).and_then(<[Row]>::first_mut) {
             if widen(largest, oldest.high) >= floor {
                 if widen(largest, oldest.low) < floor {
                     oldest.low = floor as u32;
@@ -125,7 +135,7 @@ impl<const N: usize> RangeSet<N> {
         self.remove_below(value.saturating_sub(SPAN));
         let adjacent = self.largest.checked_add(1) == Some(value);
         self.largest = value;
-        match self.rows.get_mut(..self.len).and_then(<[Row]>::last_mut) {
+        match self.rows.as_mut().get_mut(..self.len).and_then(<[Row]>::last_mut) {
             Some(newest) if adjacent => {
                 newest.high = value as u32;
                 Inserted::New
@@ -140,7 +150,7 @@ impl<const N: usize> RangeSet<N> {
         let at = self.len.saturating_sub(above);
         let largest = self.largest;
         let low = value as u32;
-        let (older, newer) = self.rows.split_at_mut_checked(at).unwrap_or_default();
+        let (older, newer) = self.rows.as_mut().split_at_mut_checked(at).unwrap_or_default();
         let older = older.last_mut();
         let newer = newer.first_mut().filter(|_| above > 0);
         if older.as_ref().is_some_and(|row| value <= widen(largest, row.high)) {
@@ -162,21 +172,21 @@ impl<const N: usize> RangeSet<N> {
 
     /// Inserts a range of one number before row `at`; if there is no room the oldest range makes some.
     fn insert_row(&mut self, at: usize, value: u64) -> Inserted {
-        if self.len < N {
+        if self.len < self.rows.as_ref().len() {
             let mut carried = Row::one(value);
             self.len = self.len.saturating_add(1);
-            for row in self.rows.iter_mut().take(self.len).skip(at) {
+            for row in self.rows.as_mut().iter_mut().take(self.len).skip(at) {
                 swap(row, &mut carried);
             }
             return Inserted::New;
         }
         if at == 0 {
             self.floor = value.saturating_add(1);
-        } else if let Some(oldest) = self.rows.first() {
+        } else if let Some(oldest) = self.rows.as_ref().first() {
             self.floor = widen(self.largest, oldest.high).saturating_add(1);
             // The rows up to `at` move down by one, over the oldest.
             let mut carried = Row::one(value);
-            for row in self.rows.iter_mut().take(at).rev() {
+            for row in self.rows.as_mut().iter_mut().take(at).rev() {
                 swap(row, &mut carried);
             }
         }
@@ -185,14 +195,14 @@ impl<const N: usize> RangeSet<N> {
 
     fn remove_row(&mut self, at: usize) {
         let mut carried = Row::EMPTY;
-        for row in self.rows.iter_mut().take(self.len).skip(at).rev() {
+        for row in self.rows.as_mut().iter_mut().take(self.len).skip(at).rev() {
             swap(row, &mut carried);
         }
         self.len = self.len.saturating_sub(1);
     }
 }
 
-impl<const N: usize> Default for RangeSet<N> {
+impl<const N: usize> Default for RangeSet<[Row; N]> {
     fn default() -> Self {
         Self::new()
     }
@@ -219,11 +229,11 @@ mod tests {
     use std::collections::BTreeSet;
     use std::vec::Vec;
 
-    fn ranges<const N: usize>(set: &RangeSet<N>) -> Vec<(u64, u64)> {
+    fn ranges(set: &RangeSet<[Row]>) -> Vec<(u64, u64)> {
         set.iter().map(RangeInclusive::into_inner).collect()
     }
 
-    fn of<const N: usize>(values: &[u64]) -> RangeSet<N> {
+    fn of<const N: usize>(values: &[u64]) -> RangeSet<[Row; N]> {
         let mut set = RangeSet::new();
         for value in values {
             set.insert(*value);
@@ -257,7 +267,7 @@ mod tests {
 
     #[test]
     fn rows_are_eight_bytes_and_reach_back_half_of_the_low_part() {
-        assert!(size_of::<RangeSet<32>>() <= 32 * 8 + 3 * 8);
+        assert!(size_of::<RangeSet<[Row; 32]>>() <= 32 * 8 + 3 * 8);
         let far = 5 << 32;
         let mut set = of::<4>(&[3, far, far + 7]);
         assert_eq!(ranges(&set), [(far + 7, far + 7), (far, far)]);
@@ -277,7 +287,7 @@ mod tests {
         let mut random = crate::table::random::Random::new(7);
         for round in 0..200_u64 {
             let base = if round % 2 == 0 { 0 } else { (1 << 32) - 40 };
-            let (mut set, mut model) = (RangeSet::<5>::new(), BTreeSet::new());
+            let (mut set, mut model) = (RangeSet::<[Row; 5]>::new(), BTreeSet::new());
             let mut floor = 0;
             for step in 0..120_u64 {
                 let value = base + (step / 2 + random.below(20) as u64);
