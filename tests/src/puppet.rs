@@ -76,8 +76,8 @@ pub struct Puppet {
     pub token: Vec<u8>,
     /// The number of the next packet, by level.
     pub next_pn: [u64; 4],
-    /// The generation of 1-RTT keys that it seals with.
-    pub generation: u32,
+    /// The generation of 1-RTT keys.
+    generation: u32,
     side: Side,
     has_peer: bool,
     crypto_read: [u64; 4],
@@ -144,6 +144,12 @@ impl Puppet {
     /// Starts TLS with these bytes for parameters.
     pub fn start_raw(&mut self, params: &[u8]) {
         self.session.start(params).expect("a null session that starts");
+    }
+
+    /// Moves to the next 1-RTT keys, whether that is allowed or not.
+    pub fn update_keys(&mut self) {
+        self.session.update_keys();
+        self.generation += 1;
     }
 
     /// Seals a packet with this payload and the next number.
@@ -255,12 +261,19 @@ impl Puppet {
         packet[pn_at..pn_at + pn_len].copy_from_slice(&pn[..pn_len]);
         let last = self.heard.iter().filter(|heard| heard.level == level).map(|heard| heard.pn + 1).max();
         let pn = Truncated::read(pn, pn_len).expand(last.unwrap_or(0));
-        let same_phase = level != Level::OneRtt || FirstByte(first).key_phase() == (self.generation & 1 == 1);
-        let base = if level == Level::OneRtt { self.generation } else { 0 };
-        let key = Key { level, generation: if same_phase { base } else { base + 1 } };
+        let generation = match level {
+            Level::OneRtt => self.generation_of(FirstByte(first).key_phase()),
+            _ => 0,
+        };
         let (head, body) = packet.split_at_mut(pn_at + pn_len);
+        let key = Key { level, generation };
         let len = self.session.open(key, PathId::ZERO, pn, head, body).ok()?;
         Some(Heard { level, pn, payload: body[..len].to_vec(), datagram: size })
+    }
+
+    /// The generation of a packet with this key phase: the node follows updates, it does not make them.
+    const fn generation_of(&self, phase: bool) -> u32 {
+        if phase == (self.generation & 1 == 1) { self.generation } else { self.generation - 1 }
     }
 
     fn read_crypto(&mut self, heard: &Heard) {

@@ -501,7 +501,7 @@ impl PeerCids {
 const TOO_MANY_RETIREMENTS: TransportError = TransportError {
     code: Code::CONNECTION_ID_LIMIT_ERROR,
     frame: 0x18,
-    reason: "connection IDs withdrawn faster than their retirement is acknowledged",
+    reason: "connection IDs withdrawn faster than their retirement is acked",
 };
 
 const fn violation(reason: &'static str) -> TransportError {

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Lent;
+use super::events::Fact;
 use super::start::State;
 use crate::ids::{PathId, SpaceId};
 use crate::lifecycle::Due;
@@ -76,6 +77,10 @@ impl State {
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.pto.on_timeout(now);
             route.ecn.on_pto(route.pto.count().into());
+            if route.mtu.on_pto(now, route.pto.count()) {
+                route.congestion.set_mtu(route.mtu.current());
+                self.facts.note(Fact::Mtu);
+            }
         }
         *self.probes.of(level) = PROBES;
         let Some(mut flight) = self.flight_mut(lent, level, row).copied() else { return };

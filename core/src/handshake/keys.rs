@@ -43,9 +43,15 @@ impl PathPhase {
 
     fn catch_up(&mut self, generation: u32) {
         if self.generation != generation {
-            let highest_old = self.opened.map(|(_, highest)| highest).or(self.highest_old);
+            let highest_old = self.highest_before(generation);
             *self = Self { generation, first_sent: None, opened: None, highest_old };
         }
+    }
+
+    /// The highest number opened with a generation older than this one, which is not older than the path's.
+    fn highest_before(&self, generation: u32) -> Option<u64> {
+        let newest = self.opened.filter(|_| self.generation != generation).map(|(_, highest)| highest);
+        newest.or(self.highest_old)
     }
 
     /// The lowest number opened in `generation`.
@@ -225,6 +231,10 @@ impl KeyUpdate {
             path.highest_old = Some(path.highest_old.map_or(pn, |highest| highest.max(pn)));
             return Ok(Opened::Same);
         }
+        // Before anything changes: the error is told under keys that the session has.
+        if path.highest_before(key.generation).is_some_and(|highest| pn < highest) {
+            return Err(OLD_KEYS);
+        }
         let until = Old::KeptUntil(now.after(pto.saturating_mul(PTOS)));
         let opened = if key.generation == self.generation {
             if self.peer == Peer::Awaited {
@@ -234,15 +244,12 @@ impl KeyUpdate {
             Opened::Same
         } else {
             if self.peer != Peer::Answered {
-                return Err(error("peer updated its keys again before the last update was acknowledged"));
+                return Err(error("peer updated its keys again before the last update was acked"));
             }
             self.advance(Peer::Unanswered, until);
             path.catch_up(self.generation);
             Opened::Updated
         };
-        if path.highest_old.is_some_and(|highest| pn < highest) {
-            return Err(OLD_KEYS);
-        }
         let (lowest, highest) = path.opened.unwrap_or((pn, pn));
         path.opened = Some((lowest.min(pn), highest.max(pn)));
         Ok(opened)

@@ -144,6 +144,17 @@ impl Mtu {
         true
     }
 
+    /// The probe timeout expired `count` times with no acknowledgment between. In a black hole nothing may be acknowledged,
+    /// and then nothing is found lost either. Returns what [`Self::on_lost`] does.
+    pub fn on_pto(&mut self, now: Instant, count: u8) -> bool {
+        let fell = count >= BLACK_HOLE_ROUNDS && self.current > BASE_MTU;
+        if fell {
+            self.current = BASE_MTU;
+            self.search(now);
+        }
+        fell
+    }
+
     /// When to call [`Self::on_timeout`].
     pub const fn next_timeout(&self) -> Deadline {
         match self.state {
@@ -311,5 +322,15 @@ mod tests {
             assert!(!mtu.on_lost(at(9), 1472, at(6)));
             mtu.on_acked(1472);
         }
+    }
+
+    #[test]
+    fn probe_timeouts_in_a_row_reveal_a_black_hole() {
+        let mut mtu = started(1472);
+        assert!(!mtu.on_pto(T0, 3), "nothing to fall back from");
+        search(&mut mtu, 1500);
+        assert!(!mtu.on_pto(T0, 2));
+        assert!(mtu.on_pto(T0, 3) && !mtu.on_pto(T0, 4));
+        assert_eq!((mtu.current(), mtu.next_probe()), (1200, Some(1472)));
     }
 }

@@ -2,6 +2,10 @@
 
 mod address_validation;
 mod bad_frames;
+mod datagrams;
+mod ecn;
 mod handshake;
+mod keys;
+mod mtu;
 mod streams;
 mod versions;
