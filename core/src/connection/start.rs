@@ -25,6 +25,8 @@ use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
 use crate::table::queue::Queue;
+use crate::table::ranges::Row;
+use crate::table::reassembly::capacity;
 use crate::time::{Deadline, Instant};
 use crate::wire::header::FixedBit;
 use crate::wire::params::TransportParams;
