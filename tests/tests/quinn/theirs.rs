@@ -32,11 +32,7 @@ pub(crate) struct Choice {
 
 impl Default for Choice {
     fn default() -> Self {
-        Self {
-            suites: cipher_suites(),
-            groups: vec![kx_group::X25519, kx_group::SECP256R1],
-            alpn: ALPN,
-        }
+        Self { suites: cipher_suites(), groups: vec![kx_group::X25519, kx_group::SECP256R1], alpn: ALPN }
     }
 }
 
@@ -215,9 +211,7 @@ async fn receive(
 }
 
 fn wait<T>(runtime: &Handle, future: impl Future<Output = T>) -> T {
-    runtime
-        .block_on(async { tokio::time::timeout(LIMIT, future).await })
-        .expect("quinn answers in time")
+    runtime.block_on(async { tokio::time::timeout(LIMIT, future).await }).expect("quinn answers in time")
 }
 
 impl Connection {
