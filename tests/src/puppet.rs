@@ -13,7 +13,7 @@ use peregrine_core::error::Code;
 use peregrine_core::ids::{Ecn, FourTuple, PathId, Side};
 use peregrine_core::lifecycle::{Cause, Reason};
 use peregrine_core::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN, TAG_LEN};
-use peregrine_core::session::{Key, Level, Session};
+use peregrine_core::session::{Key, Level, Session, SessionEvent};
 use peregrine_core::time::Instant;
 use peregrine_core::wire::frame::{Crypto, Frame, Frames, HandshakeDone};
 use peregrine_core::wire::header::{
@@ -80,6 +80,8 @@ pub struct Puppet {
     generation: u32,
     side: Side,
     has_peer: bool,
+    /// Whether its handshake is complete; before that a server reads no 1-RTT packets (RFC 9001 5.7).
+    is_complete: bool,
     crypto_read: [u64; 4],
     crypto_sent: [u64; 4],
 }
@@ -110,6 +112,7 @@ impl Puppet {
             generation: 0,
             side,
             has_peer: false,
+            is_complete: false,
             crypto_read: [0; 4],
             crypto_sent: [0; 4],
         }
@@ -247,6 +250,9 @@ impl Puppet {
 
     fn open(&mut self, datagram: &mut [u8], header: &Header) -> Option<Heard> {
         let level = header.level()?;
+        if level == Level::OneRtt && !self.is_complete {
+            return None;
+        }
         let size = datagram.len();
         let packet = &mut datagram[header.start..header.end];
         let pn_at = header.pn_offset - header.start;
@@ -287,7 +293,9 @@ impl Puppet {
                 self.session.read_crypto(heard.level, new).ok();
             }
         }
-        while self.session.poll_event().is_some() {}
+        while let Some(event) = self.session.poll_event() {
+            self.is_complete |= event == SessionEvent::Complete;
+        }
     }
 
     /// The packet numbers heard on a level.

@@ -1,13 +1,13 @@
 //! The connection IDs that the peer sends to (RFC 9000 5.1.1, 19.15, 19.16).
 //!
 //! ```text
-//! supply --> Wanted --write--> InFlight --acked--> Done      each of them: on_retire --> free
+//! supply --> Wanted --write--> InFlight --acked--> Done      each of them: on_retire --> retired --take_retired--> free
 //!              ^-----lost---------'
 //! ```
 //!
 //! IDs are pulled: [`LocalCids::wanted`] says how many more the peer should have, and whoever owns the routing of
 //! datagrams makes them and their reset tokens (RFC 9000 10.3.2) and calls [`LocalCids::supply`]. Nothing here makes
-//! an ID, routes a datagram, or knows who else holds an ID: [`LocalCids::on_retire`] says which one may be forgotten.
+//! an ID, routes a datagram, or knows who else holds an ID: [`take_retired`] says which ones may be forgotten.
 //!
 //! One [`LocalCids`] per path ID numbers its IDs; the rows of all paths lie in one table.
 
@@ -27,7 +27,7 @@ pub struct LocalCid {
     carrier: Carrier,
     cid: Cid,
     reset_token: [u8; RESET_TOKEN_LEN],
-    /// [`Delivery::Idle`] in a free row.
+    /// [`Delivery::Idle`] in a free row, which has no ID, and in a retired one, which still has.
     delivery: Delivery,
 }
 
@@ -57,19 +57,29 @@ impl LocalCid {
         &self.cid
     }
 
-    /// The connection ID, unless the row is free.
+    /// The connection ID, if the peer may use it.
     pub fn issued(&self) -> Option<&Cid> {
-        Some(&self.cid).filter(|_| !self.is_free())
+        Some(&self.cid).filter(|_| self.is_issued())
+    }
+
+    const fn is_issued(&self) -> bool {
+        !self.delivery.is_idle()
     }
 
     const fn is_free(&self) -> bool {
-        self.delivery.is_idle()
+        self.cid.is_empty()
     }
 }
 
 /// The row of the connection ID that a packet is addressed to, and its slot in the table.
 pub fn find<'a>(rows: &'a [LocalCid], dcid: &[u8]) -> Option<(usize, &'a LocalCid)> {
-    rows.iter().enumerate().find(|(_, row)| !row.is_free() && row.cid.as_slice() == dcid)
+    rows.iter().enumerate().find(|(_, row)| row.is_issued() && row.cid.as_slice() == dcid)
+}
+
+/// Frees the row of a retired ID, by which datagrams need no longer be recognised. Until then the row holds no other.
+pub fn take_retired(rows: &mut [LocalCid]) -> Option<Cid> {
+    let row = rows.iter_mut().find(|row| !row.is_issued() && !row.is_free())?;
+    Some(core::mem::replace(row, LocalCid::FREE).cid)
 }
 
 /// A rotation that has to wait: rows of the one before are not retired yet, or there is no row for a new ID.
@@ -156,14 +166,14 @@ impl LocalCids {
     /// Adds an ID, to be told in a NEW_CONNECTION_ID frame; returns its sequence number.
     ///
     /// # Errors
-    /// [`Full`] if none is wanted.
+    /// [`Full`] if none is wanted, or `cid` has no bytes (RFC 9000 19.15).
     pub fn supply(
         &mut self,
         rows: &mut [LocalCid],
         cid: Cid,
         reset_token: [u8; RESET_TOKEN_LEN],
     ) -> Result<u64, Full> {
-        if self.wanted(rows) == 0 {
+        if cid.is_empty() || self.wanted(rows) == 0 {
             return Err(Full);
         }
         let seq = self.insert(rows, cid, reset_token, Delivery::Wanted)?;
@@ -190,7 +200,7 @@ impl LocalCids {
         let path = self.path;
         let newest = rows
             .iter_mut()
-            .filter(|row| !row.is_free() && row.path == path && row.seq >= before_seq)
+            .filter(|row| row.is_issued() && row.path == path && row.seq >= before_seq)
             .max_by_key(|row| row.seq);
         match newest {
             Some(row) if row.delivery.is_wanted() => {}
@@ -205,36 +215,35 @@ impl LocalCids {
         Ok(())
     }
 
-    /// The peer retires the ID `seq`; `dcid` is the one that its packet is addressed to. Returns the ID that datagrams
-    /// need no longer be recognised by; `None` if it was retired before.
+    /// The peer retires the ID `seq`, perhaps not for the first time; `dcid` is the one that its packet is addressed to.
+    /// [`take_retired`] is to follow.
     ///
     /// # Errors
     /// PROTOCOL_VIOLATION if the peer was never given such an ID, or `dcid` is the one (RFC 9000 19.16).
-    pub fn on_retire(
-        &mut self,
-        rows: &mut [LocalCid],
-        seq: u64,
-        dcid: &Cid,
-    ) -> Result<Option<Cid>, TransportError> {
+    pub fn on_retire(&mut self, rows: &mut [LocalCid], seq: u64, dcid: &Cid) -> Result<(), TransportError> {
         if seq >= self.shown {
             return Err(violation("retires a connection ID that was not issued"));
         }
         let path = self.path;
-        let Some(row) = rows.iter_mut().find(|row| !row.is_free() && row.path == path && row.seq == seq)
+        let Some(row) = rows.iter_mut().find(|row| row.is_issued() && row.path == path && row.seq == seq)
         else {
-            return Ok(None);
+            return Ok(());
         };
         if row.cid == *dcid {
             return Err(violation("retires the connection ID that it is addressed to"));
         }
-        Ok(Some(self.free(row)))
+        self.retire(row);
+        Ok(())
     }
 
-    /// Gives up one ID of the path without being asked, until there is none: the path or the connection has ended.
+    /// Gives up one ID of the path without being asked, and those that were retired, until there is none: the path or
+    /// the connection has ended.
     pub fn pop(&mut self, rows: &mut [LocalCid]) -> Option<Cid> {
         let path = self.path;
-        let row = rows.iter_mut().find(|row| !row.is_free() && row.path == path)?;
-        Some(self.free(row))
+        if let Some(row) = rows.iter_mut().find(|row| row.is_issued() && row.path == path) {
+            self.retire(row);
+        }
+        take_retired(rows)
     }
 
     /// Whether there is something to write.
@@ -297,16 +306,16 @@ impl LocalCids {
         Ok(seq)
     }
 
-    fn free(&mut self, row: &mut LocalCid) -> Cid {
+    fn retire(&mut self, row: &mut LocalCid) {
         if row.delivery.is_wanted() {
             self.unsent = self.unsent.saturating_sub(1);
         }
-        core::mem::replace(row, LocalCid::FREE).cid
+        *row = LocalCid { cid: row.cid, ..LocalCid::FREE };
     }
 
     fn issued<'a>(&self, rows: &'a [LocalCid]) -> impl Iterator<Item = &'a LocalCid> {
         let path = self.path;
-        rows.iter().filter(move |row| !row.is_free() && row.path == path)
+        rows.iter().filter(move |row| row.is_issued() && row.path == path)
     }
 
     fn carried<'a>(

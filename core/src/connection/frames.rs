@@ -45,13 +45,7 @@ impl State {
             Frame::NewConnectionId(frame) => self.on_new_cid(lent, &frame),
             Frame::RetireConnectionId(frame) => {
                 let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
-                if let Some(cid) =
-                    path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)?
-                {
-                    // There is a place for each row, and no row is used again before these were taken out.
-                    self.retired.push(cid).ok();
-                }
-                Ok(())
+                path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)
             }
             Frame::PathChallenge(frame) => {
                 if let Some(route) = lent.buffers.routes.get_mut(seat.route) {

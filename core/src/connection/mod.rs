@@ -167,9 +167,10 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.supply_cid(&mut lent, cid, reset_token)
     }
 
-    /// A connection ID of ours that the peer has retired: it need not be routed here any more.
+    /// A connection ID of ours that the peer has retired: it need not be routed here any more. Its row holds another only
+    /// after this call, so ask before [`Self::cids_wanted`].
     pub fn poll_retired_cid(&mut self) -> Option<Cid> {
-        self.state.retired.pop()
+        local::take_retired(self.memory.buffers().local_cids)
     }
 
     /// The address for which the client should get a token for its next connection, if it should get one now.

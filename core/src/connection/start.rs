@@ -3,11 +3,8 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use heapless::Vec;
-
 use super::events::Facts;
 use super::stats::Stats;
-use super::storage::MAX_LOCAL_CIDS;
 use super::{Config, Lent, Path};
 use crate::cid::local::{LocalCid, LocalCids};
 use crate::cid::peer::{PeerCid, PeerCidRows, PeerCids, Retirement};
@@ -143,7 +140,6 @@ pub(crate) struct State {
     pub(super) datagrams_out: Queue,
     /// The application was refused a DATAGRAM frame for want of room.
     pub(super) datagrams_full: bool,
-    pub(super) retired: Vec<Cid, MAX_LOCAL_CIDS>,
     pub(super) facts: Facts,
     pub(super) stats: Stats,
     pub(super) first_remote: SocketAddr,
@@ -269,7 +265,6 @@ impl State {
             datagrams_in: Queue::new(),
             datagrams_out: Queue::new(),
             datagrams_full: false,
-            retired: Vec::new(),
             facts: Facts::NEW,
             stats: Stats::default(),
             first_remote: on.remote,

@@ -10,7 +10,7 @@ use crate::path::Route;
 use crate::recovery::SentPacket;
 use crate::stream::{Stream, StreamMemory};
 
-/// Connection IDs that a path issues at most; also the most a connection tells its endpoint of at once.
+/// Connection IDs that a path issues at most.
 pub const MAX_LOCAL_CIDS: usize = 8;
 /// Routes of a path in [`Storage`]: the one in use and one to move to.
 pub const ROUTES_PER_PATH: usize = 2;

@@ -34,10 +34,10 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
 
     /// Gives a connection what it has asked for, and forgets what it has retired.
     pub(super) fn supply(&mut self, now: Instant, slot: u32) {
-        let Some(mut wants) = self.wants(slot) else { return };
         while let Some(retired) = self.with(slot, |connection| connection.poll_retired_cid()).flatten() {
             Index::new(self.hash_key, self.memory.tables().index).remove_cid(retired.as_slice(), slot);
         }
+        let Some(mut wants) = self.wants(slot) else { return };
         while wants > 0 && self.config.cid_len > 0 {
             let cid = self.fresh_cid(slot);
             let token = self.crypto.reset_token(cid.as_slice());

@@ -37,7 +37,7 @@ pub struct NullConfig {
     pub seed: u64,
     /// How long the messages are that this side sends.
     pub flights: Flights,
-    /// The limits of the keys of every level. Small ones force key updates.
+    /// The limits of 1-RTT keys. Small ones force key updates. Those of a handshake are not counted: it ends before.
     pub limits: AeadLimits,
     /// Answers the peer's first whole flight (a server: the hello; a client: the Handshake flight) with this TLS alert.
     pub refuse: Option<u8>,
