@@ -2,10 +2,15 @@
 
 mod address_validation;
 mod bad_frames;
+mod bad_params;
 mod datagrams;
+mod door;
 mod ecn;
+mod endings;
+mod floods;
 mod handshake;
 mod keys;
 mod mtu;
+mod seeds;
 mod streams;
 mod versions;
