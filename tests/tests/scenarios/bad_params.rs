@@ -7,6 +7,9 @@ use peregrine_core::wire::{Cid, Writer};
 use peregrine_tests::puppet::{Bout, HeardClose, Puppet};
 use peregrine_tests::quic::Setup;
 
+/// Makes parameters wrong.
+type Change = fn(&mut TransportParams);
+
 /// How the node ends a handshake with a puppet of these parameters, made from the right ones; `None` if it does not.
 fn outcome(against_server: bool, change: impl FnOnce(TransportParams) -> Vec<u8>) -> Option<HeardClose> {
     let mut bout = if against_server {
@@ -93,7 +96,7 @@ fn values_out_of_bounds_twice_or_garbled() {
             assert_eq!((error.code, error.frame), (Code::TRANSPORT_PARAMETER_ERROR, Some(6)), "{what}");
             assert!(error.reason.contains(reason), "{what}: {}", error.reason);
         }
-        let out_of_bounds: [(&str, fn(&mut TransportParams)); 3] = [
+        let out_of_bounds: [(&str, Change); 3] = [
             ("active_connection_id_limit", |params| params.active_cid_limit = 1),
             ("bidirectional streams", |params| params.initial_max_streams_bidi = (1 << 60) + 1),
             ("unidirectional streams", |params| params.initial_max_streams_uni = (1 << 60) + 1),
@@ -125,7 +128,7 @@ fn parameters_of_servers_from_a_client() {
 /// The connection IDs of the handshake are what the packets said (RFC 9000 7.3).
 #[test]
 fn connection_ids_that_are_not_those_of_the_handshake() {
-    let cases: [(bool, &str, fn(&mut TransportParams)); 7] = [
+    let cases: [(bool, &str, Change); 7] = [
         (true, "initial_source_connection_id", |params| params.initial_scid = None),
         (true, "initial_source_connection_id", |params| params.initial_scid = Cid::new(b"another!")),
         (false, "initial_source_connection_id", |params| params.initial_scid = None),

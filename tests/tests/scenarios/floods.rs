@@ -145,7 +145,7 @@ fn streams_opened_and_reset() {
 fn a_stream_byte_by_byte_with_gaps() {
     let mut crowd = Crowd::new();
     let byte = |offset: u64| {
-        let data: &'static [u8] = if offset % 2 == 0 { b"e" } else { b"o" };
+        let data: &'static [u8] = if offset.is_multiple_of(2) { b"e" } else { b"o" };
         bytes(&[Frame::Stream(Stream { id: bi(0), offset, data, fin: offset == 3_999 })])
     };
     answers(&mut crowd, 2_000, |nth| byte(2 * nth + 1));

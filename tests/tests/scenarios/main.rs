@@ -3,6 +3,8 @@
 mod address_validation;
 mod bad_frames;
 mod bad_params;
+mod cids;
+mod congestion;
 mod datagrams;
 mod door;
 mod ecn;
