@@ -279,7 +279,7 @@ impl Puppet {
 
     /// The generation of a packet with this key phase: the node follows updates, it does not make them.
     const fn generation_of(&self, phase: bool) -> u32 {
-        if phase == (self.generation & 1 == 1) { self.generation } else { self.generation - 1 }
+        if phase == (self.generation & 1 == 1) { self.generation } else { self.generation.saturating_sub(1) }
     }
 
     fn read_crypto(&mut self, heard: &Heard) {
@@ -385,9 +385,15 @@ impl Bout {
 
     /// A puppet server that has shaken hands with a client of this setup, and has confirmed it.
     pub fn against_client(setup: Setup) -> Self {
+        Self::against_client_with(setup, |_| {})
+    }
+
+    /// The same with other transport parameters.
+    pub fn against_client_with(setup: Setup, change: impl FnOnce(&mut TransportParams)) -> Self {
         let mut bout = Self::new(setup, Puppet::server(78));
         bout.connect();
-        let params = bout.puppet.params();
+        let mut params = bout.puppet.params();
+        change(&mut params);
         bout.puppet.start(&params);
         bout.shake_hands();
         bout.send(Level::OneRtt, &bytes(&[Frame::HandshakeDone(HandshakeDone)]));
@@ -445,8 +451,13 @@ impl Bout {
 
     /// Hands the node a datagram from where the puppet is, and collects what it answers.
     pub fn deliver(&mut self, datagram: &[u8]) {
+        self.deliver_from(PUPPET, datagram);
+    }
+
+    /// Hands it to the node as if it came from elsewhere.
+    pub fn deliver_from(&mut self, remote: &str, datagram: &[u8]) {
         self.to_node.push(datagram.len());
-        let on = FourTuple { local: address(NODE), remote: address(PUPPET), interface: 1 };
+        let on = FourTuple { local: address(NODE), remote: address(remote), interface: 1 };
         self.node.handle_datagram(self.now, on, Ecn::NotEct, &mut datagram.to_vec());
         self.drain();
     }

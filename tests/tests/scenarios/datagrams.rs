@@ -24,7 +24,7 @@ fn arrive_whole_and_in_both_directions() {
         pair.client(|connection, _| connection.send_datagram(&bytes)).unwrap();
         pair.server(|connection, _| connection.send_datagram(&bytes)).unwrap();
         pair.run_ms(50);
-        assert_eq!(received(&mut pair), [bytes.clone()]);
+        assert_eq!(received(&mut pair), std::slice::from_ref(&bytes));
         let mut buffer = [0; 2_000];
         assert_eq!(pair.client(|connection, _| connection.recv_datagram(&mut buffer)), Some(len));
         assert_eq!(buffer[..len], bytes);

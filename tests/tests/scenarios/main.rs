@@ -2,10 +2,17 @@
 
 mod address_validation;
 mod bad_frames;
+mod bad_params;
+mod cids;
+mod congestion;
 mod datagrams;
+mod door;
 mod ecn;
+mod endings;
+mod floods;
 mod handshake;
 mod keys;
 mod mtu;
+mod seeds;
 mod streams;
 mod versions;
