@@ -81,10 +81,10 @@ impl State {
     fn on_new_cid(&mut self, lent: &mut Lent<'_>, frame: &NewConnectionId) -> Result<(), TransportError> {
         let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        let withdrawn = path.peer_cids.on_new_cid(&mut rows, frame)?;
-        for route in withdrawn.iter() {
-            // Without another one the route cannot send: the peer has asked for that (RFC 9000 5.1.2).
-            path.peer_cids.take(lent.buffers.peer_cids, route);
+        path.peer_cids.on_new_cid(&mut rows, frame)?;
+        // A route whose ID the peer has withdrawn takes another one, now or when one comes (RFC 9000 5.1.2).
+        if path.peer_cids.of(lent.buffers.peer_cids, path.active).is_none() {
+            path.peer_cids.take(lent.buffers.peer_cids, path.active);
         }
         Ok(())
     }

@@ -24,9 +24,8 @@ impl State {
         let row = self.route(lent);
         let alarm = self.alarm(lent).map(|(at, _)| at).into();
         let Some(route) = lent.buffers.routes.get(row) else { return life };
-        let blocked = route.amplification.allowance() < self.smallest_datagram();
         let route = route.mtu.next_timeout().min(route.validation.next_timeout());
-        let acks = if blocked { Deadline::NEVER } else { self.next_ack(lent) };
+        let acks = if self.is_blocked(lent) { Deadline::NEVER } else { self.next_ack(lent) };
         [self.keys.next_timeout(), self.levels.next_timeout(), alarm, route, acks, self.paced_until]
             .into_iter()
             .fold(life, Deadline::min)
@@ -107,7 +106,7 @@ impl State {
         ];
         let situation = Situation {
             confirmed: self.levels.is_confirmed(),
-            blocked: route.amplification.allowance() < self.smallest_datagram(),
+            blocked: self.is_blocked(lent),
             validated_by_peer: self.is_validated_by_peer(),
             has_handshake_keys: self.levels.can_seal(Level::Handshake),
             max_ack_delay: self.peer.max_ack_delay,

@@ -49,7 +49,7 @@ pub struct Plan {
 }
 
 /// A datagram below this has no room for anything useful: an unvalidated address that may be sent no more is left alone.
-pub(super) const MIN_DATAGRAM: u64 = 64;
+const MIN_DATAGRAM: u64 = 64;
 /// The levels whose packets may share a datagram, in their order.
 const LEVELS: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
 /// Rows of sent packets that are kept for probes.
@@ -58,15 +58,12 @@ const ROWS_FOR_PROBES: usize = 2;
 impl State {
     pub(super) fn next_transmit(&mut self, now: Instant, lent: &mut Lent<'_>) -> Option<Plan> {
         self.paced_until = Deadline::NEVER;
-        if self.lifecycle.is_drained() {
+        if self.lifecycle.is_drained() || self.is_blocked(lent) {
             return None;
         }
         let row = self.route(lent);
         let route = lent.buffers.routes.get_mut(row)?;
         let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
-        if max < self.smallest_datagram() {
-            return None;
-        }
         let mut plan = Plan {
             local: route.on.local,
             remote: route.on.remote,
@@ -150,9 +147,21 @@ impl State {
         self.owes_ack(now, lent, level) && self.space_mut(lent, level).received.wants_confirmation()
     }
 
+    /// Whether nothing can be sent whatever there is to say: the address may be sent no more until something comes from it, or
+    /// the peer has withdrawn all its connection IDs.
+    pub(super) fn is_blocked(&self, lent: &Lent<'_>) -> bool {
+        let row = self.route(lent);
+        let allowance = lent.buffers.routes.get(row).map_or(0, |route| route.amplification.allowance());
+        let long = self.levels.can_seal(Level::Initial) || self.levels.can_seal(Level::Handshake);
+        let short = lent.buffers.paths.first().is_some_and(|path| {
+            u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
+        });
+        allowance < self.smallest_datagram() || !(long || short)
+    }
+
     /// The smallest datagram worth sending. A server's Initial packets want 1,200 bytes (RFC 9000 14.1): what credit there
     /// is for less waits for more.
-    pub(super) fn smallest_datagram(&self) -> u64 {
+    fn smallest_datagram(&self) -> u64 {
         let initial = !self.side.is_client() && self.levels.can_seal(Level::Initial);
         if initial { MIN_INITIAL_DATAGRAM as u64 } else { MIN_DATAGRAM }
     }
