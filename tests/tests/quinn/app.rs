@@ -66,7 +66,7 @@ fn answer(mut send: impl Sender, mut recv: impl Read) -> io::Result<()> {
     let (method, len) = line.trim_end().split_once(" /").unwrap();
     match method {
         "GET" => copy(Pattern::new(len.parse().unwrap()), &mut send)?,
-        "PUT" => write!(send, "{}", check(&mut recv)?)?,
+        "PUT" => write!(send, "{}", check(&mut recv, |_| {})?)?,
         other => panic!("no such method: {other}"),
     }
     send.finish()
@@ -74,10 +74,15 @@ fn answer(mut send: impl Sender, mut recv: impl Read) -> io::Result<()> {
 
 /// Downloads so many bytes and checks each.
 pub(crate) fn get(line: &impl Line, len: u64) {
+    get_and(line, len, |_| {});
+}
+
+/// As [`get`], calling `also` with the bytes received so far after each read.
+pub(crate) fn get_and(line: &impl Line, len: u64, also: impl FnMut(u64)) {
     let (mut send, mut recv) = line.open().unwrap();
     write!(send, "GET /{len}\r\n").unwrap();
     send.finish().unwrap();
-    assert_eq!(check(&mut recv).unwrap(), len);
+    assert_eq!(check(&mut recv, also).unwrap(), len);
 }
 
 /// Uploads so many bytes and learns that all arrived.
@@ -114,7 +119,7 @@ fn copy(mut from: Pattern, to: &mut impl Write) -> io::Result<()> {
 }
 
 /// Reads to the end and returns how many bytes of the pattern there were.
-fn check(from: &mut impl Read) -> io::Result<u64> {
+fn check(from: &mut impl Read, mut also: impl FnMut(u64)) -> io::Result<u64> {
     let (mut got, mut expected) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let mut total = 0;
     loop {
@@ -125,5 +130,6 @@ fn check(from: &mut impl Read) -> io::Result<u64> {
         pattern::fill(total, &mut expected[..len]);
         assert!(got[..len] == expected[..len], "wrong bytes after {total}");
         total += len as u64;
+        also(total);
     }
 }

@@ -1,7 +1,9 @@
 //! Peregrine with quinn on the other end, over loopback sockets: both directions of every test that has two.
 
 mod app;
+mod bad_input;
 mod handshake;
+mod lifecycle;
 mod ours;
 mod pki;
 mod theirs;

@@ -8,7 +8,7 @@ use crate::{NAME, bounded, ours};
 /// A connection with quinn as the server, and one with quinn as the client, each in use by `client`.
 fn both_ways(client: impl Client + Send + 'static) {
     bounded(move || {
-        let authority = Authority::new();
+        let authority = Authority::new("ours");
         {
             let server = Theirs::server(theirs::server_config(&authority));
             let here = ours::client(ours::client_tls(&authority));
