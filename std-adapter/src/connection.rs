@@ -12,6 +12,7 @@ use peregrine_core::session::Session;
 use crate::error::{Closed, Error};
 use crate::session::Agreed;
 use crate::shared::{Facts, Shared, State, Wait};
+use crate::storage::HeapConnection;
 use crate::stream::{RecvStream, SendStream};
 
 /// A connection. Cheap to clone; all clones are the same connection.
@@ -51,7 +52,7 @@ impl Link {
         &self,
         wait: Wait,
         timeout: Option<Duration>,
-        mut attempt: impl FnMut(&mut crate::engine::Connection) -> Option<Result<R, Error>>,
+        mut attempt: impl FnMut(&mut HeapConnection) -> Option<Result<R, Error>>,
     ) -> Result<R, Error> {
         // What has arrived before the end may still be read.
         let reads = matches!(wait, Wait::Read(_) | Wait::Datagram);
@@ -65,7 +66,7 @@ impl Link {
     }
 
     /// Does something with the connection at once, and sends what comes of it.
-    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut crate::engine::Connection) -> R) -> Result<R, Error> {
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut HeapConnection) -> R) -> Result<R, Error> {
         let mut state = self.shared.lock();
         let outcome = state.engine.connection(self.handle).map(|(connection, _)| act(connection));
         state.flush_here();
@@ -153,7 +154,7 @@ impl Connection {
 
     /// The most bytes that [`Self::send_datagram`] takes now; `None` if the peer takes none.
     pub fn max_datagram_len(&self) -> Option<usize> {
-        self.0.act(crate::engine::Connection::max_datagram_len).ok().flatten()
+        self.0.act(HeapConnection::max_datagram_len).ok().flatten()
     }
 
     /// Waits for bytes that the peer sent with its `send_datagram`; returns how many there were, which is more than
@@ -200,7 +201,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`], some time after the end.
     pub fn route(&self) -> Result<RouteView, Error> {
-        self.0.act(crate::engine::Connection::route)?.ok_or_else(|| self.0.error())
+        self.0.act(HeapConnection::route)?.ok_or_else(|| self.0.error())
     }
 
     /// The peer's address.
@@ -208,7 +209,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`], some time after the end.
     pub fn remote(&self) -> Result<SocketAddr, Error> {
-        self.0.act(crate::engine::Connection::remote)
+        self.0.act(HeapConnection::remote)
     }
 
     /// Asks the peer for an acknowledgment.
@@ -216,7 +217,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`].
     pub fn ping(&self) -> Result<(), Error> {
-        self.0.act(crate::engine::Connection::ping)
+        self.0.act(HeapConnection::ping)
     }
 
     /// Moves to new keys as soon as that is allowed (RFC 9001 6).
@@ -224,7 +225,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`].
     pub fn update_keys(&self) -> Result<(), Error> {
-        self.0.act(crate::engine::Connection::update_keys)
+        self.0.act(HeapConnection::update_keys)
     }
 
     /// Fills `out` with keying material that only the two ends of this connection know (RFC 9846 7.5).

@@ -1,12 +1,12 @@
 //! Core's endpoint over sockets, without any waiting: datagrams in, datagrams out, clients let in. Who calls it, and
-//! when, is the business of the [driver](crate::driver) or of an [own loop](crate::event_loop).
+//! when, is the business of the driver or of an own loop.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 
-use peregrine_core::connection::{Connection as CoreConnection, Event, Transmit};
+use peregrine_core::connection::{Event, Transmit};
 use peregrine_core::endpoint::{self, Connect, ConnectError, EndpointConfig, EndpointStats, Handle, Handled};
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::time::{Deadline, Instant};
@@ -18,10 +18,7 @@ use crate::error::Error;
 use crate::provider::HostProvider;
 use crate::session::AnySession;
 use crate::socket::{Inbox, Sent, Socket};
-use crate::storage::{HeapSlots, HeapStorage, Sizes};
-
-/// A connection as core knows it, over the heap and a boxed session.
-pub type Connection = CoreConnection<HeapStorage, AnySession>;
+use crate::storage::{HeapConnection, HeapSlots, HeapStorage, Sizes};
 
 /// The most bytes of one batch.
 const OUT_BYTES: usize = 65_507;
@@ -142,10 +139,10 @@ impl Engine {
 
     /// Sends what there is to say, up to a bound.
     pub(crate) fn transmit(&mut self) -> Flow {
-        if let Some(unsent) = self.unsent.take() {
-            if let Some(blocked) = self.send(&unsent.transmit, unsent.bytes) {
-                return blocked;
-            }
+        if let Some(unsent) = self.unsent.take()
+            && let Some(blocked) = self.send(&unsent.transmit, unsent.bytes)
+        {
+            return blocked;
         }
         for _ in 0..BATCHES {
             let now = self.clock.now();
@@ -192,7 +189,7 @@ impl Engine {
     }
 
     /// A connection to look at or to do something with, and the time.
-    pub(crate) fn connection(&mut self, handle: Handle) -> Option<(&mut Connection, Instant)> {
+    pub(crate) fn connection(&mut self, handle: Handle) -> Option<(&mut HeapConnection, Instant)> {
         let now = self.clock.now();
         self.core.connection_mut(handle).map(|connection| (connection, now))
     }

@@ -21,10 +21,11 @@ use peregrine_core::time::Instant;
 
 use crate::builder::{Builder, ClientFactory};
 use crate::driver::Port;
-use crate::engine::{Connection, Engine, Flow};
+use crate::engine::{Engine, Flow};
 use crate::error::Error;
 use crate::session::AnySession;
 use crate::socket::Socket;
+use crate::storage::HeapConnection;
 
 /// An endpoint driven by hand. It stays on one thread, and so does all that is done to its connections.
 pub struct EventLoop {
@@ -65,7 +66,7 @@ impl EventLoop {
 
     /// A connection to do something with, and the time for calls that want it. What it then has to say goes out with
     /// [`Self::transmit`].
-    pub fn connection(&mut self, handle: Handle) -> Option<(&mut Connection, Instant)> {
+    pub fn connection(&mut self, handle: Handle) -> Option<(&mut HeapConnection, Instant)> {
         self.engine.connection(handle)
     }
 

@@ -6,7 +6,7 @@ pub mod clock;
 pub mod connection;
 mod driver;
 pub mod endpoint;
-pub mod engine;
+mod engine;
 pub mod error;
 pub mod event_loop;
 #[cfg(feature = "identity")]

@@ -143,7 +143,7 @@ impl Session for AnySession {
 }
 
 /// The name of a suite in the IANA registry.
-pub(crate) const fn suite_name(suite: Suite) -> &'static str {
+pub const fn suite_name(suite: Suite) -> &'static str {
     match suite {
         Suite::Aes128GcmSha256 => "TLS_AES_128_GCM_SHA256",
         Suite::Aes256GcmSha384 => "TLS_AES_256_GCM_SHA384",
@@ -152,8 +152,7 @@ pub(crate) const fn suite_name(suite: Suite) -> &'static str {
 }
 
 /// The name of a group in the IANA registry.
-#[cfg(feature = "identity")]
-pub(crate) const fn group_name(group: Group) -> &'static str {
+pub const fn group_name(group: Group) -> &'static str {
     match group {
         Group::X25519 => "X25519",
         Group::Secp256r1 => "secp256r1",

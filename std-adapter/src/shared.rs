@@ -393,10 +393,10 @@ impl State {
             StreamEvent::Finished(id) => Some((id, Fate::Delivered)),
             _ => None,
         };
-        if let (Some((id, told)), Some(row)) = (told, self.row(handle)) {
-            if let Some(fate) = row.fates.get_mut(&id) {
-                *fate = told;
-            }
+        if let (Some((id, told)), Some(row)) = (told, self.row(handle))
+            && let Some(fate) = row.fates.get_mut(&id)
+        {
+            *fate = told;
         }
         self.wake(
             handle,

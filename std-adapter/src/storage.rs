@@ -3,7 +3,8 @@
 use peregrine_core::cid::local::LocalCid;
 use peregrine_core::cid::peer::{PeerCid, Retirement};
 use peregrine_core::connection::{
-    Buffers, CIDS_PER_PATH, CRYPTO_LEN, Memory, Path, RETIREMENTS_PER_PATH, ROUTES_PER_PATH, TOKEN_LEN,
+    Buffers, CIDS_PER_PATH, CRYPTO_LEN, Connection, Memory, Path, RETIREMENTS_PER_PATH, ROUTES_PER_PATH,
+    TOKEN_LEN,
 };
 use peregrine_core::endpoint::{ENTRIES_PER_SLOT, EndpointMemory, Slot, Tables};
 use peregrine_core::path::Route;
@@ -112,6 +113,9 @@ impl Memory for HeapStorage {
         }
     }
 }
+
+/// A connection as core knows it, over this memory and a session of any kind.
+pub type HeapConnection = Connection<HeapStorage, AnySession>;
 
 /// The tables of an endpoint, for sessions of any kind.
 pub struct HeapSlots {

@@ -91,8 +91,8 @@ fn resets_and_stops_carry_their_codes() {
     };
     assert!(matches!(reset, Error::Reset(42)), "{reset}");
     let stopped = loop {
-        match send.write(&[0; 1000]) {
-            Ok(_) => thread::sleep(Duration::from_millis(1)),
+        match send.write_all(&[0; 1000]) {
+            Ok(()) => thread::sleep(Duration::from_millis(1)),
             Err(error) => break error,
         }
     };
