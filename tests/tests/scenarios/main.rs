@@ -3,5 +3,6 @@
 mod address_validation;
 mod bad_frames;
 mod handshake;
+mod musts;
 mod streams;
 mod versions;
