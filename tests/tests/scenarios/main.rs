@@ -13,6 +13,7 @@ mod floods;
 mod handshake;
 mod keys;
 mod mtu;
+mod musts;
 mod seeds;
 mod streams;
 mod versions;

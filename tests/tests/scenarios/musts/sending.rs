@@ -1,0 +1,226 @@
+//! What is sent when: window, pacing, probes, what follows a reset (RFC 9002 6.2, 7; RFC 9000 3, 13.2.4).
+
+use std::time::Duration;
+
+use peregrine_core::ids::Dir;
+use peregrine_core::session::Level;
+use peregrine_core::wire::frame::{Frame, HandshakeDone, Kind, Ping, StopSending};
+use peregrine_tests::pair::{open, write_pattern};
+use peregrine_tests::puppet::{Bout, bytes};
+use peregrine_tests::quic::Setup;
+use peregrine_tests::sim::Node as _;
+
+use super::{against_client, against_server, headers, heard};
+
+/// A server with rows for streams of its own.
+fn sender() -> Setup {
+    let mut setup = Setup::server(1);
+    setup.sizes.streams = 16;
+    setup
+}
+
+/// Lets the node do what is due until `end`, and returns how many datagrams went at once at most.
+fn bursts(bout: &mut Bout, end: Duration) -> usize {
+    let end = bout.now.after(end);
+    let mut most = 0;
+    loop {
+        let before = bout.from_node.len();
+        bout.drain();
+        most = most.max(bout.from_node.len() - before);
+        let route = bout.connection().route().unwrap();
+        assert!(route.in_flight <= route.window, "{} of {} in flight", route.in_flight, route.window);
+        bout.drain();
+        let next = bout.node.next_timeout();
+        if !next.is_due(end) {
+            bout.hear();
+            return most;
+        }
+        bout.now = bout.now.max(next.instant().unwrap());
+        bout.node.handle_timeout(bout.now);
+    }
+}
+
+/// Acknowledges everything a round trip later.
+fn acknowledge(bout: &mut Bout) {
+    bout.hear();
+    bout.now = bout.now.after(Duration::from_millis(50));
+    let largest = bout.puppet.largest(Level::OneRtt).unwrap();
+    let datagram = bout.puppet.datagram(Level::OneRtt, &peregrine_tests::puppet::ack(&[0..=largest]));
+    let on = peregrine_core::ids::FourTuple {
+        local: peregrine_tests::puppet::NODE.parse().unwrap(),
+        remote: peregrine_tests::puppet::PUPPET.parse().unwrap(),
+        interface: 1,
+    };
+    bout.node.handle_datagram(bout.now, on, peregrine_core::ids::Ecn::NotEct, &mut datagram.clone());
+}
+
+/// The window is filled and never exceeded, what the pacer lets out at once is little, and probes count as in flight.
+#[test]
+fn the_window_and_the_pacer_are_asked() {
+    let mut bout = Bout::against_server(sender());
+    bout.wait_ms(200);
+    bout.ack();
+    for _ in 0..8 {
+        let id = bout.connection().open(Dir::Uni).unwrap();
+        write_pattern(bout.connection(), id, &mut 0, 60_000);
+    }
+    for round in 0..4 {
+        // Less than a probe timeout, more than the pacer needs for a window.
+        let most = bursts(&mut bout, Duration::from_millis(70));
+        assert!(most <= 11, "{most} datagrams at once");
+        let route = bout.connection().route().unwrap();
+        let left = route.window - route.in_flight;
+        assert!(left < 2 * u32::from(route.mtu), "round {round}: {left} of {} left", route.window);
+        acknowledge(&mut bout);
+    }
+    bursts(&mut bout, Duration::from_millis(70));
+    // Then nothing comes back.
+    let full = bout.connection().route().unwrap();
+    bout.now = bout.now.after(Duration::from_millis(1));
+    let (mut probes, before) = (0, bout.connection().stats().probe_timeouts);
+    while bout.connection().stats().probe_timeouts == before {
+        let sent = bout.from_node.len();
+        let next = bout.node.next_timeout().instant().unwrap();
+        bout.now = bout.now.max(next);
+        bout.node.handle_timeout(bout.now);
+        bout.drain();
+        probes = bout.from_node.len() - sent;
+    }
+    assert!((1..=2).contains(&probes), "{probes} probes");
+    let probed = bout.connection().route().unwrap();
+    assert!(probed.in_flight + 2 * u32::from(probed.mtu) > full.in_flight && probed.in_flight > 0);
+}
+
+/// A probe that counted for nothing would leave no trace: with nothing but a PING to repeat, all of it is new.
+#[test]
+fn probes_are_pings_when_there_is_nothing_else() {
+    let mut bout = Bout::against_server(sender());
+    bout.wait_ms(200);
+    bout.ack();
+    bout.wait_ms(10);
+    assert_eq!(bout.connection().route().unwrap().in_flight, 0);
+    bout.act(|connection, _| connection.ping());
+    let (before, timeouts) = (bout.puppet.heard.len(), bout.connection().stats().probe_timeouts);
+    let in_flight = bout.connection().route().unwrap().in_flight;
+    assert!(in_flight > 0);
+    bout.wait_ms(2_000);
+    let timeouts = bout.connection().stats().probe_timeouts - timeouts;
+    assert!(timeouts >= 1);
+    let probes = &bout.puppet.heard[before..];
+    assert!(probes.len() >= timeouts as usize && probes.len() <= 2 * timeouts as usize);
+    assert!(probes.iter().all(|probe| probe.frames().any(|frame| frame.kind() == Kind::Ping)));
+    assert!(bout.connection().route().unwrap().in_flight > 0, "probes count");
+}
+
+/// A search for a larger MTU waits for room in the window.
+#[test]
+fn mtu_probes_stay_within_the_window() {
+    let mut bout = against_client(Setup::client(1), |_| {});
+    let finished = bout.puppet.largest(Level::Handshake).unwrap();
+    bout.send(Level::Handshake, &peregrine_tests::puppet::ack(&[0..=finished]));
+    for _ in 0..4 {
+        let id = bout.connection().open(Dir::Uni).unwrap();
+        write_pattern(bout.connection(), id, &mut 0, 10_000);
+    }
+    bursts(&mut bout, Duration::from_millis(300));
+    let datagram = bout.puppet.datagram(Level::OneRtt, &bytes(&[Frame::HandshakeDone(HandshakeDone)]));
+    bout.deliver(&datagram);
+    let route = bout.connection().route().unwrap();
+    assert!(route.window - route.in_flight < 1_452, "the window is as good as full");
+    assert!(bout.from_node.iter().all(|size| *size <= 1_200), "{:?}", bout.from_node);
+    acknowledge(&mut bout);
+    bursts(&mut bout, Duration::from_millis(40));
+    acknowledge(&mut bout);
+    bursts(&mut bout, Duration::from_millis(40));
+    assert!(bout.from_node.iter().any(|size| *size > 1_200), "then it is searched for");
+}
+
+/// After RESET_STREAM nothing of the stream is sent any more, not even that it was blocked (RFC 9000 3.3).
+#[test]
+fn nothing_follows_a_reset() {
+    let mut bout = against_server(sender(), |params| params.initial_max_stream_data_uni = 1_000);
+    bout.wait_ms(200);
+    bout.ack();
+    let id = bout.act(|connection, _| {
+        let id = open(connection, Dir::Uni);
+        assert!(connection.write_stream(id, &[7; 3_000]).unwrap() > 1_000);
+        id
+    });
+    assert_eq!((heard(&bout, Kind::StreamDataBlocked), heard(&bout, Kind::Stream)), (1, 1));
+    let before = bout.puppet.heard.len();
+    bout.act(|connection, _| connection.reset(id, 9)).unwrap();
+    // All of it is lost, again and again.
+    bout.wait_ms(5_000);
+    let after: Vec<Kind> = bout.puppet.heard[before..]
+        .iter()
+        .flat_map(|heard| heard.frames().map(|frame| frame.kind()).collect::<Vec<Kind>>())
+        .collect();
+    assert!(after.iter().filter(|kind| **kind == Kind::ResetStream).count() > 1, "{after:?}");
+    assert!(!after.contains(&Kind::Stream) && !after.contains(&Kind::StreamDataBlocked), "{after:?}");
+}
+
+/// Whoever has sent all and hears STOP_SENDING resets instead of repeating (RFC 9000 3.5).
+#[test]
+fn stop_sending_after_the_end_is_answered_with_a_reset() {
+    let mut bout = Bout::against_server(sender());
+    bout.wait_ms(200);
+    bout.ack();
+    let id = bout.act(|connection, _| {
+        let id = open(connection, Dir::Uni);
+        assert_eq!(connection.write_stream(id, &[7; 300]), Ok(300));
+        connection.finish(id).unwrap();
+        id
+    });
+    assert_eq!(heard(&bout, Kind::Stream), 1);
+    let before = bout.puppet.heard.len();
+    bout.say(&[Frame::StopSending(StopSending { id, code: 31 })]);
+    bout.wait_ms(2_000);
+    let frames: Vec<_> = bout.puppet.heard[before..].iter().flat_map(|heard| heard.frames()).collect();
+    assert!(frames.iter().any(|frame| matches!(
+        frame,
+        Frame::ResetStream(reset) if (reset.id, reset.code, reset.final_size) == (id, 31, 300)
+    )));
+    assert!(!frames.iter().any(|frame| frame.kind() == Kind::Stream));
+}
+
+/// Who only receives asks now and then whether its acknowledgments arrive, if they have gaps to tell of (RFC 9000 13.2.4).
+#[test]
+fn who_only_acknowledges_asks_to_be_confirmed() {
+    for gap in [true, false] {
+        let mut bout = Bout::against_server(sender());
+        bout.wait_ms(200);
+        bout.ack();
+        bout.wait_ms(10);
+        let before = heard(&bout, Kind::Ping);
+        if gap {
+            bout.puppet.next_pn[Level::OneRtt as usize] += 1;
+        }
+        for _ in 0..100 {
+            bout.say(&[Frame::Ping(Ping)]);
+            bout.wait_ms(30);
+            if heard(&bout, Kind::Ping) > before {
+                break;
+            }
+        }
+        assert_eq!(heard(&bout, Kind::Ping) > before, gap);
+    }
+}
+
+/// The spin bit is not in use: it tells nothing (RFC 9000 17.4).
+#[test]
+fn the_spin_bit_is_random() {
+    let mut bout = Bout::against_server(sender());
+    let mut spins = Vec::new();
+    for _ in 0..40 {
+        let now = bout.now;
+        bout.connection().ping();
+        bout.drain();
+        let short =
+            bout.unheard.iter().filter(|datagram| headers(datagram)[0].level() == Some(Level::OneRtt));
+        spins.extend(short.map(|datagram| datagram[0] & 0x20 > 0));
+        bout.hear();
+        bout.now = now.after(Duration::from_millis(1));
+    }
+    let ones = spins.iter().filter(|spin| **spin).count();
+    assert!((8..=32).contains(&ones), "{ones} of {}", spins.len());
+}
