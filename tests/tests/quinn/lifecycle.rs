@@ -178,7 +178,8 @@ fn quinn_has_lost_its_state() {
         server.kill();
         drop(lost);
         let _again = start(address);
-        line.ping().unwrap();
+        // What it still had to say may have told it already.
+        let _ = line.ping();
         let closed = line.closed();
         assert_eq!(closed.cause, Cause::StatelessReset);
         assert_eq!(closed.to_string(), "the peer has lost the connection (stateless reset)");
@@ -228,7 +229,8 @@ fn we_have_lost_our_state() {
         let line = there.connect(address).unwrap();
         server.kill();
         let again = Mortal::start(ours::server_tls(&authority), address);
-        line.inner.send_datagram(vec![0; 100].into()).unwrap();
+        // What it still had to say may have told it already.
+        let _ = line.inner.send_datagram(vec![0; 100].into());
         assert_eq!(line.closed(), ConnectionError::Reset);
         again.kill();
     });
