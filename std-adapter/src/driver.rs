@@ -74,7 +74,7 @@ impl Port {
     }
 }
 
-/// Drives the endpoint until it is shut down and its last connection is over.
+/// Drives the endpoint until it is dropped and its last connection is over.
 pub(crate) fn run(shared: &Shared, mut port: Port) {
     let failed = loop {
         let (flow, deadline) = {

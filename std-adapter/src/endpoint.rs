@@ -126,7 +126,7 @@ impl Endpoint {
 impl Drop for Owner {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.shut();
+        state.on_dropped();
         state.flush_here();
         state.wake_driver();
     }

@@ -1,6 +1,7 @@
 //! Core's endpoint over sockets, without any waiting: datagrams in, datagrams out, clients let in. Who calls it, and
 //! when, is the business of the driver or of an own loop.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -22,6 +23,8 @@ use crate::storage::{HeapConnection, HeapSlots, HeapStorage, Sizes};
 
 /// The most bytes of one batch.
 const OUT_BYTES: usize = 65_507;
+/// Tokens that are kept.
+const TOKENS: usize = 64;
 /// Batches that are sent before anything is received again.
 const BATCHES: usize = 16;
 
@@ -45,6 +48,9 @@ pub(crate) struct Engine {
     unsent: Option<Unsent>,
     server: Option<ServerFactory>,
     sizes: Sizes,
+    /// What servers gave for a later connection, the oldest first. Each is used once: twice the same would let others
+    /// link the two (RFC 9000 8.1.3).
+    tokens: VecDeque<(SocketAddr, Vec<u8>)>,
     send_error: Option<(SocketAddr, io::Error)>,
 }
 
@@ -71,6 +77,7 @@ impl Engine {
             unsent: None,
             server,
             sizes,
+            tokens: VecDeque::new(),
             send_error: None,
         }
     }
@@ -98,13 +105,25 @@ impl Engine {
         let on = FourTuple { local, remote, interface: found as u32 };
         let memory = HeapStorage::new(&self.sizes);
         let now = self.clock.now();
-        self.core.connect(now, Connect { on, token: &[] }, memory, session).map_err(|error| match error {
+        let kept = self.tokens.iter().rposition(|(server, _)| *server == remote);
+        let (_, token) = kept.and_then(|place| self.tokens.remove(place)).unwrap_or((remote, Vec::new()));
+        self.core.connect(now, Connect { on, token: &token }, memory, session).map_err(|error| match error {
             ConnectError::Full => Error::Full,
             ConnectError::SameRemote => {
                 Error::Role("without connection IDs there can be one connection to an address")
             }
             ConnectError::Start(error) => error.into(),
         })
+    }
+
+    fn keep_token(&mut self, handle: Handle) {
+        let Some(connection) = self.core.connection_mut(handle) else { return };
+        let server = connection.remote();
+        let Some(token) = connection.token().map(<[u8]>::to_vec) else { return };
+        if self.tokens.len() == TOKENS {
+            self.tokens.pop_front();
+        }
+        self.tokens.push_back((server, token));
     }
 
     /// Turns all clients away from now on.
@@ -185,7 +204,11 @@ impl Engine {
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<(Handle, Event)> {
-        self.core.poll_event()
+        let news = self.core.poll_event();
+        if let Some((handle, Event::Token)) = news {
+            self.keep_token(handle);
+        }
+        news
     }
 
     /// A connection to look at or to do something with, and the time.

@@ -83,6 +83,7 @@ pub(crate) struct State {
     woken: Vec<Thread>,
     observer: Option<Observer>,
     shut: bool,
+    dropped: bool,
     failed: bool,
 }
 
@@ -111,6 +112,7 @@ impl Shared {
             woken: Vec::new(),
             observer,
             shut: false,
+            dropped: false,
             failed: false,
         };
         Self { state: Mutex::new(state), waker, clock }
@@ -252,9 +254,16 @@ impl State {
         flow
     }
 
-    /// Whether the driver has nothing more to do, ever.
+    /// Whether the driver has nothing more to do, ever. As long as somebody has the endpoint, clients are told that it
+    /// takes none.
     pub(crate) fn is_over(&self) -> bool {
-        self.shut && self.engine.is_empty()
+        self.dropped && self.engine.is_empty()
+    }
+
+    /// Nobody has the endpoint any more.
+    pub(crate) fn on_dropped(&mut self) {
+        self.shut();
+        self.dropped = true;
     }
 
     /// Whether the endpoint takes no new connections.

@@ -65,7 +65,11 @@ fn answer(mut send: impl Sender, mut recv: impl Read) -> io::Result<()> {
     let line = String::from_utf8(line).unwrap();
     let (method, len) = line.trim_end().split_once(" /").unwrap();
     match method {
-        "GET" => copy(Pattern::new(len.parse().unwrap()), &mut send)?,
+        "GET" => {
+            // Unread, its end would be refused.
+            io::copy(&mut recv, &mut io::sink())?;
+            copy(Pattern::new(len.parse().unwrap()), &mut send)?;
+        }
         "PUT" => write!(send, "{}", check(&mut recv, |_| {})?)?,
         other => panic!("no such method: {other}"),
     }

@@ -152,14 +152,18 @@ fn a_client_hello_in_two_packets_and_a_retry() {
 }
 
 #[test]
-fn a_retry_of_theirs() {
+fn a_retry_of_theirs_and_a_token_instead_of_the_next() {
     bounded(|| {
         let authority = Authority::new("ours");
         let config = theirs::server_config(&authority);
         let server = Theirs::server_with(EndpointConfig::default(), config, LOOPBACK, Welcome::Retry);
-        let line = ours::client(ours::client_tls(&authority)).connect(server.address(), NAME).unwrap();
-        serve(server.accept().unwrap());
-        get(&line, 10_000);
+        let here = ours::client(ours::client_tls(&authority));
+        for retries in [1, 1, 1] {
+            let line = here.connect(server.address(), NAME).unwrap();
+            serve(server.accept().unwrap());
+            get(&line, 10_000);
+            assert_eq!(server.retries(), retries);
+        }
     });
 }
 

@@ -61,21 +61,19 @@ fn both_ways(test: impl Fn(Pair) + Send + 'static) {
     });
 }
 
-/// Downloads, lets somebody change the keys half way through the next download, and downloads once more. quinn changes
-/// them by itself within its first thousand packets, which is why the first download does not count.
+/// Downloads with a change of keys asked for half way, until there was one. quinn makes one by itself within its first
+/// thousand packets, and none for some round-trip times after another, so it takes two, and may take several downloads.
 fn update_midway(line: &impl Line, ours: &peregrine_std::Connection, update: impl Fn()) {
-    const LEN: u64 = 8 << 20;
-    let updates = || ours.stats().unwrap().key_updates;
+    const LEN: u64 = 4 << 20;
+    while ours.stats().unwrap().key_updates < 2 {
+        let mut done = false;
+        get_and(line, LEN, |so_far| {
+            if so_far > LEN / 2 && !std::mem::replace(&mut done, true) {
+                update();
+            }
+        });
+    }
     get(line, LEN);
-    let before = updates();
-    let mut done = false;
-    get_and(line, LEN, |so_far| {
-        if so_far > LEN / 2 && !std::mem::replace(&mut done, true) {
-            update();
-        }
-    });
-    get(line, LEN);
-    assert!(updates() > before, "{before}");
 }
 
 #[test]
@@ -180,7 +178,8 @@ fn quinn_has_lost_its_state() {
         server.kill();
         drop(lost);
         let _again = start(address);
-        line.ping().unwrap();
+        // What it still had to say may have told it already.
+        let _ = line.ping();
         let closed = line.closed();
         assert_eq!(closed.cause, Cause::StatelessReset);
         assert_eq!(closed.to_string(), "the peer has lost the connection (stateless reset)");
@@ -230,7 +229,8 @@ fn we_have_lost_our_state() {
         let line = there.connect(address).unwrap();
         server.kill();
         let again = Mortal::start(ours::server_tls(&authority), address);
-        line.inner.send_datagram(vec![0; 100].into()).unwrap();
+        // What it still had to say may have told it already.
+        let _ = line.inner.send_datagram(vec![0; 100].into());
         assert_eq!(line.closed(), ConnectionError::Reset);
         again.kill();
     });

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -106,6 +107,7 @@ pub(crate) struct Theirs {
     pub(crate) endpoint: quinn::Endpoint,
     runtime: Runtime,
     arrivals: Receiver<Result<quinn::Connection, ConnectionError>>,
+    retries: Arc<AtomicUsize>,
 }
 
 /// What a server does with a client.
@@ -158,10 +160,16 @@ impl Theirs {
         let endpoint = quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).unwrap();
         drop(entered);
         let (tell, arrivals) = mpsc::channel();
+        let retries = Arc::new(AtomicUsize::new(0));
         if let Some(welcome) = welcome {
-            runtime.spawn(receive(endpoint.clone(), welcome, tell));
+            runtime.spawn(receive(endpoint.clone(), welcome, tell, Arc::clone(&retries)));
         }
-        Self { endpoint, runtime, arrivals }
+        Self { endpoint, runtime, arrivals, retries }
+    }
+
+    /// How many clients were sent a Retry.
+    pub(crate) fn retries(&self) -> usize {
+        self.retries.load(Ordering::Relaxed)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -197,11 +205,15 @@ async fn receive(
     endpoint: quinn::Endpoint,
     welcome: Welcome,
     tell: Sender<Result<quinn::Connection, ConnectionError>>,
+    retries: Arc<AtomicUsize>,
 ) {
     while let Some(incoming) = endpoint.accept().await {
         match welcome {
             Welcome::Refuse => incoming.refuse(),
-            Welcome::Retry if !incoming.remote_address_validated() => incoming.retry().unwrap(),
+            Welcome::Retry if !incoming.remote_address_validated() => {
+                retries.fetch_add(1, Ordering::Relaxed);
+                incoming.retry().unwrap();
+            }
             Welcome::Accept | Welcome::Retry => {
                 // The test may be over already.
                 let _ = tell.send(incoming.await);
