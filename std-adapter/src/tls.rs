@@ -9,6 +9,7 @@ use crate::identity::{Identity, Pin, Psk, RawKey};
 mod arena;
 mod keylog;
 pub mod ours;
+mod policy;
 #[cfg(feature = "rustls")]
 pub mod rustls;
 mod scratch;

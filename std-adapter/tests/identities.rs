@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use peregrine_crypto::provider::{Group, Suite};
 use peregrine_std::identity::{Identity, Pin, Psk, RawKey};
-use peregrine_std::tls::{ClientTls, ServerTls, Shown, Trust};
+use peregrine_std::tls::{ClientTls, ServerTls, Shown, TlsError, Trust, ours};
 use peregrine_std::{Closed, Error};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -37,10 +38,13 @@ impl Ca {
     }
 
     fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        self.issue_for(&KeyPair::generate().unwrap(), change)
+    }
+
+    fn issue_for(&self, key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new([NAME.into()]).unwrap();
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let certificate = params.signed_by(key, &self.0).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         Identity { chain: vec![certificate.der().clone()], key }
     }
@@ -84,6 +88,28 @@ fn a_certificate_of_a_trusted_ca_is_enough() {
     let ca = Ca::new();
     for which in WHICH {
         works(server(ca.issue(|_| {})), ClientTls::new(ca.trust(), ALPN), which);
+    }
+}
+
+#[test]
+fn every_kind_of_key_signs_where_it_can() {
+    let ca = Ca::new();
+    for (algorithm, we_sign) in [
+        (&PKCS_ECDSA_P256_SHA256, true),
+        (&PKCS_ECDSA_P384_SHA384, true),
+        (&PKCS_ED25519, true),
+        (&PKCS_RSA_SHA256, false),
+    ] {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        for which in WHICH {
+            let identity = ca.issue_for(&key, |_| {});
+            if we_sign || which[0] == Tls::Rustls {
+                works(server(identity), ClientTls::new(ca.trust(), ALPN), which);
+            } else {
+                let refused = ours::Server::new(server(identity)).err();
+                assert_eq!(refused, Some(TlsError::KindOfKey));
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use peregrine_core::ids::Side;
 pub use rustls_pki_types::TrustAnchor;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
 use super::{CertificateType, MAX_CERTIFICATES, Presented, Verifier, VerifyError};
@@ -30,12 +30,17 @@ pub fn anchor<'a>(certificate: &'a CertificateDer<'a>) -> Result<TrustAnchor<'a>
     webpki::anchor_from_trusted_cert(certificate).map_err(|_| VerifyError::Malformed)
 }
 
-impl Verifier for X509<'_> {
-    fn types(&self) -> &[CertificateType] {
-        &[CertificateType::X509]
-    }
-
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
+impl X509<'_> {
+    /// Like [`Verifier::verify_identity`], with other implementations of the signature algorithms: those of a host or of
+    /// an accelerator.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn verify_with<'c>(
+        &self,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+        presented: &Presented<'_, 'c>,
+    ) -> Result<&'c [u8], VerifyError> {
         if presented.kind != CertificateType::X509 {
             return Err(VerifyError::WrongType);
         }
@@ -50,7 +55,7 @@ impl Verifier for X509<'_> {
             Side::Server => KeyUsage::server_auth(),
         };
         certificate
-            .verify_for_usage(ALGORITHMS, self.anchors, &others, time, usage, None, None)
+            .verify_for_usage(algorithms, self.anchors, &others, time, usage, None, None)
             .map_err(translate)?;
         if presented.peer == Side::Server {
             let name = presented.name.and_then(|name| ServerName::try_from(name).ok());
@@ -58,6 +63,16 @@ impl Verifier for X509<'_> {
             certificate.verify_is_valid_for_subject_name(&name).map_err(translate)?;
         }
         presented.spki()
+    }
+}
+
+impl Verifier for X509<'_> {
+    fn types(&self) -> &[CertificateType] {
+        &[CertificateType::X509]
+    }
+
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
+        self.verify_with(ALGORITHMS, presented)
     }
 }
 

@@ -9,13 +9,11 @@ use peregrine_crypto::tls::{
     self, ClientAuth, ClientConfig, ClientSession, Credential, KeyLog, PeerIdentity, PskStore, ServerConfig,
     ServerSession, TlsSession,
 };
-use peregrine_crypto::verify::pin::Pin;
-use peregrine_crypto::verify::raw_key::RawKey;
-use peregrine_crypto::verify::x509::{TrustAnchor, X509, anchor};
-use peregrine_crypto::verify::{CertificateType, Insecure, Presented, Verifier, VerifyError};
+use peregrine_crypto::verify::Verifier;
 use rustls_pki_types::{PrivateKeyDer, ServerName};
 
 use super::arena::Arena;
+use super::policy::Policy;
 use super::scratch::{Pool, Scratch};
 use super::{ClientTls, KeyLogFile, ServerTls, Shown, TlsError, Trust};
 use crate::clock::Clock;
@@ -239,58 +237,5 @@ struct Psks(Vec<Psk>);
 impl PskStore for Psks {
     fn find(&self, identity: &[u8]) -> Option<tls::Psk<'_>> {
         self.0.iter().find(|psk| psk.identity == identity).map(of_tls)
-    }
-}
-
-/// Whom we trust, judged by Peregrine's verifiers.
-enum Policy {
-    Roots(Vec<TrustAnchor<'static>>),
-    Pins(Vec<[u8; 32]>),
-    RawKeys(Vec<Vec<u8>>),
-    Anyone,
-}
-
-impl Policy {
-    fn new(trust: Trust) -> Result<Self, TlsError> {
-        Ok(match trust {
-            Trust::Roots(roots) => {
-                // A system's store may hold a root that we cannot read; the others are as good as before.
-                let anchors: Vec<_> = roots
-                    .iter()
-                    .filter_map(|root| anchor(root).ok().map(|anchor| anchor.to_owned()))
-                    .collect();
-                if anchors.is_empty() {
-                    return Err(TlsError::Root);
-                }
-                Self::Roots(anchors)
-            }
-            Trust::Pins(pins) => Self::Pins(pins.into_iter().map(|pin| pin.0).collect()),
-            Trust::RawKeys(keys) => Self::RawKeys(keys.iter().map(|key| key.to_vec()).collect()),
-            // Who has no key of the list is let in by no certificate either.
-            Trust::Psk(_) => Self::Pins(Vec::new()),
-            Trust::Anyone => Self::Anyone,
-        })
-    }
-}
-
-impl Verifier for Policy {
-    fn types(&self) -> &[CertificateType] {
-        match self {
-            Self::Roots(_) => &[CertificateType::X509],
-            Self::RawKeys(_) => &[CertificateType::RawPublicKey],
-            Self::Pins(_) | Self::Anyone => &[CertificateType::X509, CertificateType::RawPublicKey],
-        }
-    }
-
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
-        match self {
-            Self::Roots(anchors) => X509 { anchors }.verify_identity(presented),
-            Self::Pins(keys) => Pin { keys }.verify_identity(presented),
-            Self::RawKeys(keys) => {
-                let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-                RawKey { keys: &keys }.verify_identity(presented)
-            }
-            Self::Anyone => Insecure.verify_identity(presented),
-        }
     }
 }
