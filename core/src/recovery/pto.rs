@@ -180,6 +180,16 @@ mod tests {
     }
 
     #[test]
+    fn of_several_spaces_the_earlier_timeout_counts() {
+        let (pto, early, late) = (Pto::new(ms(0)), sent_at(&[10]).0, sent_at(&[20]).0);
+        let (initial, handshake) = (SpaceId::Initial, SpaceId::Handshake);
+        let first = |flights: &[(SpaceId, &Flight)]| pto.alarm(&rtt(), flights, &SETTLED);
+        let expected = |space| Some((ms(310), Alarm::Probe(space)));
+        assert_eq!(first(&[(initial, &early), (handshake, &late)]), expected(initial));
+        assert_eq!(first(&[(initial, &late), (handshake, &early)]), expected(handshake));
+    }
+
+    #[test]
     fn application_data_waits_for_confirmation() {
         let (pto, flight) = (Pto::new(ms(0)), sent_at(&[10]).0);
         let early = Situation { confirmed: false, ..SETTLED };

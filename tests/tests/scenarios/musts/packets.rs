@@ -79,19 +79,6 @@ fn packets_of_one_datagram_are_handled_apart() {
     assert_eq!(bout.connection().stats().discarded.count(Why::Forged), 1);
 }
 
-/// An acknowledgment says that all frames were processed: a packet that ends the connection gets none.
-#[test]
-fn what_was_not_processed_is_not_acknowledged() {
-    let mut bout = Bout::against_server(Setup::server(1));
-    let pn = bout.puppet.next_pn[Level::OneRtt as usize];
-    let mut payload = bytes(PING);
-    payload.extend([0x40, 0x01]);
-    bout.send(Level::OneRtt, &payload);
-    assert_eq!(bout.error().code, Code::PROTOCOL_VIOLATION);
-    bout.wait_ms(100);
-    assert!(!acknowledged(&bout, Level::OneRtt).contains(&pn));
-}
-
 /// An error in a packet that anyone could have sealed ends the connection too (RFC 9000 5.2).
 #[test]
 fn errors_in_initials_end_the_connection() {
