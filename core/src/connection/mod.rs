@@ -13,7 +13,7 @@
 //! | `events` | what it is told |
 //! | `storage`, `config` | the memory lent, the choices made |
 //!
-//! [`Connection`] is generic over memory and session; [`State`] and everything below is not, so it is compiled once.
+//! [`Connection`] is generic over memory and session; `State` and everything below is not, so it is compiled once.
 
 mod app;
 mod config;
