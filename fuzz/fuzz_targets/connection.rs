@@ -183,8 +183,7 @@ fn step(bout: &mut Bout, input: &mut Input<'_>, said: &mut Vec<Vec<u8>>) {
         10 => bout.wait_ms(1 << (input.byte() % 16)),
         11 => {
             if has_keys(&bout.puppet, Level::OneRtt) {
-                bout.puppet.session.update_keys();
-                bout.puppet.generation += 1;
+                bout.puppet.update_keys();
             }
         }
         12 => without_keys(bout, input, said),
