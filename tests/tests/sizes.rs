@@ -1,7 +1,7 @@
 //! How much memory a connection takes: every row, what an established connection holds, and two whole storages.
 //!
-//! `cargo test -p peregrine-tests --test sizes -- --nocapture` prints the table. Sizes are those of a 64-bit host; on a
-//! microcontroller they are smaller. A size above its bound fails: it is a decision, not an accident.
+//! `cargo test -p peregrine-tests --test sizes -- --nocapture` prints the table, for a 64-bit host. A bound is the size as
+//! it was last decided: one that grows fails, so that it grows by decision, not by accident.
 
 use peregrine_core::cid::local::LocalCid;
 use peregrine_core::cid::peer::{PeerCid, Retirement};

@@ -1,7 +1,7 @@
 //! The memory of a connection: plain tables, lent with every call.
 //!
 //! [`Buffers`] is the contract: slices of any length in any memory. [`Storage`] is the convenience: one block whose
-//! sizes are five numbers, all zero when empty, so that a static lands in `.bss`.
+//! sizes are five numbers, made in a constant, so that it can be a static.
 
 use super::path::Path;
 use crate::cid::local::LocalCid;
