@@ -1,6 +1,7 @@
 //! Identities: who, which path, which stream, which address pair.
 
 use core::net::SocketAddr;
+use core::num::NonZero;
 
 /// The role of an endpoint in a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -35,6 +36,22 @@ pub struct PathId(pub u32);
 impl PathId {
     /// The path of the handshake.
     pub const ZERO: Self = Self(0);
+}
+
+/// A packet number (RFC 9000 12.3) as rows hold it: `Option<PacketNumber>` takes no more room than the number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct PacketNumber(NonZero<u64>);
+
+impl PacketNumber {
+    /// The number `pn`, which is below 2^62.
+    pub const fn new(pn: u64) -> Self {
+        Self(NonZero::<u64>::MIN.saturating_add(pn))
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0.get().saturating_sub(1)
+    }
 }
 
 /// A packet number space (RFC 9000 12.3): one each for Initial and Handshake, and one per path for 0-RTT and 1-RTT.
@@ -154,6 +171,15 @@ mod tests {
             assert_eq!((stream.initiator(), stream.dir(), stream.index()), (initiator, dir, 9));
             assert_eq!(StreamId::new(initiator, dir, 9), stream);
         }
+    }
+
+    #[test]
+    fn packet_numbers_round_trip_and_keep_their_order() {
+        for pn in [0, 1, (1 << 62) - 1] {
+            assert_eq!(PacketNumber::new(pn).get(), pn);
+            assert!(None < Some(PacketNumber::new(pn)) && PacketNumber::new(pn) < PacketNumber::new(pn + 1));
+        }
+        assert_eq!(size_of::<Option<PacketNumber>>(), 8);
     }
 
     #[test]

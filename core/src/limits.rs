@@ -11,7 +11,7 @@ pub const MIN_INITIAL_DATAGRAM: usize = 1200;
 /// The largest UDP payload every QUIC path carries (RFC 9000 14).
 pub const BASE_MTU: u16 = 1200;
 /// An unvalidated address is sent at most this many times what came from it (RFC 9000 8.1).
-pub const AMPLIFICATION_FACTOR: u64 = 3;
+pub const AMPLIFICATION_FACTOR: u32 = 3;
 /// The largest variable-length integer (RFC 9000 16).
 pub const MAX_VARINT: u64 = (1 << 62) - 1;
 /// The largest packet number (RFC 9000 12.3).

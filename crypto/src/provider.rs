@@ -24,14 +24,13 @@ pub const MAX_SIGNATURE_LEN: usize = 104;
 
 /// A cipher suite of TLS 1.3 (RFC 9846 B.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[repr(u16)]
 pub enum Suite {
     /// TLS_AES_128_GCM_SHA256, also the suite of Initial packets.
-    Aes128GcmSha256 = 0x1301,
+    Aes128GcmSha256,
     /// TLS_AES_256_GCM_SHA384.
-    Aes256GcmSha384 = 0x1302,
+    Aes256GcmSha384,
     /// TLS_CHACHA20_POLY1305_SHA256.
-    ChaCha20Poly1305Sha256 = 0x1303,
+    ChaCha20Poly1305Sha256,
 }
 
 impl Suite {
@@ -47,7 +46,11 @@ impl Suite {
 
     /// Its number on the wire.
     pub const fn to_u16(self) -> u16 {
-        self as u16
+        match self {
+            Self::Aes128GcmSha256 => 0x1301,
+            Self::Aes256GcmSha384 => 0x1302,
+            Self::ChaCha20Poly1305Sha256 => 0x1303,
+        }
     }
 
     /// Its hash.

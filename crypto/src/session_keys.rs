@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! generation      n-1        n         n+1
-//! seal                       current   next      next is derived ahead of time, so that how long a packet takes
-//! open            previous   current   next      does not tell its key phase (RFC 9001 6.3, 9.5)
-//!
+//! seal                       current             derived when we move on
+//! open            previous   current   next      derived ahead of time, so that how long a packet takes does not tell
+//!                                                its key phase (RFC 9001 6.3, 9.5)
 //! update: previous := current := next := derived        retire: previous := none
 //! ```
 //!
@@ -49,44 +49,60 @@ struct Pair<P: Provider> {
     peer: Direction<P>,
 }
 
-/// One direction of 1-RTT. The header protection key is the same for all generations.
-struct Generations<P: Provider> {
-    current: Direction<P>,
-    next: PacketKey<P>,
-    next_secret: Secret,
-}
-
-impl<P: Provider> Generations<P> {
-    fn derive(provider: &P, version: &Version, suite: Suite, secret: &Secret) -> Result<Self, DeriveError> {
-        let next_secret = next_secret(provider, version, suite, secret)?;
+impl<P: Provider> Pair<P> {
+    fn derive(
+        provider: &P,
+        version: &Version,
+        suite: Suite,
+        local: &Secret,
+        peer: &Secret,
+    ) -> Result<Self, DeriveError> {
         Ok(Self {
-            current: Direction::derive(provider, version, suite, secret)?,
-            next: PacketKey::derive(provider, version, suite, &next_secret)?,
-            next_secret,
+            local: Direction::derive(provider, version, suite, local)?,
+            peer: Direction::derive(provider, version, suite, peer)?,
         })
     }
-
-    /// Moves on by one generation; returns the key that was current.
-    fn update(&mut self, provider: &P, version: &Version) -> Result<PacketKey<P>, DeriveError> {
-        let suite = self.current.suite;
-        self.next_secret = next_secret(provider, version, suite, &self.next_secret)?;
-        let next = PacketKey::derive(provider, version, suite, &self.next_secret)?;
-        Ok(replace(&mut self.current.packet, replace(&mut self.next, next)))
-    }
 }
 
-/// Both directions of 1-RTT.
+/// Both directions of 1-RTT. The header protection keys are the same for all generations.
 struct OneRtt<P: Provider> {
     generation: u32,
-    local: Generations<P>,
-    peer: Generations<P>,
-    peer_previous: Option<PacketKey<P>>,
+    current: Pair<P>,
+    /// What the peer seals with next.
+    next: PacketKey<P>,
+    previous: Option<PacketKey<P>>,
+    /// The secrets of the next generation.
+    local_secret: Secret,
+    peer_secret: Secret,
 }
 
 impl<P: Provider> OneRtt<P> {
+    fn derive(
+        provider: &P,
+        version: &Version,
+        suite: Suite,
+        local: &Secret,
+        peer: &Secret,
+    ) -> Result<Self, DeriveError> {
+        let peer_secret = next_secret(provider, version, suite, peer)?;
+        Ok(Self {
+            generation: 0,
+            current: Pair::derive(provider, version, suite, local, peer)?,
+            next: PacketKey::derive(provider, version, suite, &peer_secret)?,
+            previous: None,
+            local_secret: next_secret(provider, version, suite, local)?,
+            peer_secret,
+        })
+    }
+
     fn update(&mut self, provider: &P, version: &Version) -> Result<(), DeriveError> {
-        self.local.update(provider, version)?;
-        self.peer_previous = Some(self.peer.update(provider, version)?);
+        let suite = self.current.local.suite;
+        let Pair { local, peer } = &mut self.current;
+        local.packet = PacketKey::derive(provider, version, suite, &self.local_secret)?;
+        self.local_secret = next_secret(provider, version, suite, &self.local_secret)?;
+        self.peer_secret = next_secret(provider, version, suite, &self.peer_secret)?;
+        let next = PacketKey::derive(provider, version, suite, &self.peer_secret)?;
+        self.previous = Some(replace(&mut peer.packet, replace(&mut self.next, next)));
         self.generation = self.generation.wrapping_add(1);
         Ok(())
     }
@@ -94,9 +110,9 @@ impl<P: Provider> OneRtt<P> {
     /// The key that packets of `generation` are opened with.
     fn open_key(&mut self, generation: u32) -> Option<&mut PacketKey<P>> {
         match generation.wrapping_sub(self.generation) {
-            0 => Some(&mut self.peer.current.packet),
-            1 => Some(&mut self.peer.next),
-            u32::MAX => self.peer_previous.as_mut(),
+            0 => Some(&mut self.current.peer.packet),
+            1 => Some(&mut self.next),
+            u32::MAX => self.previous.as_mut(),
             _ => None,
         }
     }
@@ -129,11 +145,9 @@ impl<P: Provider> PacketKeys<P> {
     }
 
     fn derive_initial(&self, provider: &P, dcid: &[u8]) -> Result<Pair<P>, DeriveError> {
-        let direction = |side| {
-            let secret = initial_secret(provider, self.version, dcid, side)?;
-            Direction::derive(provider, self.version, INITIAL_SUITE, &secret)
-        };
-        Ok(Pair { local: direction(self.side)?, peer: direction(self.side.peer())? })
+        let secret = |side| initial_secret(provider, self.version, dcid, side);
+        let (local, peer) = (secret(self.side)?, secret(self.side.peer())?);
+        Pair::derive(provider, self.version, INITIAL_SUITE, &local, &peer)
     }
 
     /// Takes the secret of early data: a client seals with it, a server opens.
@@ -161,10 +175,7 @@ impl<P: Provider> PacketKeys<P> {
         local: &Secret,
         peer: &Secret,
     ) -> Result<(), DeriveError> {
-        self.handshake = Some(Pair {
-            local: Direction::derive(provider, self.version, suite, local)?,
-            peer: Direction::derive(provider, self.version, suite, peer)?,
-        });
+        self.handshake = Some(Pair::derive(provider, self.version, suite, local, peer)?);
         Ok(())
     }
 
@@ -179,12 +190,7 @@ impl<P: Provider> PacketKeys<P> {
         local: &Secret,
         peer: &Secret,
     ) -> Result<(), DeriveError> {
-        self.one_rtt = Some(OneRtt {
-            generation: 0,
-            local: Generations::derive(provider, self.version, suite, local)?,
-            peer: Generations::derive(provider, self.version, suite, peer)?,
-            peer_previous: None,
-        });
+        self.one_rtt = Some(OneRtt::derive(provider, self.version, suite, local, peer)?);
         Ok(())
     }
 
@@ -254,7 +260,7 @@ impl<P: Provider> PacketKeys<P> {
             Level::Initial => None,
             Level::ZeroRtt => self.early.as_ref().map(|direction| direction.suite),
             Level::Handshake => self.handshake.as_ref().map(|pair| pair.local.suite),
-            Level::OneRtt => self.one_rtt.as_ref().map(|keys| keys.local.current.suite),
+            Level::OneRtt => self.one_rtt.as_ref().map(|keys| keys.current.local.suite),
         };
         suite.unwrap_or(INITIAL_SUITE).limits()
     }
@@ -271,7 +277,7 @@ impl<P: Provider> PacketKeys<P> {
     /// Forgets the receive key before the current one.
     pub fn retire_keys(&mut self) {
         if let Some(keys) = &mut self.one_rtt {
-            keys.peer_previous = None;
+            keys.previous = None;
         }
     }
 
@@ -291,7 +297,7 @@ impl<P: Provider> PacketKeys<P> {
             Level::Initial => self.initial.as_mut().map(|pair| &mut pair.local),
             Level::ZeroRtt => self.early.as_mut().filter(|_| self.side.is_client()),
             Level::Handshake => self.handshake.as_mut().map(|pair| &mut pair.local),
-            Level::OneRtt => self.one_rtt.as_mut().map(|keys| &mut keys.local.current),
+            Level::OneRtt => self.one_rtt.as_mut().map(|keys| &mut keys.current.local),
         }
     }
 
@@ -301,7 +307,7 @@ impl<P: Provider> PacketKeys<P> {
             Level::Initial => self.initial.as_mut().map(|pair| &mut pair.peer),
             Level::ZeroRtt => self.early.as_mut().filter(|_| !self.side.is_client()),
             Level::Handshake => self.handshake.as_mut().map(|pair| &mut pair.peer),
-            Level::OneRtt => self.one_rtt.as_mut().map(|keys| &mut keys.peer.current),
+            Level::OneRtt => self.one_rtt.as_mut().map(|keys| &mut keys.current.peer),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::wire::{Cid, PacketWriter};
 /// A connection ID we issued, or a free row.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalCid {
-    seq: u64,
+    seq: u32,
     path: PathId,
     carrier: Carrier,
     cid: Cid,
@@ -49,7 +49,7 @@ impl LocalCid {
 
     /// Its sequence number on that path.
     pub const fn seq(&self) -> u64 {
-        self.seq
+        self.seq as u64
     }
 
     /// The connection ID.
@@ -94,7 +94,7 @@ enum Supply {
     /// None, ever: ours has no bytes (RFC 9000 5.1.1).
     ZeroLength,
     /// So many at a time.
-    UpTo(u64),
+    UpTo(u8),
 }
 
 /// Issuing of connection IDs on one path.
@@ -104,10 +104,10 @@ pub struct LocalCids {
     /// Rows that wait to be sent, so that a packet with nothing to tell costs no scan.
     unsent: u8,
     supply: Supply,
-    next_seq: u64,
+    next_seq: u32,
     /// The peer was shown every sequence number below.
-    shown: u64,
-    retire_prior_to: u64,
+    shown: u32,
+    retire_prior_to: u32,
 }
 
 impl LocalCids {
@@ -150,7 +150,8 @@ impl LocalCids {
     /// The peer's active_connection_id_limit is known; `share` is the most rows that this path may fill.
     pub fn on_peer_limit(&mut self, active_connection_id_limit: u64, share: usize) {
         if self.supply != Supply::ZeroLength {
-            self.supply = Supply::UpTo(active_connection_id_limit.min(share as u64));
+            let limit = active_connection_id_limit.min(share as u64);
+            self.supply = Supply::UpTo(u8::try_from(limit).unwrap_or(u8::MAX));
         }
     }
 
@@ -160,7 +161,7 @@ impl LocalCids {
         // Those that the peer was told to retire do not count: each frame repeats the order (RFC 9000 5.1.1).
         let active = self.issued(rows).filter(|row| row.seq >= self.retire_prior_to).count();
         let free = rows.iter().filter(|row| row.is_free()).count();
-        usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(active).min(free)
+        usize::from(limit).saturating_sub(active).min(free)
     }
 
     /// Adds an ID, to be told in a NEW_CONNECTION_ID frame; returns its sequence number.
@@ -178,7 +179,7 @@ impl LocalCids {
         }
         let seq = self.insert(rows, cid, reset_token, Delivery::Wanted)?;
         self.unsent = self.unsent.saturating_add(1);
-        Ok(seq)
+        Ok(seq.into())
     }
 
     /// Tells the peer to stop using every ID below `before_seq`. They stay valid until it does so. With `before_seq`
@@ -188,7 +189,7 @@ impl LocalCids {
     /// [`NotYet`] if an earlier order is not carried out (RFC 9000 5.1.2), or there is no row for the frame that would
     /// carry this one.
     pub fn rotate(&mut self, rows: &mut [LocalCid], before_seq: u64) -> Result<(), NotYet> {
-        let before_seq = before_seq.min(self.next_seq);
+        let before_seq = u32::try_from(before_seq).unwrap_or(u32::MAX).min(self.next_seq);
         if before_seq <= self.retire_prior_to {
             return Ok(());
         }
@@ -221,9 +222,8 @@ impl LocalCids {
     /// # Errors
     /// PROTOCOL_VIOLATION if the peer was never given such an ID, or `dcid` is the one (RFC 9000 19.16).
     pub fn on_retire(&mut self, rows: &mut [LocalCid], seq: u64, dcid: &Cid) -> Result<(), TransportError> {
-        if seq >= self.shown {
-            return Err(violation("retires a connection ID that was not issued"));
-        }
+        let seq = u32::try_from(seq).ok().filter(|seq| *seq < self.shown);
+        let seq = seq.ok_or(violation("retires a connection ID that was not issued"))?;
         let path = self.path;
         let Some(row) = rows.iter_mut().find(|row| row.is_issued() && row.path == path && row.seq == seq)
         else {
@@ -258,10 +258,10 @@ impl LocalCids {
             let oldest = rows.iter_mut().filter(|row| row.path == path && row.delivery.is_wanted());
             let Some(row) = oldest.min_by_key(|row| row.seq) else { return };
             let frame = NewConnectionId {
-                seq: row.seq,
+                seq: row.seq(),
                 // An ID the peer may not have seen is told even if it is to be retired at once: only then is its row
                 // sure to be freed.
-                retire_prior_to: self.retire_prior_to.min(row.seq),
+                retire_prior_to: self.retire_prior_to.min(row.seq).into(),
                 cid: row.cid,
                 reset_token: row.reset_token,
             };
@@ -298,7 +298,7 @@ impl LocalCids {
         cid: Cid,
         reset_token: [u8; RESET_TOKEN_LEN],
         delivery: Delivery,
-    ) -> Result<u64, Full> {
+    ) -> Result<u32, Full> {
         let row = rows.iter_mut().find(|row| row.is_free()).ok_or(Full)?;
         let seq = self.next_seq;
         *row = LocalCid { seq, path: self.path, carrier: Carrier::default(), cid, reset_token, delivery };

@@ -65,7 +65,7 @@ impl Routes {
 /// A connection ID that the peer issued, or a free row.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerCid {
-    seq: u64,
+    seq: u32,
     path: PathId,
     state: State,
     cid: Cid,
@@ -88,7 +88,7 @@ impl PeerCid {
 
     /// Its sequence number on its path.
     pub const fn seq(&self) -> u64 {
-        self.seq
+        self.seq as u64
     }
 
     /// The connection ID.
@@ -109,7 +109,7 @@ impl PeerCid {
 /// A connection ID of the peer that we retire, or a free row.
 #[derive(Clone, Copy, Debug)]
 pub struct Retirement {
-    seq: u64,
+    seq: u32,
     path: PathId,
     carrier: Carrier,
     /// [`Delivery::Idle`] in a free row.
@@ -153,28 +153,27 @@ pub fn is_reset_token(cids: &[PeerCid], token: &[u8; RESET_TOKEN_LEN]) -> bool {
     matches != 0
 }
 
-/// Which sequence numbers were seen: all that matters of the newest 64. Peers number their IDs one by one, so that an
+/// Which sequence numbers were seen: all that matters of the newest 32. Peers number their IDs one by one, so that an
 /// older one that is new to us can only be a straggler; it counts as not seen.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     /// One beyond the largest.
-    next: u64,
+    next: u32,
     /// Bit `i` stands for `next - 1 - i`.
-    bits: u64,
+    bits: u32,
 }
 
 impl Seen {
     /// Notes `seq`; returns how it stands to those before.
-    fn insert(&mut self, seq: u64) -> Sighting {
+    fn insert(&mut self, seq: u32) -> Sighting {
         if seq >= self.next {
             let steps = seq.saturating_sub(self.next).saturating_add(1);
-            let steps = u32::try_from(steps).unwrap_or(u32::MAX);
             self.bits = self.bits.checked_shl(steps).unwrap_or(0) | 1;
             self.next = seq.saturating_add(1);
             return Sighting::New;
         }
         let age = self.next.saturating_sub(1).saturating_sub(seq);
-        match u32::try_from(age).ok().and_then(|age| 1_u64.checked_shl(age)) {
+        match 1_u32.checked_shl(age) {
             None => Sighting::TooOld,
             Some(bit) if self.bits & bit != 0 => Sighting::Known,
             Some(bit) => {
@@ -208,14 +207,14 @@ pub struct PeerCids {
     kind: Kind,
     /// Retirements that wait to be sent, so that a packet with nothing to tell costs no scan.
     unsent: u8,
-    limit: u64,
-    retire_prior_to: u64,
+    limit: u8,
+    retire_prior_to: u32,
     seen: Seen,
 }
 
 impl PeerCids {
     /// A path that has no connection ID yet. `limit` is the active_connection_id_limit that we advertise.
-    pub const fn new(path: PathId, limit: u64) -> Self {
+    pub const fn new(path: PathId, limit: u8) -> Self {
         let seen = Seen { next: 0, bits: 0 };
         Self { path, kind: Kind::Numbered, unsent: 0, limit, retire_prior_to: 0, seen }
     }
@@ -226,7 +225,7 @@ impl PeerCids {
     /// INTERNAL_ERROR if the table has no row at all.
     pub fn with_handshake_cid(
         rows: &mut PeerCidRows<'_>,
-        limit: u64,
+        limit: u8,
         cid: Cid,
         route: u8,
     ) -> Result<Self, TransportError> {
@@ -274,9 +273,12 @@ impl PeerCids {
             return Err(violation("new connection ID beside a zero-length one"));
         }
         // A frame told again may carry a newer order, hence this comes first; and it makes room (RFC 9000 5.1.2).
-        self.check_consistent(rows.cids, frame.seq, &frame.cid, &frame.reset_token)?;
-        let withdrawn = self.withdraw(rows, frame.retire_prior_to)?;
-        self.accept(rows, frame.seq, frame.cid, frame.reset_token)?;
+        // Numbers go up by one with each ID (RFC 9000 5.1.1): nobody gets that far.
+        let number = |seq| u32::try_from(seq).map_err(|_| violation("connection ID numbers run ahead"));
+        let (seq, retire_prior_to) = (number(frame.seq)?, number(frame.retire_prior_to)?);
+        self.check_consistent(rows.cids, seq, &frame.cid, &frame.reset_token)?;
+        let withdrawn = self.withdraw(rows, retire_prior_to)?;
+        self.accept(rows, seq, frame.cid, frame.reset_token)?;
         Ok(withdrawn)
     }
 
@@ -347,7 +349,7 @@ impl PeerCids {
             return;
         }
         for row in retiring.iter_mut().filter(|row| row.path == self.path && row.delivery.is_wanted()) {
-            if out.push(&Frame::RetireConnectionId(RetireConnectionId { seq: row.seq })).is_err() {
+            if out.push(&Frame::RetireConnectionId(RetireConnectionId { seq: row.seq.into() })).is_err() {
                 return;
             }
             row.delivery.on_sent();
@@ -384,7 +386,7 @@ impl PeerCids {
     fn check_consistent(
         &self,
         cids: &[PeerCid],
-        seq: u64,
+        seq: u32,
         cid: &Cid,
         token: &[u8; RESET_TOKEN_LEN],
     ) -> Result<(), TransportError> {
@@ -404,7 +406,7 @@ impl PeerCids {
     fn withdraw(
         &mut self,
         rows: &mut PeerCidRows<'_>,
-        retire_prior_to: u64,
+        retire_prior_to: u32,
     ) -> Result<Routes, TransportError> {
         let mut withdrawn = Routes::NONE;
         if retire_prior_to <= self.retire_prior_to {
@@ -428,7 +430,7 @@ impl PeerCids {
     fn accept(
         &mut self,
         rows: &mut PeerCidRows<'_>,
-        seq: u64,
+        seq: u32,
         cid: Cid,
         token: [u8; RESET_TOKEN_LEN],
     ) -> Result<(), TransportError> {
@@ -437,7 +439,7 @@ impl PeerCids {
             Sighting::Known => Ok(()),
             Sighting::New if seq >= self.retire_prior_to => {
                 let active = rows.cids.iter().filter(|row| !row.is_free() && row.path == self.path).count();
-                if active as u64 >= self.limit {
+                if active >= usize::from(self.limit) {
                     return Err(TransportError {
                         code: Code::CONNECTION_ID_LIMIT_ERROR,
                         frame: 0x18,
@@ -457,7 +459,7 @@ impl PeerCids {
     fn insert(
         &self,
         cids: &mut [PeerCid],
-        seq: u64,
+        seq: u32,
         cid: Cid,
         reset_token: Option<[u8; RESET_TOKEN_LEN]>,
         state: State,
@@ -468,7 +470,7 @@ impl PeerCids {
         Ok(())
     }
 
-    fn want_retirement(&mut self, retiring: &mut [Retirement], seq: u64) -> Result<(), Full> {
+    fn want_retirement(&mut self, retiring: &mut [Retirement], seq: u32) -> Result<(), Full> {
         if retiring.iter().any(|row| !row.is_free() && row.path == self.path && row.seq == seq) {
             return Ok(());
         }

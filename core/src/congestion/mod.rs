@@ -63,10 +63,37 @@ pub struct Acked {
     pub smoothed: Duration,
 }
 
+/// How the window grows, with what that takes to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Avoidance {
+enum Growth {
+    /// The first slow start. HyStart++ guards it; the later ones know where to end (RFC 9406 4.3).
+    FirstSlowStart {
+        hystart: HyStart,
+        then: Algorithm,
+    },
     NewReno(NewReno),
     Cubic(Cubic),
+}
+
+impl Growth {
+    const fn by(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::NewReno => Self::NewReno(NewReno::new()),
+            Algorithm::Cubic => Self::Cubic(Cubic::new()),
+        }
+    }
+
+    /// The window after a sign of congestion, which ends the first slow start.
+    fn on_congestion(&mut self, window: u32) -> u32 {
+        match self {
+            Self::FirstSlowStart { then, .. } => {
+                *self = Self::by(*then);
+                self.on_congestion(window)
+            }
+            Self::NewReno(reno) => reno.on_congestion(window),
+            Self::Cubic(cubic) => cubic.on_congestion(window),
+        }
+    }
 }
 
 /// The window of one route and what is in flight of it.
@@ -79,8 +106,7 @@ pub struct Controller {
     /// What was sent earlier belongs to a recovery period or the time before it: it makes the window neither grow nor
     /// fall.
     fresh_from: Instant,
-    avoidance: Avoidance,
-    start: HyStart,
+    growth: Growth,
     mtu: u16,
     app_limited: bool,
     /// One datagram may go beyond the window, having entered recovery (RFC 9002 7.3.2).
@@ -95,11 +121,7 @@ impl Controller {
             in_flight: 0,
             slow_start_until: u32::MAX,
             fresh_from: Instant::ZERO,
-            avoidance: match algorithm {
-                Algorithm::NewReno => Avoidance::NewReno(NewReno::new()),
-                Algorithm::Cubic => Avoidance::Cubic(Cubic::new()),
-            },
-            start: HyStart::new(),
+            growth: Growth::FirstSlowStart { hystart: HyStart::new(), then: algorithm },
             mtu: at_least_base(mtu),
             app_limited: false,
             one_more: false,
@@ -158,14 +180,8 @@ impl Controller {
         }
         if !is_used {
             self.pause(now);
-        } else if self.is_slow_start() {
-            self.grow_in_slow_start(now, acked);
         } else {
-            let mtu = self.mtu.into();
-            self.window = match &mut self.avoidance {
-                Avoidance::NewReno(reno) => reno.grow(self.window, acked.bytes, mtu),
-                Avoidance::Cubic(cubic) => cubic.grow(now, self.window, acked.bytes, mtu, acked.smoothed),
-            };
+            self.grow(now, acked);
         }
     }
 
@@ -184,7 +200,7 @@ impl Controller {
         if persistent_congestion {
             self.window = self.min_window();
             self.fresh_from = Instant::ZERO;
-            if let Avoidance::Cubic(cubic) = &mut self.avoidance {
+            if let Growth::Cubic(cubic) = &mut self.growth {
                 cubic.on_persistent_congestion();
             }
         }
@@ -225,17 +241,25 @@ impl Controller {
         !self.app_limited || self.in_flight >= enough
     }
 
-    fn grow_in_slow_start(&mut self, now: Instant, acked: &Acked) {
-        let mut growth = acked.bytes;
-        // HyStart++ guards the first slow start; the later ones know where to end (RFC 9406 4.3).
-        if self.slow_start_until == u32::MAX {
-            match self.start.on_acked(now, acked.newest, acked.sample) {
-                hystart::Advice::Double => (),
-                hystart::Advice::Slower => growth /= hystart::GROWTH_DIVISOR,
-                hystart::Advice::Leave => self.slow_start_until = self.window,
+    fn grow(&mut self, now: Instant, acked: &Acked) {
+        let (window, bytes, mtu) = (self.window, acked.bytes, self.mtu.into());
+        let doubled = window.saturating_add(bytes);
+        self.window = match &mut self.growth {
+            Growth::FirstSlowStart { hystart, then } => {
+                match hystart.on_acked(now, acked.newest, acked.sample) {
+                    hystart::Advice::Double => doubled,
+                    hystart::Advice::Slower => window.saturating_add(bytes / hystart::GROWTH_DIVISOR),
+                    hystart::Advice::Leave => {
+                        self.growth = Growth::by(*then);
+                        self.slow_start_until = window;
+                        window
+                    }
+                }
             }
-        }
-        self.window = self.window.saturating_add(growth).min(self.slow_start_until);
+            _ if window < self.slow_start_until => doubled.min(self.slow_start_until),
+            Growth::NewReno(reno) => reno.grow(window, bytes, mtu),
+            Growth::Cubic(cubic) => cubic.grow(now, window, bytes, mtu, acked.smoothed),
+        };
     }
 
     fn on_congestion(&mut self, now: Instant, newest: Instant) {
@@ -243,18 +267,14 @@ impl Controller {
             return;
         }
         self.fresh_from = now.after(Duration::from_micros(1));
-        let reduced = match &mut self.avoidance {
-            Avoidance::NewReno(reno) => reno.on_congestion(self.window),
-            Avoidance::Cubic(cubic) => cubic.on_congestion(self.window),
-        };
-        self.window = reduced.max(self.min_window());
+        self.window = self.growth.on_congestion(self.window).max(self.min_window());
         self.slow_start_until = self.window;
         self.one_more = true;
     }
 
     /// The window was not used up to `now`; CUBIC does not let it grow by that time.
     fn pause(&mut self, now: Instant) {
-        if let Avoidance::Cubic(cubic) = &mut self.avoidance {
+        if let Growth::Cubic(cubic) = &mut self.growth {
             cubic.pause(now);
         }
     }

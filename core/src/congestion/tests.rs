@@ -43,7 +43,7 @@ fn reduced(algorithm: Algorithm) -> Controller {
 #[test]
 fn sizes() {
     let size = size_of::<Controller>() + size_of::<Pacer>();
-    assert!(size <= 120, "{size}");
+    assert!(size <= 88, "{size}");
 }
 
 #[test]

@@ -229,9 +229,10 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn route(&mut self) -> Option<RouteView> {
         let (state, lent) = self.lend();
         let route = lent.buffers.routes.get(state.route(&lent))?;
+        let on = route.on();
         Some(RouteView {
-            local: route.on.local,
-            remote: route.on.remote,
+            local: on.local,
+            remote: on.remote,
             rtt: route.rtt.smoothed(),
             min_rtt: route.rtt.min(),
             window: route.congestion.window(),
@@ -288,7 +289,7 @@ impl State {
 
     pub(super) fn wants_token(&self, lent: &Lent<'_>) -> Option<SocketAddr> {
         let wanted = !self.side.is_client() && self.levels.is_confirmed() && self.token.delivery.is_idle();
-        lent.buffers.routes.get(self.route(lent)).filter(|_| wanted).map(|route| route.on.remote)
+        lent.buffers.routes.get(self.route(lent)).filter(|_| wanted).map(|route| route.on().remote)
     }
 
     /// Without memory for a token there is nothing to send, and it is not asked for again.

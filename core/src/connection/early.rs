@@ -97,7 +97,7 @@ impl State {
         })?;
         self.lifecycle.on_peer_idle_timeout(params.max_idle_timeout().unwrap_or_default());
         self.peer.ack_delay_exponent = u8::try_from(params.ack_delay_exponent).unwrap_or(u8::MAX);
-        self.peer.max_ack_delay = params.max_ack_delay();
+        self.peer.set_max_ack_delay(params.max_ack_delay());
         self.peer.max_udp_payload = saturate(params.max_udp_payload_size);
         self.peer.max_datagram_frame = saturate(params.max_datagram_frame_size);
         self.peer.greased_bit = params.grease_quic_bit;

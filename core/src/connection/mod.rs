@@ -50,6 +50,7 @@ use crate::cid::peer;
 use crate::error::TransportError;
 use crate::ids::{Ecn, FourTuple};
 use crate::limits::RESET_TOKEN_LEN;
+use crate::path::Addresses;
 use crate::session::Session;
 use crate::time::{Deadline, Instant};
 use crate::wire::Cid;
@@ -205,7 +206,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn remote(&mut self) -> SocketAddr {
         let (state, lent) = self.lend();
         let row = state.route(&lent);
-        lent.buffers.routes.get(row).map_or(state.first_remote, |route| route.on.remote)
+        lent.buffers.routes.get(row).map_or(Addresses::NONE, |route| route.addresses).get().remote
     }
 
     /// Whether this is the stateless reset token of a connection ID that we send to. Takes the same time for every

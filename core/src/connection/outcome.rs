@@ -62,7 +62,7 @@ impl State {
         let validated_by_peer = self.is_validated_by_peer();
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
         if let Some(sample) = acked.sample {
-            route.rtt.on_sample(now, sample, delay, confirmed.then_some(self.peer.max_ack_delay));
+            route.rtt.on_sample(now, sample, delay, confirmed.then_some(self.peer.max_ack_delay()));
         }
         if let Some(newest) = acked.newest {
             let smoothed = route.rtt.smoothed();
@@ -81,7 +81,8 @@ impl State {
             };
             if ce > 0 {
                 route.congestion.on_ce(now, newest);
-                route.stats.ce_packets = route.stats.ce_packets.saturating_add(ce);
+                route.stats.ce_packets =
+                    route.stats.ce_packets.saturating_add(u32::try_from(ce).unwrap_or(u32::MAX));
             }
             route.pto.on_acked(now, validated_by_peer);
         }
@@ -111,7 +112,7 @@ impl State {
     }
 
     fn detect_lost(&mut self, now: Instant, lent: &mut Lent<'_>, route_row: usize, flight: &mut Flight) {
-        let max_ack_delay = self.peer.max_ack_delay;
+        let max_ack_delay = self.peer.max_ack_delay();
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
         let Lost { mut packets, bytes, ect0, newest, persistent_congestion } =
             flight.detect_lost(lent.buffers.sent, now, &route.rtt, max_ack_delay);
@@ -142,7 +143,7 @@ impl State {
         route.stats.lost_packets = route.stats.lost_packets.saturating_add(1);
         if row.is_mtu_probe() {
             route.mtu.on_probe_lost(now, row.size);
-        } else if route.mtu.on_lost(now, row.size, row.sent()) {
+        } else if route.mtu.on_lost(now, row.size, row.sent(now)) {
             route.congestion.set_mtu(route.mtu.current());
             self.facts.note(Fact::Mtu);
         }

@@ -1,6 +1,5 @@
 //! How a connection begins: its state, and what both roles set up before the first datagram.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::events::Facts;
@@ -14,8 +13,8 @@ use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase}
 use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::{Lifecycle, Timeouts};
 use crate::limits::{
-    DEFAULT_ACK_DELAY_EXPONENT, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER, MIN_INITIAL_DCID_LEN,
-    RESET_TOKEN_LEN,
+    DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
+    MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN,
 };
 use crate::path::{Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
@@ -84,11 +83,22 @@ impl Early {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerLimits {
     pub(super) ack_delay_exponent: u8,
-    pub(super) max_ack_delay: Duration,
+    max_ack_delay_ms: u16,
     pub(super) max_udp_payload: u16,
     pub(super) max_datagram_frame: u16,
     /// Whether it takes packets whose fixed bit is cleared.
     pub(super) greased_bit: bool,
+}
+
+impl PeerLimits {
+    /// The longest that the peer says it holds an acknowledgment back.
+    pub(super) const fn max_ack_delay(&self) -> Duration {
+        Duration::from_millis(self.max_ack_delay_ms as u64)
+    }
+
+    pub(super) fn set_max_ack_delay(&mut self, delay: Duration) {
+        self.max_ack_delay_ms = delay_millis(delay);
+    }
 }
 
 /// Probes that are owed.
@@ -142,8 +152,8 @@ pub(crate) struct State {
     pub(super) datagrams_full: bool,
     pub(super) facts: Facts,
     pub(super) stats: Stats,
-    pub(super) first_remote: SocketAddr,
-    pub(super) max_ack_delay: Duration,
+    /// Ours, in milliseconds.
+    max_ack_delay_ms: u16,
     pub(super) max_mtu: u16,
     pub(super) fixed_bit: FixedBit,
     /// Random bits for headers, below the highest one that is set.
@@ -254,7 +264,7 @@ impl State {
             probes: Probes::default(),
             peer: PeerLimits {
                 ack_delay_exponent: DEFAULT_ACK_DELAY_EXPONENT,
-                max_ack_delay: crate::limits::DEFAULT_MAX_ACK_DELAY,
+                max_ack_delay_ms: delay_millis(DEFAULT_MAX_ACK_DELAY),
                 max_udp_payload: u16::MAX,
                 max_datagram_frame: 0,
                 greased_bit: false,
@@ -267,8 +277,7 @@ impl State {
             datagrams_full: false,
             facts: Facts::NEW,
             stats: Stats::default(),
-            first_remote: on.remote,
-            max_ack_delay: config.max_ack_delay,
+            max_ack_delay_ms: delay_millis(config.max_ack_delay),
             max_mtu: config.max_mtu,
             fixed_bit: if config.grease { FixedBit::Ignored } else { FixedBit::Required },
             chance: 1,
@@ -305,8 +314,8 @@ impl State {
             initial_max_stream_data_uni: stream_data_uni,
             initial_max_streams_bidi: streams_bidi,
             initial_max_streams_uni: streams_uni,
-            max_ack_delay_ms: millis(config.max_ack_delay).min(0x3fff),
-            active_cid_limit: self.cid_limit(lent),
+            max_ack_delay_ms: self.max_ack_delay_ms.into(),
+            active_cid_limit: self.cid_limit(lent).into(),
             max_datagram_frame_size: Queue::longest(lent.buffers.datagrams_in) as u64,
             original_dcid: cids.original_dcid,
             stateless_reset_token: reset_token,
@@ -331,9 +340,9 @@ impl State {
     }
 
     /// How many connection IDs of the peer there is memory for.
-    pub(super) fn cid_limit(&self, lent: &Lent<'_>) -> u64 {
+    pub(super) fn cid_limit(&self, lent: &Lent<'_>) -> u8 {
         let rows = lent.buffers.peer_cids.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
-        (rows as u64).max(crate::limits::MIN_ACTIVE_CID_LIMIT)
+        u8::try_from((rows as u64).max(crate::limits::MIN_ACTIVE_CID_LIMIT)).unwrap_or(u8::MAX)
     }
 
     /// The peer's connection ID of the handshake is known.
@@ -343,6 +352,11 @@ impl State {
         let peer_cids = PeerCids::with_handshake_cid(&mut rows, limit, cid, 0)?;
         lent.buffers.paths.first_mut().trap("a connection has a path")?.peer_cids = peer_cids;
         Ok(())
+    }
+
+    /// The longest that we hold an acknowledgment back.
+    pub(super) const fn max_ack_delay(&self) -> Duration {
+        Duration::from_millis(self.max_ack_delay_ms as u64)
     }
 
     /// The row of the route that packets of path 0 are sent over.
@@ -358,6 +372,11 @@ fn clear(lent: &mut Lent<'_>) {
     lent.buffers.local_cids.fill(LocalCid::FREE);
     lent.buffers.peer_cids.fill(PeerCid::FREE);
     lent.buffers.retirements.fill(Retirement::FREE);
+}
+
+/// A max_ack_delay, which is below 2^14 (RFC 9000 18.2).
+fn delay_millis(delay: Duration) -> u16 {
+    u16::try_from(delay.as_millis()).unwrap_or(u16::MAX).min(0x3fff)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -109,14 +109,15 @@ impl State {
             blocked: self.is_blocked(lent),
             validated_by_peer: self.is_validated_by_peer(),
             has_handshake_keys: self.levels.can_seal(Level::Handshake),
-            max_ack_delay: self.peer.max_ack_delay,
+            max_ack_delay: self.peer.max_ack_delay(),
         };
         route.pto.alarm(&route.rtt, &flights, &situation)
     }
 
     /// The current probe timeout, by which other periods are measured.
     pub(super) fn pto(&self, lent: &Lent<'_>) -> Duration {
-        let max_ack_delay = if self.levels.is_confirmed() { self.peer.max_ack_delay } else { Duration::ZERO };
+        let max_ack_delay =
+            if self.levels.is_confirmed() { self.peer.max_ack_delay() } else { Duration::ZERO };
         let route = lent.buffers.routes.get(self.route(lent));
         route.map_or(crate::limits::INITIAL_RTT, |route| route.pto.period(&route.rtt, max_ack_delay))
     }

@@ -63,11 +63,12 @@ impl State {
         }
         let row = self.route(lent);
         let route = lent.buffers.routes.get_mut(row)?;
+        let on = route.on();
         let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
         let mut plan = Plan {
-            local: route.on.local,
-            remote: route.on.remote,
-            interface: route.on.interface,
+            local: on.local,
+            remote: on.remote,
+            interface: on.interface,
             ecn: Ecn::NotEct,
             max: usize::try_from(max).ok()?,
             route: row,

@@ -17,6 +17,7 @@
 use core::time::Duration;
 
 use crate::error::{Code, TransportError};
+use crate::ids::PacketNumber;
 use crate::session::{AeadLimits, Key, Level};
 use crate::time::{Deadline, Instant};
 
@@ -30,11 +31,11 @@ const RESERVE: u64 = 64;
 pub struct PathPhase {
     /// The generation that the next three speak of.
     generation: u32,
-    first_sent: Option<u64>,
+    first_sent: Option<PacketNumber>,
     /// The lowest and the highest number opened.
-    opened: Option<(u64, u64)>,
+    opened: Option<(PacketNumber, PacketNumber)>,
     /// The highest number opened with an older generation.
-    highest_old: Option<u64>,
+    highest_old: Option<PacketNumber>,
 }
 
 impl PathPhase {
@@ -49,13 +50,13 @@ impl PathPhase {
     }
 
     /// The highest number opened with a generation older than this one, which is not older than the path's.
-    fn highest_before(&self, generation: u32) -> Option<u64> {
+    fn highest_before(&self, generation: u32) -> Option<PacketNumber> {
         let newest = self.opened.filter(|_| self.generation != generation).map(|(_, highest)| highest);
         newest.or(self.highest_old)
     }
 
     /// The lowest number opened in `generation`.
-    fn lowest_in(&self, generation: u32) -> Option<u64> {
+    fn lowest_in(&self, generation: u32) -> Option<PacketNumber> {
         self.opened.filter(|_| self.generation == generation).map(|(lowest, _)| lowest)
     }
 }
@@ -179,7 +180,7 @@ impl KeyUpdate {
     /// AEAD_LIMIT_REACHED if the keys are used up and no update was possible in time (RFC 9001 6.6).
     pub fn on_sealed(&mut self, path: &mut PathPhase, pn: u64) -> Result<(), TransportError> {
         path.catch_up(self.generation);
-        path.first_sent.get_or_insert(pn);
+        path.first_sent.get_or_insert(PacketNumber::new(pn));
         self.sealed = self.sealed.saturating_add(1);
         if self.sealed >= self.limits.confidentiality.saturating_sub(RESERVE) {
             return Err(TransportError::new(
@@ -201,7 +202,9 @@ impl KeyUpdate {
     pub fn generation_for(&self, path: &PathPhase, phase: bool, pn: u64) -> Key {
         let generation = if phase == self.phase() {
             self.generation
-        } else if self.old != Old::None && path.lowest_in(self.generation).is_none_or(|lowest| pn < lowest) {
+        } else if self.old != Old::None
+            && path.lowest_in(self.generation).is_none_or(|lowest| pn < lowest.get())
+        {
             // A path with nothing opened in this generation is still to follow into it, not already beyond.
             self.generation.saturating_sub(1)
         } else {
@@ -224,11 +227,12 @@ impl KeyUpdate {
         pn: u64,
     ) -> Result<Opened, TransportError> {
         path.catch_up(self.generation);
+        let pn = PacketNumber::new(pn);
         if key.generation < self.generation {
             if path.lowest_in(self.generation).is_some_and(|lowest| pn > lowest) {
                 return Err(OLD_KEYS);
             }
-            path.highest_old = Some(path.highest_old.map_or(pn, |highest| highest.max(pn)));
+            path.highest_old = path.highest_old.max(Some(pn));
             return Ok(Opened::Same);
         }
         // Before anything changes: the error is told under keys that the session has.
@@ -268,7 +272,7 @@ impl KeyUpdate {
         largest: u64,
     ) -> Result<(), TransportError> {
         let first_sent = path.first_sent.filter(|_| path.generation == self.generation);
-        if first_sent.is_none_or(|first| largest < first) {
+        if first_sent.is_none_or(|first| largest < first.get()) {
             return Ok(());
         }
         if key.generation < self.generation {

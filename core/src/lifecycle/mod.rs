@@ -57,83 +57,100 @@ pub enum Due {
     Drained,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The life of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifecycle(Phase);
+
+#[derive(Clone, Copy, Debug)]
 enum Phase {
-    Handshaking { until: Deadline },
-    Established,
+    Handshaking { until: Deadline, idle: Idle },
+    Established { idle: Idle },
+    Ended { end: End, cause: Cause },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
     Closing(Closing),
     Draining { until: Instant },
     Drained,
 }
 
-/// The life of one connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Lifecycle {
-    phase: Phase,
-    idle: Idle,
-    cause: Option<Cause>,
+impl End {
+    /// When the state of the connection can be dropped, if it is still kept.
+    const fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Closing(closing) => Some(closing.until()),
+            Self::Draining { until } => Some(*until),
+            Self::Drained => None,
+        }
+    }
 }
 
 impl Lifecycle {
     /// A connection that begins its handshake.
     pub fn new(now: Instant, timeouts: &Timeouts, pto: Duration) -> Self {
         let until = timeouts.handshake.map(|within| now.after(within)).into();
-        Self { phase: Phase::Handshaking { until }, idle: Idle::new(now, timeouts, pto), cause: None }
+        Self(Phase::Handshaking { until, idle: Idle::new(now, timeouts, pto) })
     }
 
     /// The TLS handshake is complete.
     pub const fn on_established(&mut self) {
-        if let Phase::Handshaking { .. } = self.phase {
-            self.phase = Phase::Established;
+        if let Phase::Handshaking { idle, .. } = self.0 {
+            self.0 = Phase::Established { idle };
         }
     }
 
     /// The peer's max_idle_timeout is known; zero stands for none.
     pub fn on_peer_idle_timeout(&mut self, max_idle_timeout: Duration) {
-        self.idle.on_peer_timeout(max_idle_timeout);
+        if let Some(idle) = self.idle() {
+            idle.on_peer_timeout(max_idle_timeout);
+        }
     }
 
     /// Whether packets of all kinds may be sent and received.
     pub const fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Handshaking { .. } | Phase::Established)
+        !matches!(self.0, Phase::Ended { .. })
     }
 
     /// Whether the TLS handshake is complete and nobody closed.
     pub const fn is_established(&self) -> bool {
-        matches!(self.phase, Phase::Established)
+        matches!(self.0, Phase::Established { .. })
     }
 
     /// Whether the state of the connection can be dropped.
     pub const fn is_drained(&self) -> bool {
-        matches!(self.phase, Phase::Drained)
+        matches!(self.0, Phase::Ended { end: End::Drained, .. })
     }
 
     /// Why the connection ended, if it did.
     pub const fn cause(&self) -> Option<&Cause> {
-        self.cause.as_ref()
+        match &self.0 {
+            Phase::Ended { cause, .. } => Some(cause),
+            Phase::Handshaking { .. } | Phase::Established { .. } => None,
+        }
     }
 
     /// A packet was received and processed.
     pub fn on_received(&mut self, now: Instant, pto: Duration) {
-        match &mut self.phase {
-            Phase::Handshaking { .. } | Phase::Established => self.idle.on_received(now, pto),
-            Phase::Closing(closing) => closing.on_received(),
-            Phase::Draining { .. } | Phase::Drained => {}
+        match &mut self.0 {
+            Phase::Handshaking { idle, .. } | Phase::Established { idle } => idle.on_received(now, pto),
+            Phase::Ended { end: End::Closing(closing), .. } => closing.on_received(),
+            Phase::Ended { .. } => {}
         }
     }
 
     /// An ack-eliciting packet was sent.
     pub fn on_ack_eliciting_sent(&mut self, now: Instant, pto: Duration) {
-        if self.is_open() {
-            self.idle.on_ack_eliciting_sent(now, pto);
+        if let Some(idle) = self.idle() {
+            idle.on_ack_eliciting_sent(now, pto);
         }
     }
 
     /// We end the connection; only the first such call counts.
     pub fn close(&mut self, now: Instant, pto: Duration, close: Close) {
         if self.is_open() {
-            self.phase = Phase::Closing(Closing::new(now.after(pto.saturating_mul(PTOS))));
-            self.cause = Some(Cause::Local(close));
+            let closing = Closing::new(now.after(pto.saturating_mul(PTOS)));
+            self.0 = Phase::Ended { end: End::Closing(closing), cause: Cause::Local(close) };
         }
     }
 
@@ -149,13 +166,12 @@ impl Lifecycle {
 
     /// Ends the connection with no further word: the peer has no state of it, or cannot be told.
     pub fn abandon(&mut self, cause: Cause) {
-        self.phase = Phase::Drained;
-        self.cause.get_or_insert(cause);
+        self.end(End::Drained, cause);
     }
 
     /// Whether a packet with CONNECTION_CLOSE should be sent.
     pub const fn wants_close(&self) -> bool {
-        matches!(&self.phase, Phase::Closing(closing) if closing.is_owed())
+        matches!(&self.0, Phase::Ended { end: End::Closing(closing), .. } if closing.is_owed())
     }
 
     /// Writes our CONNECTION_CLOSE into a packet of `level`. Several levels may get one, before
@@ -164,7 +180,7 @@ impl Lifecycle {
     /// # Errors
     /// [`NoSpace`] if it does not fit.
     pub fn write(&self, level: Level, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
-        match &self.cause {
+        match self.cause() {
             Some(Cause::Local(close)) if self.wants_close() => close.write(level, out),
             _ => Ok(()),
         }
@@ -172,19 +188,17 @@ impl Lifecycle {
 
     /// A datagram with CONNECTION_CLOSE was sent.
     pub const fn on_close_sent(&mut self) {
-        if let Phase::Closing(closing) = &mut self.phase {
+        if let Phase::Ended { end: End::Closing(closing), .. } = &mut self.0 {
             closing.on_sent();
         }
     }
 
     /// When to call [`Self::on_timeout`].
     pub fn next_timeout(&self) -> Deadline {
-        match self.phase {
-            Phase::Handshaking { until } => until.min(self.idle.deadline()),
-            Phase::Established => self.idle.deadline().min(self.idle.keep_alive()),
-            Phase::Closing(closing) => Deadline::at(closing.until()),
-            Phase::Draining { until } => Deadline::at(until),
-            Phase::Drained => Deadline::NEVER,
+        match &self.0 {
+            Phase::Handshaking { until, idle } => (*until).min(idle.deadline()),
+            Phase::Established { idle } => idle.deadline().min(idle.keep_alive()),
+            Phase::Ended { end, .. } => end.until().into(),
         }
     }
 
@@ -193,28 +207,39 @@ impl Lifecycle {
         if !self.next_timeout().is_due(now) {
             return None;
         }
-        match self.phase {
-            Phase::Handshaking { until } if until.is_due(now) => self.abandon(Cause::HandshakeTimeout),
-            Phase::Handshaking { .. } => self.abandon(Cause::Idle),
-            Phase::Established if self.idle.deadline().is_due(now) => self.abandon(Cause::Idle),
-            Phase::Established => {
-                self.idle.on_keep_alive();
+        match &mut self.0 {
+            Phase::Handshaking { until, .. } if until.is_due(now) => self.abandon(Cause::HandshakeTimeout),
+            Phase::Established { idle } if !idle.deadline().is_due(now) => {
+                idle.on_keep_alive();
                 return Some(Due::KeepAlive);
             }
-            Phase::Closing(_) | Phase::Draining { .. } | Phase::Drained => self.phase = Phase::Drained,
+            Phase::Handshaking { .. } | Phase::Established { .. } => self.abandon(Cause::Idle),
+            Phase::Ended { end, .. } => *end = End::Drained,
         }
         Some(Due::Drained)
     }
 
     fn drain(&mut self, now: Instant, pto: Duration, cause: Cause) {
-        let until = match self.phase {
-            Phase::Handshaking { .. } | Phase::Established => now.after(pto.saturating_mul(PTOS)),
+        let until = match &self.0 {
+            Phase::Handshaking { .. } | Phase::Established { .. } => now.after(pto.saturating_mul(PTOS)),
             // Both sides close: the end does not move (RFC 9000 10.2.2).
-            Phase::Closing(closing) => closing.until(),
-            Phase::Draining { .. } | Phase::Drained => return,
+            Phase::Ended { end: End::Closing(closing), .. } => closing.until(),
+            Phase::Ended { .. } => return,
         };
-        self.phase = Phase::Draining { until };
-        self.cause.get_or_insert(cause);
+        self.end(End::Draining { until }, cause);
+    }
+
+    /// The first cause stays.
+    fn end(&mut self, end: End, cause: Cause) {
+        let cause = *self.cause().unwrap_or(&cause);
+        self.0 = Phase::Ended { end, cause };
+    }
+
+    const fn idle(&mut self) -> Option<&mut Idle> {
+        match &mut self.0 {
+            Phase::Handshaking { idle, .. } | Phase::Established { idle } => Some(idle),
+            Phase::Ended { .. } => None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::limits::AMPLIFICATION_FACTOR;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Amplification {
     /// Bytes that may still be sent there.
-    Unvalidated(u64),
+    Unvalidated(u32),
     /// The address is known to be the peer's: no limit.
     Validated,
 }
@@ -19,17 +19,17 @@ impl Amplification {
     /// An address that nothing came from yet.
     pub const UNVALIDATED: Self = Self::Unvalidated(0);
 
-    /// A datagram of `len` bytes came from the address.
+    /// A datagram of `len` bytes, at most 65,535, came from the address.
     pub const fn on_received(&mut self, len: usize) {
         if let Self::Unvalidated(credit) = self {
-            *credit = credit.saturating_add(AMPLIFICATION_FACTOR.saturating_mul(len as u64));
+            *credit = credit.saturating_add(AMPLIFICATION_FACTOR.saturating_mul(len as u32));
         }
     }
 
     /// A datagram of `len` bytes was sent there.
     pub const fn on_sent(&mut self, len: usize) {
         if let Self::Unvalidated(credit) = self {
-            *credit = credit.saturating_sub(len as u64);
+            *credit = credit.saturating_sub(len as u32);
         }
     }
 
@@ -46,7 +46,7 @@ impl Amplification {
     /// Bytes that may be sent there now.
     pub const fn allowance(&self) -> u64 {
         match self {
-            Self::Unvalidated(credit) => *credit,
+            Self::Unvalidated(credit) => *credit as u64,
             Self::Validated => u64::MAX,
         }
     }

@@ -25,8 +25,8 @@ const PTOS: u32 = 3;
 /// What is known of one route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// A few packets are marked, until then.
-    Testing(Deadline),
+    /// A few packets are marked.
+    Testing,
     /// Not marked any more; the marks sent may still prove the route capable.
     Unknown,
     Capable,
@@ -36,6 +36,8 @@ enum State {
 /// The ECN state of one route.
 #[derive(Clone, Copy, Debug)]
 pub struct EcnValidation {
+    /// When the test ends, if one runs.
+    until: Deadline,
     state: State,
     /// Packets sent with ECT(0).
     sent: u32,
@@ -59,24 +61,21 @@ impl EcnValidation {
     /// A new route. `elsewhere` is how many packets with ECT(0) are on their way over other routes: they will be
     /// counted together with those of this one.
     pub const fn new(elsewhere: u32) -> Self {
-        let state = State::Testing(Deadline::NEVER);
-        Self { state, sent: 0, uncounted: elsewhere, acked: 0, lost: 0, ce: 0 }
+        Self { state: State::Testing, uncounted: elsewhere, ..Self::disabled() }
     }
 
     /// A route that is not marked, because the socket cannot.
     pub const fn disabled() -> Self {
-        Self { state: State::Failed, sent: 0, uncounted: 0, acked: 0, lost: 0, ce: 0 }
+        Self { until: Deadline::NEVER, state: State::Failed, sent: 0, uncounted: 0, acked: 0, lost: 0, ce: 0 }
     }
 
     /// The codepoint for a packet sent now. Ends the test when its time is over.
     pub fn codepoint(&mut self, now: Instant) -> Ecn {
-        if let State::Testing(until) = self.state
-            && until.is_due(now)
-        {
+        if self.state == State::Testing && self.until.is_due(now) {
             self.end_test();
         }
         match self.state {
-            State::Testing(_) | State::Capable => Ecn::Ect0,
+            State::Testing | State::Capable => Ecn::Ect0,
             State::Unknown | State::Failed => Ecn::NotEct,
         }
     }
@@ -85,9 +84,9 @@ impl EcnValidation {
     pub fn on_sent(&mut self, now: Instant, pto: Duration) {
         self.sent = self.sent.saturating_add(1);
         self.uncounted = self.uncounted.saturating_add(1);
-        if let State::Testing(until) = &mut self.state {
-            if !until.is_set() {
-                *until = Deadline::at(now.after(pto.saturating_mul(PTOS)));
+        if self.state == State::Testing {
+            if !self.until.is_set() {
+                self.until = Deadline::at(now.after(pto.saturating_mul(PTOS)));
             }
             if self.sent >= TEST_PACKETS {
                 self.end_test();

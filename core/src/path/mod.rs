@@ -1,12 +1,14 @@
 //! Paths and routes. A path is what a path ID owns; a route is a pair of addresses, and all that is known of it alone
 //! starts again when a path moves to another.
 
+mod addresses;
 pub mod amplification;
 pub mod ecn;
 pub mod mtu;
 mod route;
 pub mod validation;
 
+pub use addresses::Addresses;
 pub use amplification::Amplification;
 pub use ecn::EcnValidation;
 pub use mtu::Mtu;

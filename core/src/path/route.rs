@@ -1,11 +1,10 @@
 //! A route: one pair of addresses of one path, and everything that is known of it alone (RFC 9000 9.4, 8.1, 14, 13.4).
 
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::time::Duration;
 
 use crate::congestion::{Algorithm, Controller, Pacer};
 use crate::ids::{FourTuple, PathId};
-use crate::path::{Amplification, EcnValidation, Mtu, Responses, Validation};
+use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Responses, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
 use crate::time::Instant;
 
@@ -19,21 +18,21 @@ pub enum Role {
     Active,
 }
 
-/// What was counted of a route.
+/// What was counted of a route. Counts of packets stop at the largest number they hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RouteStats {
     /// Datagrams sent.
-    pub sent_datagrams: u64,
+    pub sent_datagrams: u32,
     /// Bytes of datagrams sent.
     pub sent_bytes: u64,
     /// Datagrams received.
-    pub received_datagrams: u64,
+    pub received_datagrams: u32,
     /// Bytes of datagrams received.
     pub received_bytes: u64,
     /// Packets that were lost.
-    pub lost_packets: u64,
+    pub lost_packets: u32,
     /// Packets that congestion was reported of by ECN.
-    pub ce_packets: u64,
+    pub ce_packets: u32,
 }
 
 /// A row of the table of routes.
@@ -44,7 +43,7 @@ pub struct Route {
     /// What it is to it.
     pub role: Role,
     /// The addresses.
-    pub on: FourTuple,
+    pub addresses: Addresses,
     /// What may be sent to an address that was not proved.
     pub amplification: Amplification,
     /// Challenges to the peer.
@@ -85,7 +84,7 @@ impl Route {
     pub const EMPTY: Self = Self {
         path: PathId::ZERO,
         role: Role::Free,
-        on: FourTuple { local: NOWHERE, remote: NOWHERE, interface: 0 },
+        addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
         validation: Validation::new(),
         responses: Responses::NONE,
@@ -111,7 +110,7 @@ impl Route {
         Self {
             path,
             role: Role::Active,
-            on,
+            addresses: on.into(),
             rtt: Rtt::new(config.initial_rtt),
             pto: Pto::new(now),
             congestion: Controller::new(config.congestion, crate::limits::BASE_MTU),
@@ -120,23 +119,30 @@ impl Route {
         }
     }
 
+    /// The addresses.
+    pub fn on(&self) -> FourTuple {
+        self.addresses.get()
+    }
+
     /// Whether a datagram that came on these addresses belongs to the route. A local address that we left to the
     /// system is learned from the first datagram.
     pub fn is_on(&self, on: &FourTuple) -> bool {
-        let same_ip = self.on.local.ip().is_unspecified()
+        let ours = self.on();
+        let same_ip = ours.local.ip().is_unspecified()
             || on.local.ip().is_unspecified()
-            || self.on.local.ip() == on.local.ip();
+            || ours.local.ip() == on.local.ip();
         self.role != Role::Free
-            && self.on.remote == on.remote
-            && self.on.interface == on.interface
+            && ours.remote == on.remote
+            && ours.interface == on.interface
             && same_ip
-            && (self.on.local.port() == on.local.port() || self.on.local.port() == 0)
+            && (ours.local.port() == on.local.port() || ours.local.port() == 0)
     }
 
     /// A datagram of `len` bytes came over it.
     pub fn on_received(&mut self, on: &FourTuple, len: usize) {
-        if self.on.local.ip().is_unspecified() {
-            self.on.local = on.local;
+        let ours = self.on();
+        if ours.local.ip().is_unspecified() {
+            self.addresses = FourTuple { local: on.local, ..ours }.into();
         }
         self.amplification.on_received(len);
         self.stats.received_datagrams = self.stats.received_datagrams.saturating_add(1);
@@ -150,5 +156,3 @@ impl Route {
         self.stats.sent_bytes = self.stats.sent_bytes.saturating_add(len as u64);
     }
 }
-
-const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));

@@ -15,7 +15,7 @@
 use core::time::Duration;
 
 use crate::limits::INITIAL_RTT;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, micros};
 use crate::wire::frame::{Frame, PathChallenge, PathResponse};
 use crate::wire::{NoSpace, PacketWriter};
 
@@ -24,7 +24,9 @@ const INITIAL_PTO: Duration = INITIAL_RTT.saturating_mul(3);
 /// A validation is given up after so many PTOs (RFC 9000 8.2.4).
 const PTOS: u32 = 3;
 /// Challenges that can still be answered. With doubled waits, an older one was asked long ago.
-const REMEMBERED: usize = 4;
+const REMEMBERED: usize = 3;
+/// Answers that can wait at once. A peer asks again no sooner than after a PTO, and answers leave with the next packet.
+const OWED: usize = 2;
 
 /// Challenges to the peer over one route.
 #[derive(Clone, Copy, Debug)]
@@ -38,20 +40,15 @@ enum State {
     Idle,
     Running {
         until: Instant,
-        next: Next,
-        /// The wait after the next challenge.
-        wait: Duration,
+        /// When to ask again; not set while a challenge waits to be sent.
+        ask_at: Deadline,
+        /// The wait after the next challenge, in microseconds.
+        wait: u32,
         /// What was already proved.
         proved: Proved,
     },
     Validated,
     Failed,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Next {
-    AskNow,
-    AskAt(Instant),
 }
 
 /// What a response proves.
@@ -91,7 +88,7 @@ impl Validation {
 
     /// Whether a challenge should be sent.
     pub const fn wants_challenge(&self) -> bool {
-        matches!(self.state, State::Running { next: Next::AskNow, .. })
+        matches!(self.state, State::Running { ask_at, .. } if !ask_at.is_set())
     }
 
     /// Writes a challenge of `random` bytes, which nobody may be able to predict. `full` says whether the datagram
@@ -106,9 +103,9 @@ impl Validation {
         full: bool,
         out: &mut PacketWriter<'_>,
     ) -> Result<(), NoSpace> {
-        let State::Running { next, wait, .. } = &mut self.state else { return Ok(()) };
+        let State::Running { ask_at, wait, .. } = &mut self.state else { return Ok(()) };
         out.push(&Frame::PathChallenge(PathChallenge { data: random }))?;
-        *next = Next::AskAt(now.after(*wait));
+        *ask_at = Deadline::at(now.after(Duration::from_micros((*wait).into())));
         *wait = wait.saturating_mul(2);
         self.asked.rotate_right(1);
         if let Some(newest) = self.asked.first_mut() {
@@ -128,7 +125,7 @@ impl Validation {
             self.asked = [None; REMEMBERED];
             Proved::Route
         } else if proved == Proved::Nothing {
-            self.run(now, wait, Proved::Address);
+            self.run(now, Duration::from_micros(wait.into()), Proved::Address);
             Proved::Address
         } else {
             Proved::Nothing
@@ -143,21 +140,20 @@ impl Validation {
     /// When to call [`Self::on_timeout`].
     pub fn next_timeout(&self) -> Deadline {
         match self.state {
-            State::Running { until, next: Next::AskAt(next), .. } => Deadline::at(until.min(next)),
-            State::Running { until, .. } => Deadline::at(until),
+            State::Running { until, ask_at, .. } => ask_at.min(Deadline::at(until)),
             State::Idle | State::Validated | State::Failed => Deadline::NEVER,
         }
     }
 
     /// Asks again, or gives up. Returns whether the validation has failed now.
     pub fn on_timeout(&mut self, now: Instant) -> bool {
-        let State::Running { until, next, .. } = &mut self.state else { return false };
+        let State::Running { until, ask_at, .. } = &mut self.state else { return false };
         if *until <= now {
             *self = Self { state: State::Failed, ..Self::new() };
             return true;
         }
-        if matches!(next, Next::AskAt(at) if *at <= now) {
-            *next = Next::AskNow;
+        if ask_at.is_due(now) {
+            *ask_at = Deadline::NEVER;
         }
         false
     }
@@ -167,8 +163,8 @@ impl Validation {
     fn run(&mut self, now: Instant, pto: Duration, proved: Proved) {
         self.state = State::Running {
             until: now.after(pto.max(INITIAL_PTO).saturating_mul(PTOS)),
-            next: Next::AskNow,
-            wait: pto,
+            ask_at: Deadline::NEVER,
+            wait: u32::try_from(micros(pto)).unwrap_or(u32::MAX),
             proved,
         };
     }
@@ -180,18 +176,18 @@ impl Validation {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Responses {
     /// The oldest first.
-    owed: [[u8; 8]; REMEMBERED],
+    owed: [[u8; 8]; OWED],
     len: u8,
-    dropped: u32,
+    dropped: u16,
 }
 
 impl Responses {
     /// None owed.
-    pub const NONE: Self = Self { owed: [[0; 8]; REMEMBERED], len: 0, dropped: 0 };
+    pub const NONE: Self = Self { owed: [[0; 8]; OWED], len: 0, dropped: 0 };
 
     /// A PATH_CHALLENGE came.
     pub fn on_challenge(&mut self, data: [u8; 8]) {
-        if usize::from(self.len) == REMEMBERED {
+        if usize::from(self.len) == OWED {
             self.forget_oldest();
             self.dropped = self.dropped.saturating_add(1);
         }
@@ -207,7 +203,7 @@ impl Responses {
     }
 
     /// Challenges that were not answered for want of room.
-    pub const fn dropped(&self) -> u32 {
+    pub const fn dropped(&self) -> u16 {
         self.dropped
     }
 
@@ -254,8 +250,8 @@ mod tests {
 
     #[test]
     fn is_small() {
-        assert!(size_of::<Validation>() <= 104, "{}", size_of::<Validation>());
-        assert!(size_of::<Responses>() <= 40);
+        assert!(size_of::<Validation>() <= 56, "{}", size_of::<Validation>());
+        assert!(size_of::<Responses>() <= 20);
     }
 
     #[test]
@@ -305,7 +301,7 @@ mod tests {
         ask(&mut validation, T0, 2, true);
         assert_eq!(validation.on_response(T0, [1; 8]), Proved::Route);
         let mut validation = started();
-        (1..=5).for_each(|number| ask(&mut validation, T0, number, true));
+        (1..=4).for_each(|number| ask(&mut validation, T0, number, true));
         assert_eq!(validation.on_response(T0, [1; 8]), Proved::Nothing, "too long ago");
         assert_eq!(validation.on_response(T0, [2; 8]), Proved::Route);
     }
@@ -327,16 +323,14 @@ mod tests {
         for number in 1..=6 {
             responses.on_challenge([number; 8]);
         }
-        assert_eq!(responses.dropped(), 2);
-        let mut buffer = [0; 20];
-        let mut out = PacketWriter::new(&mut buffer);
-        assert!(responses.write(&mut out).is_ok() && responses.write(&mut out).is_ok());
+        assert_eq!(responses.dropped(), 4);
+        let (mut first, mut second) = ([0; 10], [0; 9]);
+        let mut out = PacketWriter::new(&mut first);
+        assert!(responses.write(&mut out).is_ok());
         assert_eq!(responses.write(&mut out), Err(NoSpace));
         assert!(responses.has_wanted());
-        for _ in 0..3 {
-            let _ = responses.write(&mut PacketWriter::new(&mut [0; 9]));
-        }
+        assert!(responses.write(&mut PacketWriter::new(&mut second)).is_ok());
         assert!(!responses.has_wanted());
-        assert_eq!((buffer[0], buffer[1], buffer[9], buffer[10]), (0x1b, 3, 0x1b, 4));
+        assert_eq!((first[0], first[1], second[0], second[1]), (0x1b, 5, 0x1b, 6));
     }
 }

@@ -11,7 +11,7 @@
 
 use core::time::Duration;
 
-use crate::ids::Ecn;
+use crate::ids::{Ecn, PacketNumber};
 use crate::recovery::acked::AckedRanges;
 use crate::table::ranges::{Inserted, RangeSet, Row, Rows};
 use crate::time::{Deadline, Instant, micros};
@@ -38,9 +38,41 @@ pub fn decode_delay(encoded: u64, exponent: u8) -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Followed {
     /// The packet it went in.
-    pn: u64,
+    pn: PacketNumber,
     /// The largest number in it.
     largest: u64,
+}
+
+/// Counts of ECN marks as a space holds them. Those of CE, and of ECT(1), which QUIC does not send, stop at the largest
+/// number there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Totals {
+    ect0: u64,
+    ect1: u32,
+    ce: u32,
+}
+
+impl Totals {
+    pub(super) const ZERO: Self = Self { ect0: 0, ect1: 0, ce: 0 };
+
+    pub(super) fn new(counts: &EcnCounts) -> Self {
+        let narrow = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Self { ect0: counts.ect0, ect1: narrow(counts.ect1), ce: narrow(counts.ce) }
+    }
+
+    pub(super) fn get(self) -> EcnCounts {
+        EcnCounts { ect0: self.ect0, ect1: self.ect1.into(), ce: self.ce.into() }
+    }
+
+    /// By how much these are larger than `old`, if none is smaller.
+    pub(super) fn checked_sub(self, old: Self) -> Option<EcnCounts> {
+        let grown = Self {
+            ect0: self.ect0.checked_sub(old.ect0)?,
+            ect1: self.ect1.checked_sub(old.ect1)?,
+            ce: self.ce.checked_sub(old.ce)?,
+        };
+        Some(grown.get())
+    }
 }
 
 /// What was received in one packet number space.
@@ -48,8 +80,8 @@ struct Followed {
 pub struct Received<R: ?Sized> {
     /// When the packet with the largest number came.
     largest_at: Instant,
-    largest_ack_eliciting: Option<u64>,
-    ecn: EcnCounts,
+    largest_ack_eliciting: Option<PacketNumber>,
+    ecn: Totals,
     due: Deadline,
     /// Ranges that end below this are not reported.
     report_from: u64,
@@ -67,7 +99,7 @@ impl<const N: usize> Received<[Row; N]> {
             ranges: RangeSet::new(),
             largest_at: Instant::ZERO,
             largest_ack_eliciting: None,
-            ecn: EcnCounts { ect0: 0, ect1: 0, ce: 0 },
+            ecn: Totals::ZERO,
             due: Deadline::NEVER,
             report_from: 0,
             followed: None,
@@ -117,7 +149,7 @@ impl<R: Rows + ?Sized> Received<R> {
         let at_once = self.pending >= ACK_EVERY || ecn == Ecn::Ce || self.is_out_of_order(pn);
         let wait = if at_once { Duration::ZERO } else { max_ack_delay };
         self.due = self.due.min(Deadline::at(now.after(wait)));
-        self.largest_ack_eliciting = self.largest_ack_eliciting.max(Some(pn));
+        self.largest_ack_eliciting = self.largest_ack_eliciting.max(Some(PacketNumber::new(pn)));
     }
 
     /// When an ACK must be sent. Set from the first ack-eliciting packet that has none: whatever is sent in the space
@@ -139,7 +171,7 @@ impl<R: Rows + ?Sized> Received<R> {
     /// [`NoSpace`] if the newest range does not fit, or nothing was received.
     pub fn write(&self, now: Instant, exponent: u8, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
         let delay = encode_delay(now.since(self.largest_at), exponent);
-        let ecn = (self.ecn != EcnCounts::default()).then_some(self.ecn);
+        let ecn = (self.ecn != Totals::ZERO).then(|| self.ecn.get());
         out.ack(delay, ecn, self.reported())
     }
 
@@ -153,13 +185,14 @@ impl<R: Rows + ?Sized> Received<R> {
         }
         self.unconfirmed = 0;
         if let (None, Some(largest)) = (self.followed, self.largest()) {
-            self.followed = Some(Followed { pn, largest });
+            self.followed = Some(Followed { pn: PacketNumber::new(pn), largest });
         }
     }
 
     /// The peer acknowledged `ranges` of our packets.
     pub(super) fn on_ack(&mut self, ranges: &AckedRanges) {
         let Some(Followed { pn, largest }) = self.followed else { return };
+        let pn = pn.get();
         if ranges.contains(pn) {
             self.report_from = largest;
         }
@@ -175,19 +208,19 @@ impl<R: Rows + ?Sized> Received<R> {
 
     /// Whether an ack-eliciting packet came behind another with a larger number, or before one that is missing.
     fn is_out_of_order(&self, pn: u64) -> bool {
-        let Some(largest) = self.largest_ack_eliciting else { return false };
+        let Some(largest) = self.largest_ack_eliciting.map(PacketNumber::get) else { return false };
         let run = self.ranges.iter().find(|range| *range.start() <= pn);
         pn < largest || run.is_none_or(|run| largest < *run.start())
     }
 
     fn count_ecn(&mut self, ecn: Ecn) {
-        let count = match ecn {
-            Ecn::NotEct => return,
-            Ecn::Ect0 => &mut self.ecn.ect0,
-            Ecn::Ect1 => &mut self.ecn.ect1,
-            Ecn::Ce => &mut self.ecn.ce,
-        };
-        *count = count.saturating_add(1);
+        let Totals { ect0, ect1, ce } = &mut self.ecn;
+        match ecn {
+            Ecn::NotEct => {}
+            Ecn::Ect0 => *ect0 = ect0.saturating_add(1),
+            Ecn::Ect1 => *ect1 = ect1.saturating_add(1),
+            Ecn::Ce => *ce = ce.saturating_add(1),
+        }
     }
 }
 

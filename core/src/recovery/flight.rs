@@ -10,6 +10,7 @@
 use core::time::Duration;
 
 use crate::error::Full;
+use crate::ids::PacketNumber;
 use crate::recovery::acked::AckedRanges;
 use crate::recovery::sent::{Chain, Draft, Marks, SentPacket, SentTable, row};
 use crate::table::chunk::Chunk;
@@ -67,7 +68,7 @@ pub struct Flight {
     pub(super) ack_eliciting: u16,
     /// The number of the newest packet, from which those of the rows are told.
     pub(super) newest: u64,
-    pub(super) largest_acked: Option<u64>,
+    pub(super) largest_acked: Option<PacketNumber>,
     pub(super) loss_time: Deadline,
     last_ack_eliciting: Instant,
 }
@@ -157,13 +158,13 @@ impl Flight {
                 }
                 acked.packets.push(rows, at);
                 acked.bytes = acked.bytes.saturating_add(packet.size.into());
-                acked.newest = Some(packet.sent());
+                acked.newest = Some(packet.sent(now));
                 acked.ack_eliciting |= packet.is_ack_eliciting();
                 acked.ect0 = acked.ect0.saturating_add(packet.marks.has(Marks::ECT0).into());
                 self.count_out(&packet);
-                self.largest_acked = self.largest_acked.max(Some(pn));
+                self.largest_acked = self.largest_acked.max(Some(PacketNumber::new(pn)));
                 if ranges.largest() == Some(pn) && acked.ack_eliciting {
-                    acked.sample = Some(now.since(packet.sent()));
+                    acked.sample = Some(now.since(packet.sent(now)));
                 }
             } else {
                 before = at;

@@ -10,6 +10,7 @@
 
 use core::time::Duration;
 
+use crate::ids::PacketNumber;
 use crate::limits::PACKET_THRESHOLD;
 use crate::recovery::flight::Flight;
 use crate::recovery::rtt::Rtt;
@@ -45,7 +46,7 @@ impl Flight {
         let mut lost =
             Lost { packets: Chain::EMPTY, bytes: 0, newest: None, ect0: 0, persistent_congestion: false };
         self.loss_time = Deadline::NEVER;
-        let Some(largest_acked) = self.largest_acked else { return lost };
+        let Some(largest_acked) = self.largest_acked.map(PacketNumber::get) else { return lost };
         let loss_delay = rtt.loss_delay();
         let mut outage = Outage::new(rtt, max_ack_delay);
         while let Some(packet) = row(rows, self.packets.head).copied() {
@@ -54,7 +55,7 @@ impl Flight {
                 break;
             }
             // Packets stand in the order of their times too: behind the first that is not lost none is.
-            let due = packet.sent().after(loss_delay);
+            let due = packet.sent(now).after(loss_delay);
             if now < due && largest_acked < pn.saturating_add(PACKET_THRESHOLD) {
                 self.loss_time = Deadline::at(due);
                 break;
@@ -66,9 +67,9 @@ impl Flight {
             lost.bytes = lost.bytes.saturating_add(packet.size.into());
             lost.ect0 = lost.ect0.saturating_add(packet.marks.has(Marks::ECT0).into());
             if !packet.is_mtu_probe() {
-                lost.newest = Some(packet.sent());
+                lost.newest = Some(packet.sent(now));
             }
-            outage.on_lost(&packet);
+            outage.on_lost(now, &packet);
         }
         lost.persistent_congestion = outage.is_persistent;
         lost
@@ -94,14 +95,14 @@ impl Outage {
         }
     }
 
-    fn on_lost(&mut self, packet: &SentPacket) {
+    fn on_lost(&mut self, now: Instant, packet: &SentPacket) {
         if packet.marks.has(Marks::AFTER_ACKED) {
             self.since = None;
         }
-        let had_sample = self.first_sample.is_some_and(|first| packet.sent() > first);
+        let had_sample = self.first_sample.is_some_and(|first| packet.sent(now) > first);
         if packet.is_ack_eliciting() && !packet.is_mtu_probe() && had_sample {
-            let since = *self.since.get_or_insert(packet.sent());
-            self.is_persistent |= packet.sent().since(since) > self.period;
+            let since = *self.since.get_or_insert(packet.sent(now));
+            self.is_persistent |= packet.sent(now).since(since) > self.period;
         }
     }
 }

@@ -11,6 +11,7 @@ use core::time::Duration;
 use crate::ids::SpaceId;
 use crate::recovery::flight::Flight;
 use crate::recovery::rtt::Rtt;
+use crate::table::halves::Halves;
 use crate::time::Instant;
 
 /// Doublings of the probe timeout are counted up to here; the idle timeout ends a connection long before.
@@ -44,14 +45,18 @@ pub struct Situation {
 /// The backoff of the probe timeout of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pto {
+    restarted: Halves,
     backoff: u8,
-    restarted: Instant,
 }
 
 impl Pto {
     /// No backoff; the timer runs from `now`.
     pub const fn new(now: Instant) -> Self {
-        Self { backoff: 0, restarted: now }
+        Self { backoff: 0, restarted: Halves::new(now.as_micros()) }
+    }
+
+    const fn restarted(&self) -> Instant {
+        Instant::from_micros(self.restarted.get())
     }
 
     /// How many probe timeouts have passed in a row.
@@ -87,7 +92,7 @@ impl Pto {
                     SpaceId::App(_) if situation.confirmed => situation.max_ack_delay,
                     SpaceId::App(_) => return None,
                 };
-                let from = flight.last_ack_eliciting()?.max(self.restarted);
+                let from = flight.last_ack_eliciting()?.max(self.restarted());
                 Some((from.after(self.period(rtt, max_ack_delay)), Alarm::Probe(*space)))
             })
             .min_by_key(|(at, _)| *at);
@@ -100,13 +105,13 @@ impl Pto {
             return None;
         }
         let space = if situation.has_handshake_keys { SpaceId::Handshake } else { SpaceId::Initial };
-        Some((self.restarted.after(self.period(rtt, Duration::ZERO)), Alarm::Probe(space)))
+        Some((self.restarted().after(self.period(rtt, Duration::ZERO)), Alarm::Probe(space)))
     }
 
     /// An alarm for a probe went off.
     pub fn on_timeout(&mut self, now: Instant) {
         self.backoff = self.backoff.saturating_add(1).min(MAX_BACKOFF);
-        self.restarted = now;
+        self.restarted = Halves::new(now.as_micros());
     }
 
     /// An ACK newly acknowledged something. The backoff stays while a client is not sure that the server has
@@ -115,7 +120,7 @@ impl Pto {
         if validated_by_peer {
             self.backoff = 0;
         }
-        self.restarted = now;
+        self.restarted = Halves::new(now.as_micros());
     }
 
     /// Initial or Handshake keys were discarded, which is progress (RFC 9002 6.2.2).

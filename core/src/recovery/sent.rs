@@ -23,6 +23,7 @@
 
 use crate::table::chunk::{Chunk, HasChunk};
 use crate::table::list::NONE;
+use crate::table::ranges::widen;
 use crate::time::Instant;
 use crate::wire::frame::Kinds;
 
@@ -52,8 +53,8 @@ impl Marks {
 /// A row of the table: a packet and its first chunk, or a further chunk of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SentPacket {
-    /// When it was sent; high and low half: so a row need not be aligned to eight bytes.
-    pub(super) sent: [u32; 2],
+    /// The low half of when it was sent.
+    pub(super) sent: u32,
     /// What it carried of a stream.
     pub chunk: Chunk,
     /// The kinds of frames in it.
@@ -72,7 +73,7 @@ pub struct SentPacket {
 impl SentPacket {
     /// A row that holds nothing.
     pub const EMPTY: Self = Self {
-        sent: [0; 2],
+        sent: 0,
         chunk: Chunk::NOTHING,
         kinds: Kinds::NONE,
         pn: 0,
@@ -82,14 +83,13 @@ impl SentPacket {
         marks: Marks::NONE,
     };
 
-    /// When it was sent.
-    pub const fn sent(&self) -> Instant {
-        let [high, low] = self.sent;
-        Instant::from_micros((high as u64) << 32 | low as u64)
+    /// When it was sent. After more than 71 minutes it counts as sent more recently.
+    pub const fn sent(&self, now: Instant) -> Instant {
+        Instant::from_micros(widen(now.as_micros(), self.sent))
     }
 
-    pub(super) const fn set_sent(&mut self, at: Instant) {
-        self.sent = [(at.as_micros() >> 32) as u32, at.as_micros() as u32];
+    pub(super) const fn set_sent(&mut self, now: Instant) {
+        self.sent = now.as_micros() as u32;
     }
 
     /// Whether the peer had to acknowledge it.
@@ -288,8 +288,8 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn a_row_is_44_bytes() {
-        assert_eq!(size_of::<SentPacket>(), 44);
+    fn a_row_is_40_bytes() {
+        assert_eq!(size_of::<SentPacket>(), 40);
         assert_eq!((size_of::<SentTable>(), size_of::<Chain>()), (6, 4));
     }
 

@@ -5,8 +5,9 @@
 //! Only the newest skipped number is remembered.
 
 use crate::error::{Code, TransportError};
+use crate::ids::PacketNumber;
 use crate::limits::{ACK_RANGES, MAX_PACKET_NUMBER};
-use crate::recovery::ack::Received;
+use crate::recovery::ack::{Received, Totals};
 use crate::recovery::acked::AckedRanges;
 use crate::table::ranges::{Row, Rows};
 use crate::wire::frame::{Ack, EcnCounts};
@@ -42,10 +43,10 @@ pub struct AckNews {
 #[derive(Clone, Debug)]
 pub struct Space<R: ?Sized = [Row; ACK_RANGES]> {
     next_pn: u64,
-    largest_acked: Option<u64>,
+    largest_acked: Option<PacketNumber>,
     skip_at: u64,
-    skipped: Option<u64>,
-    ecn_reported: EcnCounts,
+    skipped: Option<PacketNumber>,
+    ecn_reported: Totals,
     /// What was received in the space.
     pub received: Received<R>,
 }
@@ -61,7 +62,7 @@ impl<const N: usize> Space<[Row; N]> {
             largest_acked: None,
             skip_at: u64::MAX,
             skipped: None,
-            ecn_reported: EcnCounts { ect0: 0, ect1: 0, ce: 0 },
+            ecn_reported: Totals::ZERO,
             received: Received::new(),
         }
     }
@@ -75,8 +76,8 @@ impl<R: Rows + ?Sized> Space<R> {
     }
 
     /// The largest packet number that the peer has acknowledged.
-    pub const fn largest_acked(&self) -> Option<u64> {
-        self.largest_acked
+    pub fn largest_acked(&self) -> Option<u64> {
+        self.largest_acked.map(PacketNumber::get)
     }
 
     /// The packet with the number [`Space::next_pn`] was sent.
@@ -95,7 +96,7 @@ impl<R: Rows + ?Sized> Space<R> {
         if self.next_pn < self.skip_at {
             return false;
         }
-        self.skipped = Some(self.next_pn);
+        self.skipped = Some(PacketNumber::new(self.next_pn));
         self.next_pn = self.next_pn.saturating_add(1);
         self.skip_at = u64::MAX;
         true
@@ -107,15 +108,16 @@ impl<R: Rows + ?Sized> Space<R> {
     /// PROTOCOL_VIOLATION if it acknowledges a packet that was never sent (RFC 9000 13.1).
     pub fn on_ack(&mut self, ack: &Ack<'_>) -> Result<AckNews, TransportError> {
         let ranges = AckedRanges::read(ack.ranges());
-        if ack.largest >= self.next_pn || self.skipped.is_some_and(|skipped| ranges.contains(skipped)) {
+        if ack.largest >= self.next_pn || self.skipped.is_some_and(|skipped| ranges.contains(skipped.get())) {
             return Err(TransportError::new(
                 Code::PROTOCOL_VIOLATION,
                 "acknowledgment of a packet that was not sent",
             ));
         }
         self.received.on_ack(&ranges);
-        let ecn = if self.largest_acked < Some(ack.largest) {
-            self.largest_acked = Some(ack.largest);
+        let largest = Some(PacketNumber::new(ack.largest));
+        let ecn = if self.largest_acked < largest {
+            self.largest_acked = largest;
             self.compare_ecn(ack.ecn)
         } else {
             EcnReport::Stale
@@ -124,16 +126,10 @@ impl<R: Rows + ?Sized> Space<R> {
     }
 
     fn compare_ecn(&mut self, reported: Option<EcnCounts>) -> EcnReport {
-        let Some(new) = reported else { return EcnReport::Absent };
-        let old = self.ecn_reported;
-        let increase = |new: u64, old: u64| new.checked_sub(old);
-        let (Some(ect0), Some(ect1), Some(ce)) =
-            (increase(new.ect0, old.ect0), increase(new.ect1, old.ect1), increase(new.ce, old.ce))
-        else {
-            return EcnReport::Backwards;
-        };
+        let Some(new) = reported.as_ref().map(Totals::new) else { return EcnReport::Absent };
+        let Some(growth) = new.checked_sub(self.ecn_reported) else { return EcnReport::Backwards };
         self.ecn_reported = new;
-        EcnReport::Increase(EcnCounts { ect0, ect1, ce })
+        EcnReport::Increase(growth)
     }
 }
 

@@ -5,35 +5,36 @@
 
 use crate::delivery::Delivery;
 use crate::error::{Code, TransportError};
+use crate::table::halves::Halves;
 
 /// What the peer lets us use, and whether it knows that we are blocked (RFC 9000 4.1, 4.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SendCredit {
-    limit: u64,
+    limit: Halves,
     blocked: Delivery,
 }
 
 impl SendCredit {
     /// The first limit.
     pub(super) const fn new(limit: u64) -> Self {
-        Self { limit, blocked: Delivery::Idle }
+        Self { limit: Halves::new(limit), blocked: Delivery::Idle }
     }
 
     /// The limit.
     pub(super) const fn limit(&self) -> u64 {
-        self.limit
+        self.limit.get()
     }
 
     /// How much may still be used.
     pub(super) const fn room(&self, used: u64) -> u64 {
-        self.limit.saturating_sub(used)
+        self.limit.get().saturating_sub(used)
     }
 
     /// The peer names a limit; returns whether that is more than before. A lower one means nothing (RFC 9000 4.1).
     pub(super) const fn raise(&mut self, limit: u64) -> bool {
-        let more = limit > self.limit;
+        let more = limit > self.limit.get();
         if more {
-            self.limit = limit;
+            self.limit = Halves::new(limit);
             self.blocked.forget();
         }
         more
@@ -72,25 +73,25 @@ impl SendCredit {
 /// What we let the peer use, and whether it knows the latest limit (RFC 9000 4.1, 4.2, 4.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RecvCredit {
-    limit: u64,
+    limit: Halves,
     update: Delivery,
 }
 
 impl RecvCredit {
     /// The first limit, which a transport parameter tells.
     pub(super) const fn new(limit: u64) -> Self {
-        Self { limit, update: Delivery::Idle }
+        Self { limit: Halves::new(limit), update: Delivery::Idle }
     }
 
     /// The limit the peer was told.
     pub(super) const fn limit(&self) -> u64 {
-        self.limit
+        self.limit.get()
     }
 
     /// So much was given back, out of a window of so much. A new limit is wanted once half of the window could be added:
     /// later would stall the peer, earlier would cost frames.
     pub(super) const fn on_consumed(&mut self, consumed: u64, window: u64) {
-        let gain = consumed.saturating_add(window).saturating_sub(self.limit);
+        let gain = consumed.saturating_add(window).saturating_sub(self.limit.get());
         if gain > 0 && gain >= window / 2 {
             self.update.want();
         }
@@ -109,12 +110,12 @@ impl RecvCredit {
     /// The limit that the frame would tell now.
     pub(super) const fn next_limit(&self, consumed: u64, window: u64) -> u64 {
         let limit = consumed.saturating_add(window);
-        if limit > self.limit { limit } else { self.limit }
+        if limit > self.limit.get() { limit } else { self.limit.get() }
     }
 
     /// A frame told the peer `limit`.
     pub(super) const fn on_sent(&mut self, limit: u64) {
-        self.limit = limit;
+        self.limit = Halves::new(limit);
         self.update.on_sent();
     }
 
@@ -171,7 +172,7 @@ impl Inflow {
     /// FLOW_CONTROL_ERROR if the limit does not allow that.
     pub(super) const fn on_received(&mut self, fresh: u64) -> Result<(), TransportError> {
         let received = self.received.saturating_add(fresh);
-        if received > self.credit.limit {
+        if received > self.credit.limit() {
             let reason = "more bytes on all streams than MAX_DATA allows";
             return Err(TransportError::new(Code::FLOW_CONTROL_ERROR, reason));
         }

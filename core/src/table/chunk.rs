@@ -15,6 +15,7 @@
 //! stream unlinks the chunk and the packet's owner frees the row. When it is lost, the row passes to the stream, which
 //! hands it to the next packet that carries these bytes. Rows that a stream owns and needs no more leave as [`Rows`].
 
+use crate::table::halves::Halves;
 use crate::table::list::{Link, Linked, List, NONE, at, at_mut};
 
 /// The number of the lists that [`Chunks`] are.
@@ -46,8 +47,7 @@ pub enum Carried {
 /// One frame of a sent packet, as far as its fate matters to a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chunk {
-    /// High and low half: the row around it need not be aligned to eight bytes for it.
-    offset: [u32; 2],
+    offset: Halves,
     len: u16,
     owner: u16,
     link: Link,
@@ -61,15 +61,7 @@ impl Chunk {
     pub const NOTHING: Self = Self::new(Carried::Nothing, NONE, 0, 0, false);
 
     const fn new(carried: Carried, owner: u16, offset: u64, len: u16, fin: bool) -> Self {
-        Self {
-            offset: [(offset >> 32) as u32, offset as u32],
-            len,
-            owner,
-            link: Link::OFF,
-            next_lost: NOT_LOST,
-            carried,
-            fin,
-        }
+        Self { offset: Halves::new(offset), len, owner, link: Link::OFF, next_lost: NOT_LOST, carried, fin }
     }
 
     /// A control frame of the stream with that slot and ID.
@@ -89,8 +81,7 @@ impl Chunk {
 
     /// Where its bytes begin; for a control frame, the stream ID.
     pub const fn offset(&self) -> u64 {
-        let [high, low] = self.offset;
-        (high as u64) << 32 | low as u64
+        self.offset.get()
     }
 
     /// How many bytes it carries.
@@ -118,8 +109,7 @@ impl Chunk {
     }
 
     fn starting_at(self, offset: u64, len: u16) -> Self {
-        let [high, low] = Self::new(Carried::Nothing, NONE, offset, 0, false).offset;
-        Self { offset: [high, low], len, ..self }
+        Self { offset: Halves::new(offset), len, ..self }
     }
 }
 

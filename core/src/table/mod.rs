@@ -1,6 +1,7 @@
 //! Fixed-capacity containers with no QUIC word inside but in [`chunk`].
 
 pub mod chunk;
+pub mod halves;
 pub mod heap;
 pub mod index;
 pub mod list;

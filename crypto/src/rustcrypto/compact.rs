@@ -3,10 +3,11 @@
 
 use peregrine_core::limits::SAMPLE_LEN;
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use super::{Aead, Header, KeyShare, RunningHash, RustCrypto};
 use crate::provider::{
-    AeadError, AeadKey, Group, HashAlgorithm, HeaderKey, NONCE_LEN, Provider, Secret, Suite,
+    AeadError, AeadKey, Group, HashAlgorithm, HeaderKey, MAX_KEY_LEN, NONCE_LEN, Provider, Suite,
 };
 
 /// [`RustCrypto`] with small keys.
@@ -23,16 +24,22 @@ impl<R: CryptoRng> CompactRustCrypto<R> {
 /// A key of a suite, not expanded, of the length that the suite asks for.
 pub struct CompactKey {
     suite: Suite,
-    key: Secret,
+    bytes: Zeroizing<[u8; MAX_KEY_LEN]>,
 }
 
 impl CompactKey {
     fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        Secret::from_slice(key).filter(|_| key.len() == suite.key_len()).map(|key| Self { suite, key })
+        let mut bytes = Zeroizing::new([0; MAX_KEY_LEN]);
+        bytes.get_mut(..suite.key_len()).filter(|room| room.len() == key.len())?.copy_from_slice(key);
+        Some(Self { suite, bytes })
+    }
+
+    fn key(&self) -> &[u8] {
+        self.bytes.get(..self.suite.key_len()).unwrap_or_default()
     }
 
     fn aead(&self) -> Result<Aead, AeadError> {
-        Aead::new(self.suite, self.key.as_bytes()).ok_or(AeadError)
+        Aead::new(self.suite, self.key()).ok_or(AeadError)
     }
 }
 
@@ -48,7 +55,7 @@ impl AeadKey for CompactKey {
 
 impl HeaderKey for CompactKey {
     fn mask(&mut self, sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
-        Header::new(self.suite, self.key.as_bytes()).map(|mut header| header.mask(sample)).unwrap_or_default()
+        Header::new(self.suite, self.key()).map(|mut header| header.mask(sample)).unwrap_or_default()
     }
 }
 
@@ -112,7 +119,7 @@ mod tests {
     #[test]
     fn compact_keys_are_small() {
         let compact = size_of::<PacketKeys<CompactRustCrypto<TestRng>>>();
-        assert!(compact <= 1200, "{compact}");
+        assert!(compact <= 780, "{compact}");
         assert!(compact * 4 < size_of::<PacketKeys<RustCrypto<TestRng>>>());
     }
 }

@@ -19,7 +19,7 @@ impl Rig {
         let mut cids = vec![PeerCid::FREE; limit];
         let mut retiring = vec![Retirement::FREE; 2 * limit];
         let mut rows = PeerCidRows { cids: &mut cids, retiring: &mut retiring };
-        let peer = PeerCids::with_handshake_cid(&mut rows, limit as u64, cid(0), 0).unwrap();
+        let peer = PeerCids::with_handshake_cid(&mut rows, limit as u8, cid(0), 0).unwrap();
         Self { cids, retiring, peer }
     }
 
@@ -59,9 +59,9 @@ impl Rig {
 
 #[test]
 fn rows_are_small() {
-    assert!(size_of::<PeerCid>() <= 64);
-    assert!(size_of::<Retirement>() <= 24);
-    assert!(size_of::<PeerCids>() <= 48);
+    assert!(size_of::<PeerCid>() <= 56);
+    assert!(size_of::<Retirement>() <= 20);
+    assert!(size_of::<PeerCids>() <= 32);
 }
 
 #[test]
@@ -243,12 +243,18 @@ fn what_is_too_far_back_to_remember_is_retired() {
         use Sighting::{Known, New};
         [New, Known, New, Known, New]
     });
-    assert_eq!([66, 3, 2, 67].map(|seq| seen.insert(seq)), {
+    assert_eq!([34, 3, 2, 35].map(|seq| seen.insert(seq)), {
         use Sighting::{Known, New, TooOld};
         [New, Known, TooOld, New]
     });
-    assert_eq!(seen.insert(1 << 40), Sighting::New);
-    assert_eq!([67, (1 << 40) - 63].map(|seq| seen.insert(seq)), [Sighting::TooOld, Sighting::New]);
+    assert_eq!(seen.insert(1 << 30), Sighting::New);
+    assert_eq!([35, (1 << 30) - 31].map(|seq| seen.insert(seq)), [Sighting::TooOld, Sighting::New]);
+}
+
+#[test]
+fn numbers_that_nobody_counts_up_to_are_refused() {
+    assert_eq!(Rig::new(3).offer(1 << 32, 0), Err(Code::PROTOCOL_VIOLATION));
+    assert_eq!(Rig::new(3).offer((1 << 32) - 1, 1), Ok(Routes::only(0)));
 }
 
 /// A peer that keeps to the limit, whose frames are repeated and overtake each other: no error, no ID used after it was
@@ -303,9 +309,9 @@ fn random_run(dice: &mut Dice) {
             3 => {
                 let route = dice.roll(4) as u8;
                 if rig.of(route).is_none() {
-                    let spare = told
-                        .range(prior_here..)
-                        .find(|seq| rig.cids.iter().any(|row| row.seq == **seq && row.state == State::Spare));
+                    let spare = told.range(prior_here..).find(|seq| {
+                        rig.cids.iter().any(|row| row.seq() == **seq && row.state == State::Spare)
+                    });
                     assert_eq!(rig.take(route), spare.map(|seq| cid(*seq)));
                 }
             }
@@ -333,7 +339,7 @@ fn random_run(dice: &mut Dice) {
                 }
             }
         }
-        let held: BTreeSet<_> = rig.cids.iter().filter(|row| !row.is_free()).map(|row| row.seq).collect();
+        let held: BTreeSet<_> = rig.cids.iter().filter(|row| !row.is_free()).map(PeerCid::seq).collect();
         let expected: BTreeSet<_> =
             told.range(prior_here..).filter(|seq| !given_up.contains(seq)).copied().collect();
         assert_eq!(held, expected);
