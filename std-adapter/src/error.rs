@@ -147,6 +147,9 @@ impl fmt::Display for Closed {
             Cause::StatelessReset => f.write_str("the peer has lost the connection (stateless reset)"),
             Cause::Idle => f.write_str("the connection fell silent: nothing came within the idle timeout"),
             Cause::HandshakeTimeout => f.write_str("no answer: the handshake was not finished in time"),
+            Cause::NoRoute => {
+                f.write_str("the peer's new address could not be validated, and there was none to return to")
+            }
             Cause::Version => f.write_str("the server does not speak QUIC version 1"),
         }?;
         self.send_error.as_ref().map_or(Ok(()), |error| write!(f, "; sending failed: {error}"))

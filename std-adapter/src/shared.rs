@@ -374,7 +374,13 @@ impl State {
                         self.rows[handle.slot()] = None;
                     }
                 }
-                Event::Token | Event::KeysUpdated(_) | Event::Mtu(_) => {}
+                Event::Token
+                | Event::KeysUpdated(_)
+                | Event::Mtu(_)
+                | Event::Route(..)
+                | Event::Moved { .. }
+                | Event::NoSpareCid
+                | Event::PolicyRefused => {}
             }
         }
     }

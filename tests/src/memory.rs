@@ -28,11 +28,21 @@ pub struct Sizes {
     pub tx: usize,
     /// Bytes for DATAGRAM frames each way.
     pub datagram: usize,
+    /// Connection IDs per path, of each side.
+    pub cids: usize,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { paths: 1, streams: 8, sent: 256, rx: 288 << 10, tx: 256 << 10, datagram: 4096 }
+        Self {
+            paths: 1,
+            streams: 8,
+            sent: 256,
+            rx: 288 << 10,
+            tx: 256 << 10,
+            datagram: 4096,
+            cids: CIDS_PER_PATH,
+        }
     }
 }
 
@@ -61,8 +71,8 @@ impl HeapMemory {
         Self {
             paths: vec![Path::EMPTY; sizes.paths],
             routes: vec![Route::EMPTY; sizes.paths * ROUTES_PER_PATH],
-            local_cids: vec![LocalCid::FREE; sizes.paths * CIDS_PER_PATH],
-            peer_cids: vec![PeerCid::FREE; sizes.paths * CIDS_PER_PATH],
+            local_cids: vec![LocalCid::FREE; sizes.paths * sizes.cids],
+            peer_cids: vec![PeerCid::FREE; sizes.paths * sizes.cids.max(2)],
             retirements: vec![Retirement::FREE; sizes.paths * RETIREMENTS_PER_PATH],
             sent: vec![SentPacket::EMPTY; sizes.sent],
             streams: vec![Stream::VACANT; sizes.streams],

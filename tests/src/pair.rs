@@ -41,11 +41,20 @@ impl Pair {
 
     /// A pair whose client has this interface.
     pub fn on(seed: u64, interface: Interface, tune: impl FnOnce(&mut Setup, &mut Setup)) -> Self {
+        Self::roaming(seed, [interface], tune)
+    }
+
+    /// A pair whose client has these interfaces; the connection begins on the first.
+    pub fn roaming(
+        seed: u64,
+        interfaces: impl IntoIterator<Item = Interface>,
+        tune: impl FnOnce(&mut Setup, &mut Setup),
+    ) -> Self {
         let (mut client, mut server) = (Setup::client(seed), Setup::server(seed + 1_000_000));
         (client.app, server.app) = (App::None, App::None);
         tune(&mut client, &mut server);
         let mut world = World::new(seed);
-        let client = world.host(QuicNode::new(client), [interface]);
+        let client = world.host(QuicNode::new(client), interfaces);
         let address = server_address().ip().to_string();
         let server = world.host(QuicNode::new(server), [Interface::at(&address)]);
         Self { world, client, server }

@@ -155,6 +155,11 @@ impl LocalCids {
         }
     }
 
+    /// The sequence number of an ID of this path that the peer may use.
+    pub fn seq_of(&self, rows: &[LocalCid], dcid: &Cid) -> Option<u32> {
+        self.issued(rows).find(|row| row.cid == *dcid).map(|row| row.seq)
+    }
+
     /// How many more IDs the peer should be given now: up to its limit, and to the free rows.
     pub fn wanted(&self, rows: &[LocalCid]) -> usize {
         let Supply::UpTo(limit) = self.supply else { return 0 };

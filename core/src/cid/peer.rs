@@ -293,6 +293,16 @@ impl PeerCids {
         cids.iter().filter(|row| row.state == State::Spare && row.path == self.path).count()
     }
 
+    /// Whether one more route could be given an ID that no other sends to, or needs none.
+    pub fn has_cid_for_another(&self, cids: &[PeerCid]) -> bool {
+        self.kind == Kind::ZeroLength || self.spares(cids) > 0
+    }
+
+    /// Whether the peer has an ID of no bytes.
+    pub const fn is_zero_length(&self) -> bool {
+        matches!(self.kind, Kind::ZeroLength)
+    }
+
     /// Gives an unused ID to `route`, which has none; the oldest first. With a zero-length ID always that one.
     pub fn take(&self, cids: &mut [PeerCid], route: u8) -> Option<Cid> {
         if self.kind == Kind::ZeroLength {

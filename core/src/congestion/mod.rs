@@ -211,6 +211,11 @@ impl Controller {
         self.on_congestion(now, newest);
     }
 
+    /// So much is in flight already, which another controller let out.
+    pub const fn on_moved(&mut self, in_flight: u32) {
+        self.in_flight = in_flight;
+    }
+
     /// Packets of `bytes` left the flight, neither acknowledged nor lost (RFC 9002 6.4).
     pub fn on_discarded(&mut self, bytes: u32) {
         self.in_flight = self.in_flight.saturating_sub(bytes);

@@ -3,12 +3,13 @@
 use core::fmt;
 use core::net::SocketAddr;
 
+use super::routes::id;
 use super::start::State;
 use super::{Connection, Lent, Memory, Stats};
 use crate::ids::{Dir, StreamId};
 use crate::lifecycle::{Cause, Close};
 use crate::limits::{RESET_TOKEN_LEN, TAG_LEN};
-use crate::path::RouteStats;
+use crate::path::{Role, Route, RouteId, RouteStats};
 use crate::session::{Level, Session};
 use crate::stream::{Closed, OpenError, Read, WriteError};
 use crate::table::queue::Queue;
@@ -39,9 +40,19 @@ impl fmt::Display for DatagramError {
 
 impl core::error::Error for DatagramError {}
 
-/// What is known of the route in use.
+/// What is known of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteView {
+    /// Its name.
+    pub id: RouteId,
+    /// What it is to its path.
+    pub role: Role,
+    /// Our number for the local interface.
+    pub interface: u32,
+    /// Whether the peer was reached over it (RFC 9000 8.2), or by the handshake.
+    pub validated: bool,
+    /// When something authentic last came over it, or when it was opened.
+    pub last_packet: Instant,
     /// Our address; unspecified as long as the system chose it and nothing came.
     pub local: SocketAddr,
     /// The peer's address.
@@ -228,11 +239,22 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// The route in use.
     pub fn route(&mut self) -> Option<RouteView> {
         let (state, lent) = self.lend();
-        let route = lent.buffers.routes.get(state.route(&lent))?;
+        let row = state.route(&lent);
+        lent.buffers.routes.get(row).map(|route| RouteView::of(row, route))
+    }
+}
+
+impl RouteView {
+    pub(super) fn of(row: usize, route: &Route) -> Self {
         let on = route.on();
-        Some(RouteView {
+        Self {
+            id: id(row, route),
+            role: route.role,
             local: on.local,
             remote: on.remote,
+            interface: on.interface,
+            validated: route.validation.is_validated(),
+            last_packet: route.last_packet,
             rtt: route.rtt.smoothed(),
             min_rtt: route.rtt.min(),
             window: route.congestion.window(),
@@ -240,7 +262,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
             mtu: route.mtu.current(),
             ecn: route.ecn.is_capable(),
             stats: route.stats,
-        })
+        }
     }
 }
 

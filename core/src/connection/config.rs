@@ -2,12 +2,13 @@
 
 use core::time::Duration;
 
+use super::routes::{MigrationPolicy, NoSpareCid};
 use crate::congestion::Algorithm;
 use crate::limits;
 
 /// The choices of an application. Sizes of tables and buffers are not here: they are those of the memory lent to
 /// the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Silence after which the connection is given up; zero is never. The peer may ask for less. Thirty seconds keeps
     /// a roaming device's connection over a short outage and frees a server's slot soon enough.
@@ -38,8 +39,12 @@ pub struct Config {
     /// Whether reserved values are sprinkled over versions, transport parameters and the fixed bit (RFC 9000 15, 18.1,
     /// RFC 9287), so that nobody in between comes to rely on their absence.
     pub grease: bool,
-    /// Forbids the peer to migrate (RFC 9000 18.2).
+    /// Asks the peer not to migrate of its own will (RFC 9000 18.2). A NAT may still move it.
     pub disable_active_migration: bool,
+    /// Which addresses the peer may move to. All, unless the application knows better.
+    pub migration_policy: MigrationPolicy,
+    /// What to do about a peer's new address when there is no unused connection ID for it.
+    pub no_spare_cid: NoSpareCid,
 }
 
 impl Default for Config {
@@ -59,6 +64,8 @@ impl Default for Config {
             ecn: true,
             grease: true,
             disable_active_migration: false,
+            migration_policy: |_, _| true,
+            no_spare_cid: NoSpareCid::default(),
         }
     }
 }

@@ -101,6 +101,7 @@ impl State {
         self.peer.max_udp_payload = saturate(params.max_udp_payload_size);
         self.peer.max_datagram_frame = saturate(params.max_datagram_frame_size);
         self.peer.greased_bit = params.grease_quic_bit;
+        self.peer.no_migration = params.disable_active_migration;
         self.streams.on_first_limits(FirstLimits {
             max_data: params.initial_max_data,
             stream_data_bidi_local: params.initial_max_stream_data_bidi_local,
@@ -151,6 +152,7 @@ impl State {
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let route = self.route(lent);
         if let Some(route) = lent.buffers.routes.get_mut(route) {
+            route.validation.on_handshake();
             route.mtu.start(now, max_mtu);
         }
     }

@@ -4,8 +4,10 @@
 //! that could overflow and no fact that could be lost; what happened twice before anybody asked is told once.
 
 use super::Lent;
+use super::routes::{MoveCause, Moved, id};
 use super::start::State;
 use crate::lifecycle::Cause;
+use crate::path::{RouteId, Told};
 use crate::stream::StreamEvent;
 
 /// Something the application may want to know.
@@ -27,10 +29,41 @@ pub enum Event {
     KeysUpdated(u32),
     /// The path carries UDP payloads of this many bytes.
     Mtu(u16),
+    /// Something about a route.
+    Route(RouteId, RouteEvent),
+    /// Packets go over another route from now on.
+    Moved {
+        /// The route before. It may be gone already.
+        from: RouteId,
+        /// The route in use.
+        to: RouteId,
+        /// Why.
+        cause: MoveCause,
+    },
+    /// The peer came from a new address, and there was no unused connection ID to answer it with: see
+    /// [`NoSpareCid`](super::NoSpareCid).
+    NoSpareCid,
+    /// The peer came from a new address that the application's policy forbids.
+    PolicyRefused,
     /// The connection is over, for this reason. Only [`Event::Drained`] follows.
     Closed(Cause),
     /// Nothing more will be sent or received: memory can be taken back.
     Drained,
+}
+
+/// What may happen to a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteEvent {
+    /// It is new: opened by us, or shown by the peer.
+    Added,
+    /// The peer was reached over it.
+    Validated,
+    /// Nothing comes over it any more.
+    Suspect,
+    /// The peer could not be reached over it. It is gone, unless it is the last one.
+    Failed,
+    /// It is not kept any longer.
+    Closed,
 }
 
 /// Facts that are a bit.
@@ -44,6 +77,8 @@ pub(super) enum Fact {
     Token = 16,
     KeysUpdated = 32,
     Mtu = 64,
+    NoSpareCid = 512,
+    PolicyRefused = 1024,
     /// Not told yet: it is told when there is a cause.
     Closed = 128,
     /// As `Closed`.
@@ -88,17 +123,49 @@ impl State {
             (Fact::Token, Event::Token),
             (Fact::KeysUpdated, Event::KeysUpdated(self.stats.key_updates)),
             (Fact::Mtu, Event::Mtu(self.mtu(lent))),
+            (Fact::NoSpareCid, Event::NoSpareCid),
+            (Fact::PolicyRefused, Event::PolicyRefused),
         ] {
             if self.facts.take(fact) {
                 return Some(event);
             }
         }
+        if let Some(event) = self.poll_route_event(lent) {
+            return Some(event);
+        }
         self.streams.poll_event(&mut lent.buffers.streams).map(Event::Stream)
+    }
+
+    /// What is to be told of routes: their beginnings, the move, then their ends.
+    fn poll_route_event(&mut self, lent: &mut Lent<'_>) -> Option<Event> {
+        const BEGINNINGS: [(Told, RouteEvent); 3] = [
+            (Told::ADDED, RouteEvent::Added),
+            (Told::VALIDATED, RouteEvent::Validated),
+            (Told::SUSPECT, RouteEvent::Suspect),
+        ];
+        const ENDS: [(Told, RouteEvent); 2] =
+            [(Told::FAILED, RouteEvent::Failed), (Told::CLOSED, RouteEvent::Closed)];
+        take_told(lent, &BEGINNINGS)
+            .or_else(|| {
+                let Moved { from, to, cause } = self.moved.take()?;
+                Some(Event::Moved { from, to, cause })
+            })
+            .or_else(|| take_told(lent, &ENDS))
     }
 
     fn mtu(&self, lent: &Lent<'_>) -> u16 {
         lent.buffers.routes.get(self.route(lent)).map_or(0, |route| route.mtu.current())
     }
+}
+
+fn take_told(lent: &mut Lent<'_>, kinds: &[(Told, RouteEvent)]) -> Option<Event> {
+    let routes = lent.buffers.routes.iter_mut().enumerate().filter(|(_, route)| !route.told.is_all());
+    for (row, route) in routes {
+        if let Some((_, event)) = kinds.iter().find(|(told, _)| route.told.take(*told)) {
+            return Some(Event::Route(id(row, route), *event));
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::receive::Seat;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Trap};
+use crate::path::Route;
 use crate::session::Level;
 use crate::table::queue::Queue;
 use crate::time::Instant;
@@ -48,15 +49,14 @@ impl State {
                 path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)
             }
             Frame::PathChallenge(frame) => {
-                if let Some(route) = lent.buffers.routes.get_mut(seat.route) {
-                    route.responses.on_challenge(frame.data);
+                let route = u8::try_from(seat.route).unwrap_or(u8::MAX);
+                if self.responses.on_challenge(route, frame.data) {
+                    self.stats.challenges_dropped = self.stats.challenges_dropped.saturating_add(1);
                 }
                 Ok(())
             }
             Frame::PathResponse(frame) => {
-                for route in lent.buffers.routes.iter_mut() {
-                    route.validation.on_response(now, frame.data);
-                }
+                self.on_path_response(now, lent, frame.data);
                 Ok(())
             }
             Frame::ConnectionClose(frame) => {
@@ -82,9 +82,16 @@ impl State {
         let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
         path.peer_cids.on_new_cid(&mut rows, frame)?;
-        // A route whose ID the peer has withdrawn takes another one, now or when one comes (RFC 9000 5.1.2).
-        if path.peer_cids.of(lent.buffers.peer_cids, path.active).is_none() {
-            path.peer_cids.take(lent.buffers.peer_cids, path.active);
+        // A route whose ID the peer has withdrawn takes another one, now or when one comes (RFC 9000 5.1.2): the one in use
+        // before the others.
+        let active = usize::from(path.active);
+        let others = (0..lent.buffers.routes.len()).filter(|row| *row != active);
+        for row in core::iter::once(active).chain(others) {
+            let open = lent.buffers.routes.get(row).is_some_and(Route::is_open);
+            let Some(row) = u8::try_from(row).ok().filter(|_| open) else { continue };
+            if path.peer_cids.of(lent.buffers.peer_cids, row).is_none() {
+                path.peer_cids.take(lent.buffers.peer_cids, row);
+            }
         }
         Ok(())
     }

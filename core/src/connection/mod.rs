@@ -10,6 +10,8 @@
 //! | `packet` | one packet: header, contributors in their order, seal, sent row |
 //! | `timers` | every deadline, gathered and handed out |
 //! | `app` | what the application may do |
+//! | `routes` | how routes begin, are taken into use, and end |
+//! | `migrate` | what the application may do about routes |
 //! | `events` | what it is told |
 //! | `storage`, `config` | the memory lent, the choices made |
 //!
@@ -20,10 +22,12 @@ mod config;
 mod early;
 mod events;
 mod frames;
+mod migrate;
 mod outcome;
 mod packet;
 mod path;
 mod receive;
+mod routes;
 mod start;
 mod stats;
 mod storage;
@@ -33,8 +37,10 @@ mod transmit;
 pub use crate::congestion::Algorithm;
 pub use app::{DatagramError, RouteView};
 pub use config::Config;
-pub use events::Event;
+pub use events::{Event, RouteEvent};
+pub use migrate::{NetworkChange, RouteError};
 pub use path::Path;
+pub use routes::{MigrationPolicy, MoveCause, NoSpareCid};
 pub use start::{Accepted, Opened};
 pub use stats::Stats;
 pub use storage::{

@@ -272,15 +272,8 @@ impl State {
     /// After a Retry everything sent so far is sent anew (RFC 9002 6.3).
     pub(super) fn resend_first_flight(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let route = self.route(lent);
-        let flight = self.initial.flight;
-        let mut packets = self.initial.flight.take_all();
-        let mut bytes = 0_u32;
-        while let Some(handle) = packets.pop(lent.buffers.sent) {
-            bytes = bytes.saturating_add(at(lent.buffers.sent, handle).map_or(0, |row| row.size.into()));
-            self.on_packet_lost(lent, &flight, handle);
-        }
+        self.lose_flight(lent, Level::Initial, route);
         if let Some(route) = lent.buffers.routes.get_mut(route) {
-            route.congestion.on_discarded(bytes);
             route.pto.on_keys_discarded(now);
         }
     }

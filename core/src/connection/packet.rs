@@ -30,6 +30,8 @@ pub(super) enum Allowed {
     Probe,
     /// CONNECTION_CLOSE.
     Close,
+    /// What asks and answers whether a route works, and nothing that moves the connection (RFC 9000 9.1).
+    Path,
     /// PING and padding up to the size of the datagram (RFC 9000 14.4).
     MtuProbe,
 }
@@ -198,6 +200,7 @@ impl State {
                 out.push(&Frame::Ping(Ping)).ok();
                 return;
             }
+            Allowed::Path => return self.contribute_path(now, lent, order, out),
             Allowed::AckOnly | Allowed::All | Allowed::Probe => {}
         }
         let space = self.space_mut(lent, level);
@@ -237,8 +240,15 @@ impl State {
         order: &Order,
         out: &mut PacketWriter<'_>,
     ) {
+        let Ok(row) = u8::try_from(order.route) else { return };
+        let answers = self.responses.has_wanted(row);
+        while self.responses.has_wanted(row) && self.responses.write(row, out).is_ok() {}
+        // An answer on the active route also shows that it is in use: a copy that an attacker sent from elsewhere loses its
+        // effect (RFC 9000 9.3.3).
+        if answers && order.allowed != Allowed::Path && out.is_probing() {
+            out.push(&Frame::Ping(Ping)).ok();
+        }
         let Some(route) = lent.buffers.routes.get_mut(order.route) else { return };
-        while route.responses.has_wanted() && route.responses.write(out).is_ok() {}
         if route.validation.wants_challenge() {
             let mut random = [0; 8];
             lent.session.fill_random(&mut random);

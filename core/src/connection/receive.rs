@@ -43,19 +43,21 @@ impl State {
         if self.lifecycle.is_drained() {
             return;
         }
+        let row = lent.buffers.routes.iter().position(|route| route.is_on(&on));
         // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
         // confirmed.
-        let Some(route) = lent.buffers.routes.iter().position(|route| route.is_on(&on)) else {
+        if row.is_none() && (self.side.is_client() || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
-        };
-        if let Some(route) = lent.buffers.routes.get_mut(route) {
+        }
+        if let Some(route) = row.and_then(|row| lent.buffers.routes.get_mut(row)) {
             route.on_received(&on, datagram.len());
         }
+        let mut origin = row.map_or(Origin::Stranger(on), Origin::Route);
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
         while let Some(header) = packets.next(datagram) {
             let outcome = match header {
-                Ok(header) => self.handle_packet(now, lent, route, ecn, datagram, &header),
+                Ok(header) => self.handle_packet(now, lent, &mut origin, ecn, datagram, &header),
                 Err(error) => Err(Refusal::Discard(error.into())),
             };
             last_refused = outcome.is_err();
@@ -87,7 +89,7 @@ impl State {
         &mut self,
         now: Instant,
         lent: &mut Lent<'_>,
-        route: usize,
+        origin: &mut Origin,
         ecn: Ecn,
         datagram: &mut [u8],
         header: &Header,
@@ -102,10 +104,11 @@ impl State {
         self.check_initial(datagram.len(), header)?;
         self.levels.check_open(level)?;
         let opened = self.open(lent, level, datagram, header)?;
-        let seat = Seat { level, key: opened.key, route, dcid: header.dcid };
         if self.space_mut(lent, level).received.is_duplicate(opened.pn) {
             return Err(Why::Duplicate.into());
         }
+        let route = self.place(now, lent, origin, level, &header.dcid, datagram.len())?;
+        let seat = Seat { level, key: opened.key, route, dcid: header.dcid };
         if level != Level::OneRtt {
             self.first_flight.on_opened(header.scid)?;
         }
@@ -114,14 +117,37 @@ impl State {
         if !self.lifecycle.is_open() {
             return self.listen_for_close(now, lent, level, payload);
         }
-        let mut ack_eliciting = false;
+        let (mut ack_eliciting, mut non_probing) = (false, false);
         for frame in Frames::new(level, payload) {
             let (frame, rules) = frame?;
             ack_eliciting |= rules.ack_eliciting;
+            non_probing |= !rules.probing;
             self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(rules.kind.types().0))?;
         }
         self.settle(now, lent, &seat, opened.pn, ack_eliciting, ecn);
+        self.settle_route(now, lent, &seat, opened.pn, non_probing);
         Ok(())
+    }
+
+    /// The route of an authentic packet. A stranger's becomes one: only now is it sure that the peer sent it.
+    fn place(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        origin: &mut Origin,
+        level: Level,
+        dcid: &Cid,
+        len: usize,
+    ) -> Result<usize, Why> {
+        match *origin {
+            Origin::Route(row) => Ok(row),
+            Origin::Stranger(_) if level != Level::OneRtt || !self.lifecycle.is_open() => Err(Why::Address),
+            Origin::Stranger(on) => {
+                let row = self.admit(now, lent, on, dcid, len)?;
+                *origin = Origin::Route(row);
+                Ok(row)
+            }
+        }
     }
 
     /// A packet must be addressed to a connection ID of ours; a client's first Initials go to one it made up.
@@ -252,6 +278,15 @@ impl State {
         let pto = self.pto(lent);
         self.lifecycle.on_received(now, pto);
     }
+}
+
+/// Where a datagram came from.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    /// Over the route of this row.
+    Route(usize),
+    /// On addresses that are no route's.
+    Stranger(FourTuple),
 }
 
 /// A packet that was opened.

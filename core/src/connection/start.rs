@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::events::Facts;
+use super::routes::{MigrationPolicy, Moved, NoSpareCid};
 use super::stats::Stats;
 use super::{Config, Lent, Path};
 use crate::cid::local::{LocalCid, LocalCids};
@@ -16,7 +17,7 @@ use crate::limits::{
     DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
     MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN,
 };
-use crate::path::{Route, RouteConfig};
+use crate::path::{Newcomers, Responses, Role, Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
@@ -88,6 +89,8 @@ pub(super) struct PeerLimits {
     pub(super) max_datagram_frame: u16,
     /// Whether it takes packets whose fixed bit is cleared.
     pub(super) greased_bit: bool,
+    /// Whether it forbids us to migrate.
+    pub(super) no_migration: bool,
 }
 
 impl PeerLimits {
@@ -145,6 +148,12 @@ pub(crate) struct State {
     pub(super) peer: PeerLimits,
     pub(super) handshake_done: Delivery,
     pub(super) ping: Delivery,
+    pub(super) responses: Responses,
+    pub(super) newcomers: Newcomers,
+    pub(super) new_routes: RouteConfig,
+    pub(super) policy: MigrationPolicy,
+    pub(super) no_spare_cid: NoSpareCid,
+    pub(super) moved: Option<Moved>,
     pub(super) token: Token,
     pub(super) datagrams_in: Queue,
     pub(super) datagrams_out: Queue,
@@ -227,9 +236,8 @@ impl State {
         }
         let mut secret = [0; 8];
         lent.session.fill_random(&mut secret);
-        let route_config =
-            RouteConfig { congestion: config.congestion, initial_rtt: config.initial_rtt, ecn: config.ecn };
-        let route = Route::new(now, PathId::ZERO, on, &route_config);
+        let new_routes = RouteConfig::new(config.congestion, config.initial_rtt, config.ecn);
+        let route = Route { role: Role::Active, ..Route::new(now, PathId::ZERO, on, &new_routes) };
         let pto = route.pto.period(&route.rtt, Duration::ZERO);
         *lent.buffers.routes.first_mut().trap("a connection needs a row for a route")? = route;
         let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
@@ -268,9 +276,16 @@ impl State {
                 max_udp_payload: u16::MAX,
                 max_datagram_frame: 0,
                 greased_bit: false,
+                no_migration: false,
             },
             handshake_done: Delivery::Idle,
             ping: Delivery::Idle,
+            responses: Responses::NONE,
+            newcomers: Newcomers::new(),
+            new_routes,
+            policy: config.migration_policy,
+            no_spare_cid: config.no_spare_cid,
+            moved: None,
             token: Token::default(),
             datagrams_in: Queue::new(),
             datagrams_out: Queue::new(),

@@ -13,6 +13,10 @@ pub struct Stats {
     pub lost_packets: u64,
     /// Probe timeouts.
     pub probe_timeouts: u32,
+    /// Changes of the active route.
+    pub migrations: u32,
+    /// Challenges that were not answered for want of room.
+    pub challenges_dropped: u32,
     /// Key updates, by either side.
     pub key_updates: u32,
     /// DATAGRAM frames that came with no room for them.

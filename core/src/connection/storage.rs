@@ -12,8 +12,8 @@ use crate::stream::{Stream, StreamMemory};
 
 /// Connection IDs that a path issues at most.
 pub const MAX_LOCAL_CIDS: usize = 8;
-/// Routes of a path in [`Storage`]: the one in use and one to move to.
-pub const ROUTES_PER_PATH: usize = 2;
+/// Routes of a path in [`Storage`]: the one in use, the one before, and one to move to.
+pub const ROUTES_PER_PATH: usize = 3;
 /// Connection IDs of each side per path in [`Storage`].
 pub const CIDS_PER_PATH: usize = 4;
 /// Retirements under way per path in [`Storage`]: twice the connection IDs (RFC 9000 5.1.2).

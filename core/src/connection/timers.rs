@@ -21,10 +21,8 @@ impl State {
         if !self.lifecycle.is_open() {
             return life;
         }
-        let row = self.route(lent);
         let alarm = self.alarm(lent).map(|(at, _)| at).into();
-        let Some(route) = lent.buffers.routes.get(row) else { return life };
-        let route = route.mtu.next_timeout().min(route.validation.next_timeout());
+        let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
         let acks = if self.is_blocked(lent) { Deadline::NEVER } else { self.next_ack(lent) };
         [self.keys.next_timeout(), self.levels.next_timeout(), alarm, route, acks, self.paced_until]
             .into_iter()
@@ -56,11 +54,9 @@ impl State {
         if let Some(level) = self.levels.on_timeout(now) {
             self.discard_level(now, lent, level);
         }
+        self.on_route_timeout(now, lent);
+        self.on_alarm_elsewhere(now, lent);
         let row = self.route(lent);
-        if let Some(route) = lent.buffers.routes.get_mut(row) {
-            route.mtu.on_timeout(now);
-            route.validation.on_timeout(now);
-        }
         match self.alarm(lent) {
             Some((at, Alarm::Loss(space))) if at <= now => {
                 self.look_for_lost(now, lent, level_of(space), row);
@@ -95,6 +91,40 @@ impl State {
             *place = flight;
         }
         self.free_unowned(lent);
+    }
+
+    /// When something is due of what is under way on routes that are not in use any more.
+    fn next_alarm_elsewhere(&self, lent: &Lent<'_>) -> Deadline {
+        let rows = 0..lent.buffers.routes.len();
+        let alarms = rows.filter_map(|row| self.alarm_elsewhere(lent, row));
+        alarms.map(|(at, _)| Deadline::at(at)).min().unwrap_or_default()
+    }
+
+    /// What was sent over a route before it was left is found lost as ever, but not probed for: when the probe timeout
+    /// comes, it is sent again over the active route.
+    fn on_alarm_elsewhere(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        for row in 0..lent.buffers.routes.len() {
+            match self.alarm_elsewhere(lent, row).filter(|(at, _)| *at <= now) {
+                Some((_, Alarm::Loss(_))) => self.look_for_lost(now, lent, Level::OneRtt, row),
+                Some((_, Alarm::Probe(_))) => self.lose_flight(lent, Level::OneRtt, row),
+                None => {}
+            }
+        }
+    }
+
+    fn alarm_elsewhere(&self, lent: &Lent<'_>, row: usize) -> Option<(Instant, Alarm)> {
+        let route = lent.buffers.routes.get(row).filter(|route| !route.flight.is_empty())?;
+        if row == self.route(lent) {
+            return None;
+        }
+        let situation = Situation {
+            confirmed: true,
+            blocked: false,
+            validated_by_peer: true,
+            has_handshake_keys: false,
+            max_ack_delay: self.peer.max_ack_delay(),
+        };
+        route.pto.alarm(&route.rtt, &[(SpaceId::App(PathId::ZERO), &route.flight)], &situation)
     }
 
     fn alarm(&self, lent: &Lent<'_>) -> Option<(Instant, Alarm)> {

@@ -58,23 +58,16 @@ const ROWS_FOR_PROBES: usize = 2;
 impl State {
     pub(super) fn next_transmit(&mut self, now: Instant, lent: &mut Lent<'_>) -> Option<Plan> {
         self.paced_until = Deadline::NEVER;
+        if self.lifecycle.is_open()
+            && let Some(row) = self.next_to_probe(lent)
+        {
+            return plan_for(lent, row).map(|plan| Plan { allowed: Allowed::Path, ..plan });
+        }
         if self.lifecycle.is_drained() || self.is_blocked(lent) {
             return None;
         }
         let row = self.route(lent);
-        let route = lent.buffers.routes.get_mut(row)?;
-        let on = route.on();
-        let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
-        let mut plan = Plan {
-            local: on.local,
-            remote: on.remote,
-            interface: on.interface,
-            ecn: Ecn::NotEct,
-            max: usize::try_from(max).ok()?,
-            route: row,
-            allowed: Allowed::Close,
-            budget: 0,
-        };
+        let mut plan = plan_for(lent, row)?;
         if !self.lifecycle.is_open() {
             return self.lifecycle.wants_close().then_some(plan);
         }
@@ -83,6 +76,21 @@ impl State {
             plan.ecn = route.ecn.codepoint(now);
         }
         Some(plan)
+    }
+
+    /// A route that is not in use and has something to ask or to answer. Such packets are few and small: neither the
+    /// window nor the pacer holds them back.
+    fn next_to_probe(&self, lent: &Lent<'_>) -> Option<usize> {
+        let active = self.route(lent);
+        let path = lent.buffers.paths.first()?;
+        lent.buffers.routes.iter().enumerate().position(|(row, route)| {
+            row != active
+                && route.is_open()
+                && !route.down
+                && route.amplification.allowance() >= MIN_DATAGRAM
+                && self.wants_on_route(lent, row)
+                && u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
+        })
     }
 
     /// What may be sent now, if there is anything of it.
@@ -157,7 +165,8 @@ impl State {
         let short = lent.buffers.paths.first().is_some_and(|path| {
             u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
         });
-        allowance < self.smallest_datagram() || !(long || short)
+        let down = lent.buffers.routes.get(row).is_some_and(|route| route.down);
+        allowance < self.smallest_datagram() || !(long || short) || down
     }
 
     /// The smallest datagram worth sending. A server's Initial packets want 1,200 bytes (RFC 9000 14.1): what credit there
@@ -183,7 +192,7 @@ impl State {
         level == Level::OneRtt
             && (self.streams.wants_to_send(&lent.buffers.streams)
                 || !self.datagrams_out.is_empty()
-                || self.wants_on_route(lent)
+                || self.wants_on_route(lent, self.route(lent))
                 || self.handshake_done.is_wanted()
                 || self.token.delivery.is_wanted()
                 || self.ping.is_wanted()
@@ -196,9 +205,9 @@ impl State {
     }
 
     /// Whether the route itself has something to ask or to answer.
-    fn wants_on_route(&self, lent: &Lent<'_>) -> bool {
-        let route = lent.buffers.routes.get(self.route(lent));
-        route.is_some_and(|route| route.responses.has_wanted() || route.validation.wants_challenge())
+    fn wants_on_route(&self, lent: &Lent<'_>, row: usize) -> bool {
+        let asks = lent.buffers.routes.get(row).is_some_and(|route| route.validation.wants_challenge());
+        asks || u8::try_from(row).is_ok_and(|row| self.responses.has_wanted(row))
     }
 
     /// Whether a packet may take a free row of the sent table. A few are kept for probes, unless nothing is under way that
@@ -263,12 +272,12 @@ impl State {
             && self.levels.is_confirmed()
             && lent.buffers.routes.get(plan.route).is_some_and(|route| route.amplification.is_validated())
             && self.may_take_rows(lent, plan.route, plan.allowed)
-            && !self.wants_on_route(lent)
+            && !self.wants_on_route(lent, plan.route)
             && self.wants(lent, level)
     }
 
     fn spend(&mut self, lent: &mut Lent<'_>, plan: &Plan, len: usize) {
-        if matches!(plan.allowed, Allowed::AckOnly | Allowed::Close) {
+        if matches!(plan.allowed, Allowed::AckOnly | Allowed::Close | Allowed::Path) {
             return;
         }
         if let Some(route) = lent.buffers.routes.get_mut(plan.route) {
@@ -333,7 +342,7 @@ impl State {
         }
         match plan.allowed {
             Allowed::Close => true,
-            Allowed::MtuProbe => level == Level::OneRtt,
+            Allowed::MtuProbe | Allowed::Path => level == Level::OneRtt,
             Allowed::AckOnly => self.owes_ack(now, lent, level),
             Allowed::All | Allowed::Probe => {
                 *self.probes.of(level) > 0 || self.wants(lent, level) || self.owes_ack(now, lent, level)
@@ -347,11 +356,29 @@ impl State {
         match level {
             Level::Initial => self.side.is_client() || matches!(plan.allowed, Allowed::All | Allowed::Probe),
             Level::OneRtt => {
-                matches!(plan.allowed, Allowed::All | Allowed::Probe) && self.wants_on_route(lent)
+                matches!(plan.allowed, Allowed::All | Allowed::Probe | Allowed::Path)
+                    && self.wants_on_route(lent, plan.route)
             }
             Level::ZeroRtt | Level::Handshake => false,
         }
     }
+}
+
+/// A plan for a route, of what is yet to be said.
+fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
+    let route = lent.buffers.routes.get(row)?;
+    let on = route.on();
+    let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
+    Some(Plan {
+        local: on.local,
+        remote: on.remote,
+        interface: on.interface,
+        ecn: Ecn::NotEct,
+        max: usize::try_from(max).ok()?,
+        route: row,
+        allowed: Allowed::Close,
+        budget: 0,
+    })
 }
 
 /// Whether nothing is under way on a route.

@@ -44,6 +44,8 @@ pub enum Cause {
     Idle,
     /// The handshake took too long.
     HandshakeTimeout,
+    /// The peer's new address could not be validated, and there is none to return to (RFC 9000 9.3.2).
+    NoRoute,
     /// The server speaks none of our versions (RFC 9000 6.2).
     Version,
 }

@@ -141,6 +141,11 @@ impl EcnValidation {
         }
     }
 
+    /// By how much the peer's count can still grow for packets of this route.
+    pub const fn uncounted(&self) -> u32 {
+        self.uncounted
+    }
+
     /// Whether the route is known to carry marks.
     pub const fn is_capable(&self) -> bool {
         matches!(self.state, State::Capable)

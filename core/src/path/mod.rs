@@ -4,7 +4,9 @@
 mod addresses;
 pub mod amplification;
 pub mod ecn;
+pub mod migration;
 pub mod mtu;
+mod newcomers;
 mod route;
 pub mod validation;
 
@@ -12,5 +14,6 @@ pub use addresses::Addresses;
 pub use amplification::Amplification;
 pub use ecn::EcnValidation;
 pub use mtu::Mtu;
-pub use route::{Role, Route, RouteConfig, RouteStats};
+pub use newcomers::Newcomers;
+pub use route::{Opener, Role, Route, RouteConfig, RouteId, RouteStats, Told};
 pub use validation::{Responses, Validation};

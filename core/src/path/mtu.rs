@@ -80,6 +80,11 @@ impl Mtu {
         self.search(now);
     }
 
+    /// Ends the search for now: the route is not in use.
+    pub const fn stop(&mut self) {
+        self.state = State::Base;
+    }
+
     /// The largest datagram that may be sent, probes excepted.
     pub const fn current(&self) -> u16 {
         self.current

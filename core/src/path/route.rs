@@ -4,11 +4,19 @@ use core::time::Duration;
 
 use crate::congestion::{Algorithm, Controller, Pacer};
 use crate::ids::{FourTuple, PathId};
-use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Responses, Validation};
+use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// What a route is to its path.
+///
+/// ```text
+/// Free ──opened by us, or shown by an authentic packet──▶ Candidate ──chosen, or the peer has moved──▶ Active
+///   ▲                                                        │                                        │    ▲
+///   │◀──────────── validation failed, closed ────────────────'        another one is chosen, this one │    │ taken up
+///   │                                                                 being validated                 ▼    │ again
+///   '◀──────────── validation failed, closed, too old, its row is needed ───────────────────────── Fallback
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Role {
     /// A free row.
@@ -16,6 +24,62 @@ pub enum Role {
     Free,
     /// Packets are sent over it.
     Active,
+    /// It was the active one and works as far as is known.
+    Fallback,
+    /// Only probing frames are sent over it (RFC 9000 9.1).
+    Candidate,
+}
+
+/// Who showed a route first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opener {
+    /// We sent from a new address, or to one.
+    Local,
+    /// A packet of the peer came.
+    Peer,
+}
+
+/// A route of a connection by name. The name of one that is gone names no other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct RouteId {
+    pub(crate) row: u8,
+    pub(crate) serial: u16,
+}
+
+/// What an application was not told yet of a route, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Told(u8);
+
+impl Told {
+    /// All was told.
+    pub const ALL: Self = Self(0);
+    /// The route is new.
+    pub const ADDED: Self = Self(1);
+    /// The peer was reached over it.
+    pub const VALIDATED: Self = Self(2);
+    /// Nothing comes over it any more.
+    pub const SUSPECT: Self = Self(4);
+    /// The peer was not reached.
+    pub const FAILED: Self = Self(8);
+    /// It is not kept any longer.
+    pub const CLOSED: Self = Self(16);
+
+    /// Notes that something is to be told.
+    pub const fn note(&mut self, what: Self) {
+        self.0 |= what.0;
+    }
+
+    /// Takes something that is to be told.
+    pub const fn take(&mut self, what: Self) -> bool {
+        let noted = self.0 & what.0 != 0;
+        self.0 &= !what.0;
+        noted
+    }
+
+    /// Whether nothing is to be told.
+    pub const fn is_all(self) -> bool {
+        self.0 == 0
+    }
 }
 
 /// What was counted of a route. Counts of packets stop at the largest number they hold.
@@ -40,16 +104,22 @@ pub struct RouteStats {
 pub struct Route {
     /// Its path.
     pub path: PathId,
-    /// What it is to it.
+    /// Which of the routes that had this row it is.
+    pub serial: u16,
+    /// What it is to its path.
     pub role: Role,
+    /// Who showed it first.
+    pub opener: Opener,
+    /// What the application was not told yet.
+    pub told: Told,
+    /// Nothing can be sent from its local address now.
+    pub down: bool,
     /// The addresses.
     pub addresses: Addresses,
     /// What may be sent to an address that was not proved.
     pub amplification: Amplification,
     /// Challenges to the peer.
     pub validation: Validation,
-    /// Answers to the peer's challenges.
-    pub responses: Responses,
     /// The round-trip time.
     pub rtt: Rtt,
     /// The probe timeout's backoff.
@@ -66,6 +136,10 @@ pub struct Route {
     pub flight: Flight,
     /// The counters.
     pub stats: RouteStats,
+    /// When something authentic last came over it.
+    pub last_packet: Instant,
+    /// When it ceased to be the active one.
+    pub left: Instant,
 }
 
 /// What a new route begins with.
@@ -73,21 +147,31 @@ pub struct Route {
 pub struct RouteConfig {
     /// The congestion controller.
     pub congestion: Algorithm,
-    /// The RTT assumed at first.
-    pub initial_rtt: Duration,
     /// Whether packets are marked ECT(0).
     pub ecn: bool,
+    /// The RTT assumed at first, in microseconds.
+    initial_rtt: u32,
+}
+
+impl RouteConfig {
+    /// Routes with this controller, whose RTT is assumed to be `initial_rtt`; marked ECT(0) if `ecn`.
+    pub fn new(congestion: Algorithm, initial_rtt: Duration, ecn: bool) -> Self {
+        Self { congestion, ecn, initial_rtt: u32::try_from(micros(initial_rtt)).unwrap_or(u32::MAX) }
+    }
 }
 
 impl Route {
     /// A free row.
     pub const EMPTY: Self = Self {
         path: PathId::ZERO,
+        serial: 0,
         role: Role::Free,
+        opener: Opener::Local,
+        told: Told::ALL,
+        down: false,
         addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
         validation: Validation::new(),
-        responses: Responses::NONE,
         rtt: Rtt::new(crate::limits::INITIAL_RTT),
         pto: Pto::new(Instant::ZERO),
         congestion: Controller::new(Algorithm::NewReno, crate::limits::BASE_MTU),
@@ -103,15 +187,18 @@ impl Route {
             lost_packets: 0,
             ce_packets: 0,
         },
+        last_packet: Instant::ZERO,
+        left: Instant::ZERO,
     };
 
     /// A route of `path` between these addresses, about which nothing is known.
     pub fn new(now: Instant, path: PathId, on: FourTuple, config: &RouteConfig) -> Self {
         Self {
             path,
-            role: Role::Active,
+            role: Role::Candidate,
             addresses: on.into(),
-            rtt: Rtt::new(config.initial_rtt),
+            last_packet: now,
+            rtt: Rtt::new(Duration::from_micros(config.initial_rtt.into())),
             pto: Pto::new(now),
             congestion: Controller::new(config.congestion, crate::limits::BASE_MTU),
             ecn: if config.ecn { EcnValidation::new(0) } else { EcnValidation::disabled() },
@@ -136,6 +223,37 @@ impl Route {
             && ours.interface == on.interface
             && same_ip
             && (ours.local.port() == on.local.port() || ours.local.port() == 0)
+    }
+
+    /// Whether the row is in use.
+    pub const fn is_open(&self) -> bool {
+        !matches!(self.role, Role::Free)
+    }
+
+    /// Whether only the peer's port differs between this and `other`, which is NAT rebinding more often than not (RFC 9000
+    /// 9.4).
+    pub fn differs_in_port_only(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.on(), other.on());
+        ours.local == theirs.local
+            && ours.interface == theirs.interface
+            && ours.remote.ip() == theirs.remote.ip()
+    }
+
+    /// Goes on with what was known of `other`: the same way through the network.
+    pub fn inherit(&mut self, other: &Self) {
+        self.rtt = other.rtt;
+        self.congestion = other.congestion;
+        self.congestion.on_discarded(u32::MAX);
+        self.pacer = other.pacer;
+        self.mtu = other.mtu;
+    }
+
+    /// What was known of the way through the network holds no more.
+    pub fn forget_way(&mut self, config: &RouteConfig) {
+        let Self { rtt, congestion, pacer, mtu, .. } = Self::new(Instant::ZERO, self.path, self.on(), config);
+        let in_flight = self.congestion.in_flight();
+        (self.rtt, self.congestion, self.pacer, self.mtu) = (rtt, congestion, pacer, mtu);
+        self.congestion.on_moved(in_flight);
     }
 
     /// A datagram of `len` bytes came over it.

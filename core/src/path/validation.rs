@@ -3,14 +3,14 @@
 //! ```text
 //!                     .--- answer to a short datagram: the address only; asks again in full size
 //!                     v  |
-//! Idle --start--> Running --answer to a full datagram--> Validated
-//!                     '--- 3 PTO ---> Failed
+//! Idle --start--> Running --answer to a full datagram--> Idle, validated
+//!                     '--- 3 PTO ---> Idle, not validated
 //! ```
 //!
-//! Challenges are asked again on a timer of their own, not when their packet is lost, and any of the last few may be
-//! answered, on whatever route the answer comes (RFC 9000 8.2.3). Nothing here chooses the route, pads the datagram
-//! (both frames want 1,200 bytes where the amplification limit allows it: RFC 9000 8.2.1, 8.2.2), or decides what
-//! success or failure means for the connection.
+//! A route that is validated can be validated again, and stays so meanwhile. Challenges are asked again on a timer of
+//! their own, not when their packet is lost, and any of the last few may be answered, on whatever route the answer comes
+//! (RFC 9000 8.2.3). Nothing here chooses the route, pads the datagram (both frames want 1,200 bytes where the
+//! amplification limit allows it: RFC 9000 8.2.1, 8.2.2), or decides what success or failure means for the connection.
 
 use core::time::Duration;
 
@@ -25,14 +25,16 @@ const INITIAL_PTO: Duration = INITIAL_RTT.saturating_mul(3);
 const PTOS: u32 = 3;
 /// Challenges that can still be answered. With doubled waits, an older one was asked long ago.
 const REMEMBERED: usize = 3;
-/// Answers that can wait at once. A peer asks again no sooner than after a PTO, and answers leave with the next packet.
-const OWED: usize = 2;
+/// Answers that can wait at once, on all routes together. A peer asks again no sooner than after a PTO, and answers leave
+/// with the next packet.
+const OWED: usize = 4;
 
 /// Challenges to the peer over one route.
 #[derive(Clone, Copy, Debug)]
 pub struct Validation {
     state: State,
     asked: [Option<Challenge>; REMEMBERED],
+    validated: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,8 +49,6 @@ enum State {
         /// What was already proved.
         proved: Proved,
     },
-    Validated,
-    Failed,
 }
 
 /// What a response proves.
@@ -76,14 +76,30 @@ impl Default for Validation {
 }
 
 impl Validation {
-    /// A route that is not being validated.
+    /// A route that is not validated.
     pub const fn new() -> Self {
-        Self { state: State::Idle, asked: [None; REMEMBERED] }
+        Self { state: State::Idle, asked: [None; REMEMBERED], validated: false }
+    }
+
+    /// The handshake has proved what a challenge would (RFC 9000 8.1).
+    pub const fn on_handshake(&mut self) {
+        self.validated = true;
     }
 
     /// Begins to validate, also anew. `pto` is the one in use now, of whatever route.
     pub fn start(&mut self, now: Instant, pto: Duration) {
+        self.asked = [None; REMEMBERED];
         self.run(now, pto, Proved::Nothing);
+    }
+
+    /// Ends a run without an outcome.
+    pub const fn stop(&mut self) {
+        self.state = State::Idle;
+    }
+
+    /// Whether it runs.
+    pub const fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
     }
 
     /// Whether a challenge should be sent.
@@ -121,8 +137,7 @@ impl Validation {
             return Proved::Nothing;
         };
         if answered.full {
-            self.state = State::Validated;
-            self.asked = [None; REMEMBERED];
+            *self = Self { validated: true, ..Self::new() };
             Proved::Route
         } else if proved == Proved::Nothing {
             self.run(now, Duration::from_micros(wait.into()), Proved::Address);
@@ -132,16 +147,16 @@ impl Validation {
         }
     }
 
-    /// Whether the route can be used.
+    /// Whether the route can be used: it was validated, and no later attempt has failed.
     pub const fn is_validated(&self) -> bool {
-        matches!(self.state, State::Validated)
+        self.validated
     }
 
     /// When to call [`Self::on_timeout`].
     pub fn next_timeout(&self) -> Deadline {
         match self.state {
             State::Running { until, ask_at, .. } => ask_at.min(Deadline::at(until)),
-            State::Idle | State::Validated | State::Failed => Deadline::NEVER,
+            State::Idle => Deadline::NEVER,
         }
     }
 
@@ -149,7 +164,7 @@ impl Validation {
     pub fn on_timeout(&mut self, now: Instant) -> bool {
         let State::Running { until, ask_at, .. } = &mut self.state else { return false };
         if *until <= now {
-            *self = Self { state: State::Failed, ..Self::new() };
+            *self = Self::new();
             return true;
         }
         if ask_at.is_due(now) {
@@ -170,58 +185,69 @@ impl Validation {
     }
 }
 
-/// Answers owed to challenges that came over one route, which they leave by (RFC 9000 8.2.2). Sent once, never again.
+/// Answers owed to challenges, each to leave by the route that its challenge came on (RFC 9000 8.2.2). Sent once, never
+/// again.
 ///
 /// Of more challenges than can be kept the newest are answered: a peer that asks faster than we may send has moved on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Responses {
     /// The oldest first.
-    owed: [[u8; 8]; OWED],
-    len: u8,
-    dropped: u16,
+    owed: [Option<Answer>; OWED],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Answer {
+    route: u8,
+    data: [u8; 8],
 }
 
 impl Responses {
     /// None owed.
-    pub const NONE: Self = Self { owed: [[0; 8]; OWED], len: 0, dropped: 0 };
+    pub const NONE: Self = Self { owed: [None; OWED] };
 
-    /// A PATH_CHALLENGE came.
-    pub fn on_challenge(&mut self, data: [u8; 8]) {
-        if usize::from(self.len) == OWED {
-            self.forget_oldest();
-            self.dropped = self.dropped.saturating_add(1);
+    /// A PATH_CHALLENGE came on `route`. Returns whether another one will not be answered for want of room.
+    pub fn on_challenge(&mut self, route: u8, data: [u8; 8]) -> bool {
+        let answer = Some(Answer { route, data });
+        if let Some(place) = self.owed.iter_mut().find(|place| place.is_none()) {
+            *place = answer;
+            return false;
         }
-        if let Some(place) = self.owed.get_mut(usize::from(self.len)) {
-            *place = data;
-            self.len = self.len.saturating_add(1);
+        self.owed.rotate_left(1);
+        if let Some(newest) = self.owed.last_mut() {
+            *newest = answer;
         }
+        true
     }
 
-    /// Whether an answer is owed.
-    pub const fn has_wanted(&self) -> bool {
-        self.len > 0
+    /// Whether an answer is to leave by `route`.
+    pub fn has_wanted(&self, route: u8) -> bool {
+        self.owed.iter().flatten().any(|answer| answer.route == route)
     }
 
-    /// Challenges that were not answered for want of room.
-    pub const fn dropped(&self) -> u16 {
-        self.dropped
-    }
-
-    /// Writes the oldest answer.
+    /// Writes the oldest answer of `route`.
     ///
     /// # Errors
     /// [`NoSpace`] if it does not fit; it is still owed then.
-    pub fn write(&mut self, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
-        if let Some(data) = self.owed.first().filter(|_| self.has_wanted()) {
-            out.push(&Frame::PathResponse(PathResponse { data: *data }))?;
-            self.forget_oldest();
+    pub fn write(&mut self, route: u8, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
+        let is_ours = |place: &Option<Answer>| place.is_some_and(|answer| answer.route == route);
+        let Some(at) = self.owed.iter().position(is_ours) else { return Ok(()) };
+        let (_, rest) = self.owed.split_at_mut_checked(at).unwrap_or_default();
+        if let Some(Some(answer)) = rest.first() {
+            out.push(&Frame::PathResponse(PathResponse { data: answer.data }))?;
+        }
+        // Those behind it move up.
+        rest.rotate_left(1);
+        if let Some(last) = rest.last_mut() {
+            *last = None;
         }
         Ok(())
     }
 
-    fn forget_oldest(&mut self) {
-        self.owed.rotate_left(1);
-        self.len = self.len.saturating_sub(1);
+    /// A route is gone, and what was owed on it.
+    pub fn forget(&mut self, route: u8) {
+        for place in &mut self.owed {
+            *place = place.filter(|answer| answer.route != route);
+        }
     }
 }
 
@@ -251,7 +277,7 @@ mod tests {
     #[test]
     fn is_small() {
         assert!(size_of::<Validation>() <= 56, "{}", size_of::<Validation>());
-        assert!(size_of::<Responses>() <= 20);
+        assert!(size_of::<Responses>() <= 40);
     }
 
     #[test]
@@ -318,19 +344,31 @@ mod tests {
     }
 
     #[test]
-    fn answers_in_order_and_each_once() {
+    fn answers_in_order_and_each_once_on_the_route_of_the_question() {
         let mut responses = Responses::NONE;
-        for number in 1..=6 {
-            responses.on_challenge([number; 8]);
-        }
-        assert_eq!(responses.dropped(), 4);
-        let (mut first, mut second) = ([0; 10], [0; 9]);
-        let mut out = PacketWriter::new(&mut first);
-        assert!(responses.write(&mut out).is_ok());
-        assert_eq!(responses.write(&mut out), Err(NoSpace));
-        assert!(responses.has_wanted());
-        assert!(responses.write(&mut PacketWriter::new(&mut second)).is_ok());
-        assert!(!responses.has_wanted());
-        assert_eq!((first[0], first[1], second[0], second[1]), (0x1b, 5, 0x1b, 6));
+        let dropped = (1..=6).filter(|number| responses.on_challenge(number % 2, [*number; 8])).count();
+        assert_eq!(dropped, 2);
+        let mut buffer = [0; 20];
+        let mut out = PacketWriter::new(&mut buffer);
+        assert!(responses.write(1, &mut out).is_ok() && responses.write(1, &mut out).is_ok());
+        assert!(!responses.has_wanted(1) && responses.has_wanted(0));
+        assert_eq!(responses.write(0, &mut out), Err(NoSpace));
+        assert!(responses.has_wanted(0));
+        responses.forget(0);
+        assert!(!responses.has_wanted(0));
+        assert_eq!((buffer[0], buffer[1], buffer[9], buffer[10]), (0x1b, 3, 0x1b, 5));
+    }
+
+    #[test]
+    fn a_validated_route_stays_so_until_another_attempt_fails() {
+        let mut validation = Validation::new();
+        validation.on_handshake();
+        validation.start(T0, PTO);
+        assert!(validation.is_validated() && validation.is_running());
+        ask(&mut validation, T0, 1, true);
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Route);
+        validation.start(T0, PTO);
+        assert_eq!(validation.on_response(T0, [1; 8]), Proved::Nothing, "an answer to the run before");
+        assert!(validation.on_timeout(Instant::from_micros(u64::MAX)) && !validation.is_validated());
     }
 }

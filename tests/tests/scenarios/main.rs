@@ -12,6 +12,7 @@ mod endings;
 mod floods;
 mod handshake;
 mod keys;
+mod migration;
 mod mtu;
 mod musts;
 mod seeds;

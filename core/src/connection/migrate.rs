@@ -1,0 +1,231 @@
+//! What the application may do about routes: open one beside the one in use, move to it, close it, and tell what it
+//! knows of networks (RFC 9000 9.1, 9.2).
+//!
+//! Only a client moves: servers stay where they are (RFC 9000 9). What a server can do about its peer's moves is
+//! [`Config::migration_policy`](super::Config::migration_policy).
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use super::app::RouteView;
+use super::routes::{MoveCause, id};
+use super::start::State;
+use super::{Connection, Lent, Memory};
+use crate::ids::FourTuple;
+use crate::path::{Opener, Role, RouteId, Told};
+use crate::session::Session;
+use crate::time::Instant;
+
+/// Why a route was not opened or taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RouteError {
+    /// Only a client moves.
+    Server,
+    /// The handshake is not confirmed yet; an event tells when it is.
+    Unconfirmed,
+    /// The peer has asked us not to migrate (disable_active_migration).
+    Forbidden,
+    /// The peer has no connection IDs (their length is zero): our moves could be followed by everybody (RFC 9000 9.5).
+    ZeroLengthCid,
+    /// The peer has not supplied another connection ID yet: try again after a round trip.
+    NoSpareCid,
+    /// There is no row for another route in the memory lent: close one.
+    Full,
+    /// There is a route between these addresses.
+    Exists,
+    /// There is no such route (any more).
+    Unknown,
+    /// It is the route in use: move to another one first.
+    InUse,
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "only a client can move a connection",
+            Self::Unconfirmed => "the handshake is not confirmed yet; wait for the event that says so",
+            Self::Forbidden => "the peer does not allow migration",
+            Self::ZeroLengthCid => {
+                "the peer uses no connection IDs, so that a move could be followed by everybody"
+            }
+            Self::NoSpareCid => {
+                "the peer has not supplied another connection ID yet; try again after a round trip"
+            }
+            Self::Full => "there is no room for another route; close one",
+            Self::Exists => "there is a route between these addresses",
+            Self::Unknown => "there is no such route",
+            Self::InUse => "the route is in use; move to another one first",
+        })
+    }
+}
+
+impl core::error::Error for RouteError {}
+
+/// What the system says of the networks we are on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NetworkChange {
+    /// Nothing can be sent from this local address any more.
+    AddressGone(IpAddr),
+    /// Nothing can be sent through this interface any more.
+    InterfaceGone(u32),
+    /// The local address is the same, the network behind it is not: what was known of the routes from there is void.
+    NewNetwork(IpAddr),
+}
+
+impl<M: Memory, S: Session> Connection<M, S> {
+    /// Opens a route from another local address to where the peer is, and asks whether it works: events tell. Nothing else
+    /// is sent over it before [`Self::switch_route`]. The adapter must be able to send from `local` and to receive there.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub fn add_route(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        interface: u32,
+    ) -> Result<RouteId, RouteError> {
+        let (state, mut lent) = self.lend();
+        state.add_route(now, &mut lent, local, interface)
+    }
+
+    /// Sends over this route from now on. One that is not validated yet is validated meanwhile; if that fails, the
+    /// connection returns to the route before.
+    ///
+    /// # Errors
+    /// [`RouteError::Unknown`], [`RouteError::Server`].
+    pub fn switch_route(&mut self, now: Instant, route: RouteId) -> Result<(), RouteError> {
+        let (state, mut lent) = self.lend();
+        if !state.side.is_client() {
+            return Err(RouteError::Server);
+        }
+        let row = find(&lent, route).ok_or(RouteError::Unknown)?;
+        state.activate(now, &mut lent, row, MoveCause::Chosen);
+        Ok(())
+    }
+
+    /// Moves to another local address at once: [`Self::add_route`] and [`Self::switch_route`] in one, for when the route in use
+    /// is gone.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub fn migrate(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        interface: u32,
+    ) -> Result<RouteId, RouteError> {
+        let route = self.add_route(now, local, interface)?;
+        self.switch_route(now, route)?;
+        Ok(route)
+    }
+
+    /// Gives up a route that is not in use.
+    ///
+    /// # Errors
+    /// [`RouteError::Unknown`], [`RouteError::InUse`].
+    pub fn close_route(&mut self, route: RouteId) -> Result<(), RouteError> {
+        let (state, mut lent) = self.lend();
+        let row = find(&lent, route).ok_or(RouteError::Unknown)?;
+        if row == state.route(&lent) {
+            return Err(RouteError::InUse);
+        }
+        state.release(&mut lent, row, Told::CLOSED);
+        Ok(())
+    }
+
+    /// All routes there are, the one in use among them.
+    pub fn routes(&mut self) -> impl Iterator<Item = RouteView> {
+        let routes = self.memory.buffers().routes;
+        routes
+            .iter()
+            .enumerate()
+            .filter(|(_, route)| route.is_open())
+            .map(|(row, route)| RouteView::of(row, route))
+    }
+
+    /// What the system says of our networks. Routes that are gone are not sent over; if the one in use is among them, the
+    /// best other one is taken, and if there is none the connection waits for one until its idle timeout.
+    pub fn network_changed(&mut self, now: Instant, change: NetworkChange) {
+        let (state, mut lent) = self.lend();
+        state.network_changed(now, &mut lent, change);
+    }
+}
+
+impl State {
+    fn add_route(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        local: SocketAddr,
+        interface: u32,
+    ) -> Result<RouteId, RouteError> {
+        self.check_may_move(lent)?;
+        let active = lent.buffers.routes.get(self.route(lent)).ok_or(RouteError::Unknown)?;
+        let on = FourTuple { local, remote: active.on().remote, interface };
+        if lent.buffers.routes.iter().any(|route| route.is_open() && route.on() == on) {
+            return Err(RouteError::Exists);
+        }
+        let pto = self.pto(lent);
+        let row = self.open_route(now, lent, on, Opener::Local).ok_or(RouteError::Full)?;
+        let route = lent.buffers.routes.get_mut(row).ok_or(RouteError::Full)?;
+        route.validation.start(now, pto);
+        Ok(id(row, route))
+    }
+
+    fn check_may_move(&self, lent: &Lent<'_>) -> Result<(), RouteError> {
+        let path = lent.buffers.paths.first().ok_or(RouteError::Unknown)?;
+        if !self.side.is_client() {
+            Err(RouteError::Server)
+        } else if !self.levels.is_confirmed() || !self.lifecycle.is_open() {
+            Err(RouteError::Unconfirmed)
+        } else if self.peer.no_migration {
+            Err(RouteError::Forbidden)
+        } else if path.peer_cids.is_zero_length() {
+            Err(RouteError::ZeroLengthCid)
+        } else if !path.peer_cids.has_cid_for_another(lent.buffers.peer_cids) {
+            Err(RouteError::NoSpareCid)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
+        let pto = self.pto(lent);
+        for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
+            let on = route.on();
+            match change {
+                NetworkChange::AddressGone(ip) => route.down |= on.local.ip() == ip,
+                NetworkChange::InterfaceGone(interface) => route.down |= on.interface == interface,
+                NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
+                    route.forget_way(&self.new_routes);
+                    route.validation.start(now, pto);
+                }
+                NetworkChange::NewNetwork(_) => {}
+            }
+        }
+        let active = self.route(lent);
+        if lent.buffers.routes.get(active).is_some_and(|route| route.down) {
+            self.move_off(now, lent);
+        }
+    }
+
+    /// Takes the best other route, if there is one that we may take: a validated one, then the one with the least RTT.
+    pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let active = self.route(lent);
+        let others = lent.buffers.routes.iter().enumerate();
+        let best = others
+            .filter(|(row, route)| *row != active && route.is_open() && !route.down)
+            .filter(|(_, route)| route.opener == Opener::Local || route.role == Role::Fallback)
+            .min_by_key(|(_, route)| (!route.validation.is_validated(), route.rtt.smoothed()));
+        if let Some((row, _)) = best
+            && self.side.is_client()
+        {
+            self.activate(now, lent, row, MoveCause::Liveness);
+        }
+    }
+}
+
+fn find(lent: &Lent<'_>, route: RouteId) -> Option<usize> {
+    let row = usize::from(route.row);
+    lent.buffers.routes.get(row).filter(|place| place.is_open() && place.serial == route.serial).map(|_| row)
+}

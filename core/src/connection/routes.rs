@@ -1,0 +1,422 @@
+//! The life of routes: how one begins, becomes the active one, is left, and ends (RFC 9000 9).
+//!
+//! [`State::activate`] is the only place that changes which route packets are sent over.
+
+use core::time::Duration;
+
+use super::Lent;
+use super::events::Fact;
+use super::receive::Seat;
+use super::start::State;
+use crate::cid::peer::PeerCidRows;
+use crate::error::Why;
+use crate::ids::{FourTuple, PacketNumber, PathId, Side};
+use crate::lifecycle::Cause;
+use crate::path::migration::{Facts, Verdict, decide};
+use crate::path::validation::Proved;
+use crate::path::{EcnValidation, Opener, Role, Route, RouteId, Told};
+use crate::session::Level;
+use crate::table::list::at;
+use crate::time::{Deadline, Instant};
+use crate::wire::Cid;
+
+/// A route that was left is kept for so long: it may be taken up again with what was known of it.
+const KEPT: Duration = Duration::from_secs(60);
+/// A route that was left still receives what was on its way for so many PTOs, though another could use its connection ID.
+const LINGER: u32 = 3;
+
+/// Why another route is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveCause {
+    /// The application chose it.
+    Chosen,
+    /// The peer moved, or a NAT on the way gave it another address.
+    Peer,
+    /// The one before could not be validated.
+    Fallback,
+    /// Nothing came over the one before.
+    Liveness,
+    /// The server prefers the address.
+    PreferredAddress,
+}
+
+/// A change of the active route that the application was not told yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Moved {
+    pub(super) from: RouteId,
+    pub(super) to: RouteId,
+    pub(super) cause: MoveCause,
+}
+
+/// What to do when the peer comes from a new address and there is no unused connection ID to answer it with
+/// (RFC 9000 9.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NoSpareCid {
+    /// Go on with the connection ID in use, if the peer has kept to its own too: a NAT rebinding is survived, at the price of
+    /// two addresses that can be told to belong together.
+    #[default]
+    Reuse,
+    /// Ignore packets from there until the peer supplies one.
+    Drop,
+}
+
+/// Whether a peer may move from one address to another. Pure: it is asked once for each new address.
+pub type MigrationPolicy = fn(from: &FourTuple, to: &FourTuple) -> bool;
+
+impl State {
+    /// An authentic packet came on addresses that are no route's: they become a candidate, if there is what it takes.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        on: FourTuple,
+        dcid: &Cid,
+        len: usize,
+    ) -> Result<usize, Why> {
+        let active = self.route(lent);
+        let from = lent.buffers.routes.get(active).ok_or(Why::Address)?.on();
+        if !(self.policy)(&from, &on) {
+            self.facts.note(Fact::PolicyRefused);
+            return Err(Why::Policy);
+        }
+        let pto = self.pto(lent);
+        if !self.newcomers.admit(now, pto) {
+            return Err(Why::Full);
+        }
+        let kept_dcid = self.is_dcid_of_active(lent, dcid);
+        let spare = lent
+            .buffers
+            .paths
+            .first()
+            .is_some_and(|path| path.peer_cids.has_cid_for_another(lent.buffers.peer_cids));
+        if !spare && kept_dcid && self.no_spare_cid == NoSpareCid::Drop {
+            self.facts.note(Fact::NoSpareCid);
+            return Err(Why::Full);
+        }
+        // A peer has one candidate: one that it showed before is abandoned (RFC 9000 9.3).
+        let before = |route: &Route| route.role == Role::Candidate && route.opener == Opener::Peer;
+        while let Some(row) = lent.buffers.routes.iter().position(before) {
+            self.release(lent, row, Told::CLOSED);
+        }
+        let row = self.open_route(now, lent, on, Opener::Peer).ok_or(Why::Full)?;
+        if !spare {
+            self.facts.note(Fact::NoSpareCid);
+            if kept_dcid {
+                self.share_cid(lent, active, row);
+            }
+        }
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            route.on_received(&on, len);
+            route.validation.start(now, pto);
+        }
+        Ok(row)
+    }
+
+    /// Takes a row for a route, and a connection ID if one is left.
+    pub(super) fn open_route(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        on: FourTuple,
+        opener: Opener,
+    ) -> Option<usize> {
+        let row = self.free_row(lent)?;
+        let place = lent.buffers.routes.get_mut(row)?;
+        let serial = place.serial.wrapping_add(1);
+        *place = Route {
+            serial,
+            opener,
+            told: Told::ADDED,
+            ..Route::new(now, PathId::ZERO, on, &self.new_routes)
+        };
+        if opener == Opener::Local {
+            // Who opens a route owes nobody a proof of its address.
+            place.amplification.on_validated();
+        }
+        let path = lent.buffers.paths.first()?;
+        path.peer_cids.take(lent.buffers.peer_cids, u8::try_from(row).ok()?);
+        Some(row)
+    }
+
+    /// A row that nothing was forgotten in; else one whose end was not told yet; else the one that was left first.
+    fn free_row(&mut self, lent: &mut Lent<'_>) -> Option<usize> {
+        let routes = &*lent.buffers.routes;
+        let free =
+            |told: bool| routes.iter().position(|route| !route.is_open() && (!told || route.told.is_all()));
+        if let Some(row) = free(true).or_else(|| free(false)) {
+            return Some(row);
+        }
+        // The last validated one is what a spoofed address is reverted to: it stays until the active one is validated.
+        let active = routes.get(self.route(lent))?;
+        let left = routes.iter().enumerate().filter(|(_, route)| route.role == Role::Fallback);
+        let (row, _) =
+            left.min_by_key(|(_, route)| route.left).filter(|_| active.validation.is_validated())?;
+        self.release(lent, row, Told::CLOSED);
+        Some(row)
+    }
+
+    fn share_cid(&mut self, lent: &mut Lent<'_>, from: usize, to: usize) {
+        let (Some(path), Ok(from), Ok(to)) =
+            (lent.buffers.paths.first(), u8::try_from(from), u8::try_from(to))
+        else {
+            return;
+        };
+        path.peer_cids.share(lent.buffers.peer_cids, from, to);
+    }
+
+    /// Whether the peer sends to the same connection ID as before.
+    fn is_dcid_of_active(&self, lent: &Lent<'_>, dcid: &Cid) -> bool {
+        let path = lent.buffers.paths.first();
+        path.is_some_and(|path| path.local_cids.seq_of(lent.buffers.local_cids, dcid) == Some(path.peer_uses))
+    }
+
+    /// After the last frame of a packet: whether it moves the connection.
+    pub(super) fn settle_route(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        pn: u64,
+        non_probing: bool,
+    ) {
+        let active = self.route(lent);
+        let (Some(path), Some(route)) =
+            (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
+        else {
+            return;
+        };
+        route.last_packet = now;
+        route.down = false;
+        let number = Some(PacketNumber::new(pn));
+        let newest = path.newest_non_probing < number;
+        if newest && non_probing {
+            path.newest_non_probing = number;
+        }
+        let facts = Facts {
+            side: self.side,
+            on_active: seat.route == active,
+            non_probing,
+            newest,
+            to_preferred: false,
+            validated: route.validation.is_validated(),
+        };
+        if newest
+            && non_probing
+            && let Some(seq) = path.local_cids.seq_of(lent.buffers.local_cids, &seat.dcid)
+        {
+            path.peer_uses = seq;
+        }
+        match decide(&facts) {
+            Verdict::Stay | Verdict::Await => {}
+            Verdict::Move => self.activate(now, lent, seat.route, MoveCause::Peer),
+        }
+    }
+
+    /// Sends over another route from now on.
+    pub(super) fn activate(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, cause: MoveCause) {
+        let old = self.route(lent);
+        let pto = self.pto(lent);
+        let Ok(active) = u8::try_from(row) else { return };
+        let (Some(from), Some(to)) = (lent.buffers.routes.get(old).cloned(), lent.buffers.routes.get(row))
+        else {
+            return;
+        };
+        if row == old || !to.is_open() {
+            return;
+        }
+        let moved = Moved { from: id(old, &from), to: id(row, to), cause };
+        // Who has tried the new route before leaves the old one while it works: what is under way there may arrive.
+        if !to.validation.is_validated() || cause != MoveCause::Chosen {
+            self.lose_flight(lent, Level::OneRtt, old);
+        }
+        self.leave(now, lent, old, cause, pto);
+        let elsewhere =
+            lent.buffers.routes.iter().fold(0_u32, |sum, route| sum.saturating_add(route.ecn.uncounted()));
+        let ecn = if self.new_routes.ecn { EcnValidation::new(elsewhere) } else { EcnValidation::disabled() };
+        let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
+        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+        let known = route.role == Role::Fallback && now.since(route.left) <= KEPT;
+        if !known && route.differs_in_port_only(&from) {
+            route.inherit(&from);
+        }
+        if !known {
+            route.ecn = ecn;
+        }
+        route.role = Role::Active;
+        route.pto.on_keys_discarded(now);
+        if !route.validation.is_validated() && !route.validation.is_running() {
+            route.validation.start(now, pto);
+        }
+        if route.validation.is_validated() {
+            route.mtu.start(now, max_mtu);
+        }
+        if let Some(path) = lent.buffers.paths.first_mut() {
+            path.active = active;
+        }
+        self.moved = Some(moved);
+        self.stats.migrations = self.stats.migrations.saturating_add(1);
+        // The server moves only when it sees a packet that is no probe; a client may have nothing else to say.
+        if self.side.is_client() {
+            self.ping.want();
+        }
+    }
+
+    /// The active route is not that any more. One that works is remembered: what it was left for may turn out a forgery
+    /// (RFC 9000 9.3.2).
+    fn leave(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, cause: MoveCause, pto: Duration) {
+        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+        if !route.validation.is_validated() && route.opener == Opener::Peer {
+            return self.release(lent, row, Told::CLOSED);
+        }
+        route.role = Role::Fallback;
+        route.left = now;
+        route.mtu.stop();
+        if cause == MoveCause::Peer {
+            // Packets that this draws from the peer tell a move from a forgery (RFC 9000 9.3.3).
+            route.validation.start(now, pto);
+        }
+    }
+
+    /// A PATH_RESPONSE came.
+    pub(super) fn on_path_response(&mut self, now: Instant, lent: &mut Lent<'_>, data: [u8; 8]) {
+        let active = self.route(lent);
+        let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
+        let confirmed = self.levels.is_confirmed();
+        for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
+            match route.validation.on_response(now, data) {
+                Proved::Nothing => {}
+                Proved::Address => route.amplification.on_validated(),
+                Proved::Route => {
+                    let is_new = !route.amplification.is_validated();
+                    route.amplification.on_validated();
+                    route.told.note(Told::VALIDATED);
+                    if row == active && confirmed {
+                        route.mtu.start(now, max_mtu);
+                        // A token for the new address (RFC 9000 9.3).
+                        if is_new && self.side == Side::Server {
+                            self.token.delivery.forget();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What routes have to do now, apart from loss recovery.
+    pub(super) fn on_route_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        for row in 0..lent.buffers.routes.len() {
+            let Some(route) = lent.buffers.routes.get_mut(row).filter(|route| route.is_open()) else {
+                continue;
+            };
+            route.mtu.on_timeout(now);
+            if route.validation.on_timeout(now) {
+                self.on_route_failed(now, lent, row);
+            } else if self.route_ends(lent, row).is_due(now) {
+                self.release(lent, row, Told::CLOSED);
+            }
+        }
+    }
+
+    /// When routes want to be looked at.
+    pub(super) fn next_route_timeout(&self, lent: &Lent<'_>) -> Deadline {
+        let mut next = Deadline::NEVER;
+        for (row, route) in lent.buffers.routes.iter().enumerate().filter(|(_, route)| route.is_open()) {
+            next = next
+                .min(route.mtu.next_timeout())
+                .min(route.validation.next_timeout())
+                .min(self.route_ends(lent, row));
+        }
+        next
+    }
+
+    /// When a route that was left has had its time.
+    fn route_ends(&self, lent: &Lent<'_>, row: usize) -> Deadline {
+        let active = lent.buffers.routes.get(self.route(lent));
+        let settled = active.is_some_and(|active| active.validation.is_validated());
+        let Some(route) =
+            lent.buffers.routes.get(row).filter(|route| route.role == Role::Fallback && settled)
+        else {
+            return Deadline::NEVER;
+        };
+        if !route.validation.is_validated() && !route.validation.is_running() {
+            return Deadline::at(route.left);
+        }
+        let scarce = lent
+            .buffers
+            .paths
+            .first()
+            .is_some_and(|path| !path.peer_cids.has_cid_for_another(lent.buffers.peer_cids));
+        let kept = if scarce { self.pto(lent).saturating_mul(LINGER).min(KEPT) } else { KEPT };
+        Deadline::at(route.left.after(kept))
+    }
+
+    /// The peer was not reached over a route.
+    fn on_route_failed(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
+        let active = self.route(lent);
+        if row != active {
+            let routes = &lent.buffers.routes;
+            let last = routes.get(row).is_some_and(|route| route.role == Role::Fallback);
+            let settled = routes.get(active).is_some_and(|route| route.validation.is_validated());
+            // Silence on the route before is no reason to forget it while the new one is not proved either.
+            if settled || !last {
+                self.release(lent, row, Told::FAILED);
+            }
+            return;
+        }
+        let usable = |(_, route): &(usize, &Route)| route.role == Role::Fallback && !route.down;
+        let last = lent.buffers.routes.iter().enumerate().filter(usable);
+        match last.max_by_key(|(_, route)| route.left).map(|(row, _)| row) {
+            Some(fallback) => {
+                self.activate(now, lent, fallback, MoveCause::Fallback);
+                self.release(lent, row, Told::FAILED);
+            }
+            // Who answers an address that is not the peer's has nobody to tell (RFC 9000 9.3.2).
+            None if self.side == Side::Server => self.lifecycle.abandon(Cause::NoRoute),
+            // A client waits for a network until the idle timeout.
+            None => {
+                let pto = self.pto(lent);
+                if let Some(route) = lent.buffers.routes.get_mut(row) {
+                    route.told.note(Told::SUSPECT);
+                    route.validation.start(now, pto);
+                }
+            }
+        }
+    }
+
+    /// Gives up a route that is not the active one: its row, its connection ID, and what was under way on it.
+    pub(super) fn release(&mut self, lent: &mut Lent<'_>, row: usize, told: Told) {
+        self.lose_flight(lent, Level::OneRtt, row);
+        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+        route.role = Role::Free;
+        route.validation.stop();
+        route.told.note(told);
+        let Ok(row) = u8::try_from(row) else { return };
+        self.responses.forget(row);
+        let Some(path) = lent.buffers.paths.first_mut() else { return };
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        // With no room for another retirement the peer keeps an ID that nobody sends to.
+        path.peer_cids.retire(&mut rows, row).ok();
+    }
+
+    /// What is under way of a level on a route will not arrive, which says nothing of congestion (RFC 9000 9.4): it is
+    /// wanted again.
+    pub(super) fn lose_flight(&mut self, lent: &mut Lent<'_>, level: Level, row: usize) {
+        let Some(flight) = self.flight_mut(lent, level, row) else { return };
+        let mut packets = flight.take_all();
+        let flight = *flight;
+        let mut bytes = 0_u32;
+        while let Some(handle) = packets.pop(lent.buffers.sent) {
+            bytes = bytes.saturating_add(at(lent.buffers.sent, handle).map_or(0, |row| row.size.into()));
+            self.on_packet_lost(lent, &flight, handle);
+        }
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            route.congestion.on_discarded(bytes);
+        }
+        self.free_unowned(lent);
+    }
+}
+
+/// The name of the route in a row.
+pub(super) fn id(row: usize, route: &Route) -> RouteId {
+    RouteId { row: u8::try_from(row).unwrap_or(u8::MAX), serial: route.serial }
+}
