@@ -103,6 +103,8 @@ pub struct LocalCids {
     path: PathId,
     /// Rows that wait to be sent, so that a packet with nothing to tell costs no scan.
     unsent: u8,
+    /// The low byte of the sequence number that the peer uses.
+    used: u8,
     supply: Supply,
     next_seq: u32,
     /// The peer was shown every sequence number below.
@@ -113,7 +115,7 @@ pub struct LocalCids {
 impl LocalCids {
     /// A path that has no connection ID yet.
     pub const fn new(path: PathId) -> Self {
-        Self { path, unsent: 0, supply: Supply::Unknown, next_seq: 0, shown: 0, retire_prior_to: 0 }
+        Self { path, unsent: 0, used: 0, supply: Supply::Unknown, next_seq: 0, shown: 0, retire_prior_to: 0 }
     }
 
     /// The path of the handshake, whose packets carry `cid` as their SCID: sequence number 0.
@@ -155,9 +157,15 @@ impl LocalCids {
         }
     }
 
-    /// The sequence number of an ID of this path that the peer may use.
-    pub fn seq_of(&self, rows: &[LocalCid], dcid: &Cid) -> Option<u32> {
-        self.issued(rows).find(|row| row.cid == *dcid).map(|row| row.seq)
+    /// The peer sends to this ID now.
+    pub fn on_used(&mut self, rows: &[LocalCid], dcid: &Cid) {
+        let used = self.issued(rows).find(|row| row.cid == *dcid).map(|row| row.seq as u8);
+        self.used = used.unwrap_or(self.used);
+    }
+
+    /// Whether this is the ID that the peer sent to last.
+    pub fn is_used(&self, rows: &[LocalCid], dcid: &Cid) -> bool {
+        self.issued(rows).any(|row| row.cid == *dcid && row.seq as u8 == self.used)
     }
 
     /// How many more IDs the peer should be given now: up to its limit, and to the free rows.

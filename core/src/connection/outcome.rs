@@ -28,7 +28,11 @@ impl State {
         seat: &Seat,
         ack: &Ack<'_>,
     ) -> Result<(), TransportError> {
-        let news = self.space_mut(lent, seat.level).on_ack(ack)?;
+        let skipped = match seat.level {
+            Level::OneRtt => lent.buffers.paths.first().and_then(|path| path.skips.last()),
+            _ => None,
+        };
+        let news = self.space_mut(lent, seat.level).on_ack(ack, skipped)?;
         if seat.level == Level::OneRtt {
             let pto = self.pto(lent);
             self.keys.on_acked(&self.phase, now, pto, seat.key, ack.largest)?;

@@ -77,7 +77,9 @@ impl State {
             lent.session.update_keys();
             self.on_keys_updated();
         }
-        self.skip_packet_number(lent, level);
+        if level == Level::OneRtt {
+            skip_packet_number(lent);
+        }
         let space = self.space_mut(lent, level);
         let Some(pn) = space.next_pn() else {
             // Nothing may be said any more, not even that (RFC 9000 12.3).
@@ -124,15 +126,6 @@ impl State {
             self.close(now, lent, Close::transport(&error));
         }
         len
-    }
-
-    /// Now and then a number is skipped (RFC 9000 21.4).
-    fn skip_packet_number(&mut self, lent: &mut Lent<'_>, level: Level) {
-        if self.space_mut(lent, level).skip_if_due() {
-            let mut random = [0; 2];
-            lent.session.fill_random(&mut random);
-            self.space_mut(lent, level).schedule_skip(u16::from_ne_bytes(random));
-        }
     }
 
     fn write_header(
@@ -398,6 +391,16 @@ impl State {
 struct Sent {
     packet: Packet,
     in_flight: bool,
+}
+
+/// Now and then a number is used for nothing (RFC 9000 21.4).
+fn skip_packet_number(lent: &mut Lent<'_>) {
+    let Some(path) = lent.buffers.paths.first_mut() else { return };
+    let Some(pn) = path.space.next_pn().filter(|pn| path.skips.skip(*pn)) else { return };
+    path.space.on_sent();
+    let mut random = [0; 2];
+    lent.session.fill_random(&mut random);
+    path.skips.schedule(pn, u16::from_ne_bytes(random));
 }
 
 /// Protects the packet of `len` bytes at the start of `out`.

@@ -2,20 +2,19 @@
 
 use crate::cid::local::LocalCids;
 use crate::cid::peer::PeerCids;
-use crate::ids::{PacketNumber, PathId};
-use crate::recovery::Space;
+use crate::ids::PathId;
+use crate::recovery::{Skips, Space};
+use crate::table::ranges::widen;
 
 /// A row of the table of paths.
 #[derive(Clone, Debug)]
 pub struct Path {
-    /// Its number.
-    pub id: PathId,
     /// The row of the route that is in use.
     pub active: u8,
-    /// The sequence number of the connection ID that the peer's newest non-probing packet went to.
-    pub peer_uses: u32,
-    /// The highest number of a packet of the peer that was not only probing.
-    pub newest_non_probing: Option<PacketNumber>,
+    /// The low half of one beyond the highest number of a packet of the peer that was not only probing.
+    pub(super) non_probing: u32,
+    /// Which of our numbers are not used.
+    pub skips: Skips,
     /// Its packet number space.
     pub space: Space,
     /// The connection IDs that the peer sends to.
@@ -27,12 +26,51 @@ pub struct Path {
 impl Path {
     /// A free row.
     pub const EMPTY: Self = Self {
-        id: PathId::ZERO,
         active: 0,
-        peer_uses: 0,
-        newest_non_probing: None,
+        non_probing: 0,
+        skips: Skips::NEVER,
         space: Space::new(),
         local_cids: LocalCids::new(PathId::ZERO),
         peer_cids: PeerCids::new(PathId::ZERO, 0),
     };
+}
+
+impl Path {
+    /// The peer's packet `pn`, which is not only probing, came. Returns whether none with a larger number came before.
+    pub(super) fn on_non_probing(&mut self, pn: u64) -> bool {
+        let beyond = pn.saturating_add(1);
+        let latest = self.space.received.largest().map_or(0, |largest| largest.saturating_add(1)).max(beyond);
+        let newest = beyond > widen(latest, self.non_probing);
+        if newest {
+            self.non_probing = beyond as u32;
+        }
+        newest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Ecn;
+    use crate::time::Instant;
+    use core::time::Duration;
+
+    #[test]
+    fn the_newest_non_probing_packet_is_known_across_the_halves() {
+        let mut path = Path::EMPTY;
+        let edge = 1 << 32;
+        for (pn, newest) in [
+            (0, true),
+            (0, false),
+            (5, true),
+            (3, false),
+            (edge - 2, true),
+            (edge + 3, true),
+            (edge - 1, false),
+            (edge + 4, true),
+        ] {
+            path.space.received.on_received(Instant::ZERO, pn, true, Ecn::NotEct, Duration::ZERO);
+            assert_eq!(path.on_non_probing(pn), newest, "{pn}");
+        }
+    }
 }

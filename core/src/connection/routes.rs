@@ -10,7 +10,7 @@ use super::receive::Seat;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::Why;
-use crate::ids::{FourTuple, PacketNumber, PathId, Side};
+use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::Cause;
 use crate::path::migration::{Facts, Verdict, decide};
 use crate::path::validation::Proved;
@@ -167,7 +167,7 @@ impl State {
     /// Whether the peer sends to the same connection ID as before.
     fn is_dcid_of_active(&self, lent: &Lent<'_>, dcid: &Cid) -> bool {
         let path = lent.buffers.paths.first();
-        path.is_some_and(|path| path.local_cids.seq_of(lent.buffers.local_cids, dcid) == Some(path.peer_uses))
+        path.is_some_and(|path| path.local_cids.is_used(lent.buffers.local_cids, dcid))
     }
 
     /// After the last frame of a packet: whether it moves the connection.
@@ -187,10 +187,9 @@ impl State {
         };
         route.last_packet = now;
         route.down = false;
-        let number = Some(PacketNumber::new(pn));
-        let newest = path.newest_non_probing < number;
-        if newest && non_probing {
-            path.newest_non_probing = number;
+        let newest = non_probing && path.on_non_probing(pn);
+        if newest {
+            path.local_cids.on_used(lent.buffers.local_cids, &seat.dcid);
         }
         let facts = Facts {
             side: self.side,
@@ -200,12 +199,6 @@ impl State {
             to_preferred: false,
             validated: route.validation.is_validated(),
         };
-        if newest
-            && non_probing
-            && let Some(seq) = path.local_cids.seq_of(lent.buffers.local_cids, &seat.dcid)
-        {
-            path.peer_uses = seq;
-        }
         match decide(&facts) {
             Verdict::Stay | Verdict::Await => {}
             Verdict::Move => self.activate(now, lent, seat.route, MoveCause::Peer),

@@ -244,6 +244,9 @@ impl State {
             .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
         let path = lent.buffers.paths.first_mut().trap("a connection needs a row for a path")?;
         *path = Path { local_cids, ..Path::EMPTY };
+        let mut random = [0; 2];
+        lent.session.fill_random(&mut random);
+        path.skips.schedule(0, u16::from_ne_bytes(random));
         let streams = StreamsConfig {
             side,
             peer_bidi: config.peer_bidi_streams,

@@ -18,6 +18,7 @@ pub mod loss;
 pub mod pto;
 pub mod rtt;
 pub mod sent;
+mod skip;
 pub mod space;
 
 pub use ack::Received;
@@ -27,4 +28,5 @@ pub use loss::Lost;
 pub use pto::{Alarm, Pto, Situation};
 pub use rtt::Rtt;
 pub use sent::{Chain, Draft, SentPacket, SentTable};
+pub use skip::Skips;
 pub use space::{AckNews, AnySpace, EcnReport, Space};

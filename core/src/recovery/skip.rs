@@ -1,0 +1,61 @@
+//! Packet numbers that are never used (RFC 9000 21.4): a peer that acknowledges one acknowledges what it did not receive,
+//! so as to make us send faster.
+//!
+//! Now and then the 1-RTT numbers of a path skip one, which nobody can foresee. Only the newest is remembered.
+
+use crate::ids::PacketNumber;
+
+/// Packets between two skipped numbers: at least this many, and up to [`SPREAD`] more.
+const MIN: u64 = 64;
+/// See [`MIN`]. A power of two.
+const SPREAD: u16 = 1024;
+
+/// The number skipped last, and the one to be skipped next.
+#[derive(Clone, Copy, Debug)]
+pub struct Skips {
+    next: u64,
+    last: Option<PacketNumber>,
+}
+
+impl Skips {
+    /// None is skipped, until [`Self::schedule`].
+    pub const NEVER: Self = Self { next: u64::MAX, last: None };
+
+    /// Lets a number some way beyond `pn` be skipped, which one is told by `random`.
+    pub fn schedule(&mut self, pn: u64, random: u16) {
+        let distance = MIN.saturating_add(u64::from(random & SPREAD.saturating_sub(1)));
+        self.next = pn.saturating_add(distance);
+    }
+
+    /// Whether `pn`, the next number, is to be skipped: then another is to be scheduled.
+    pub fn skip(&mut self, pn: u64) -> bool {
+        let due = pn >= self.next;
+        if due {
+            self.last = Some(PacketNumber::new(pn));
+            self.next = u64::MAX;
+        }
+        due
+    }
+
+    /// The number that was skipped last.
+    pub fn last(&self) -> Option<u64> {
+        self.last.map(PacketNumber::get)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_is_skipped_for_each_schedule() {
+        for random in [0, 1023, 1024, u16::MAX] {
+            let mut skips = Skips::NEVER;
+            assert!((0..2000).all(|pn| !skips.skip(pn)));
+            skips.schedule(2000, random);
+            let skipped: std::vec::Vec<_> = (2000..4000).filter(|pn| skips.skip(*pn)).collect();
+            assert_eq!(skipped, [2064 + u64::from(random % 1024)]);
+            assert_eq!(skips.last(), Some(skipped[0]));
+        }
+    }
+}
