@@ -249,3 +249,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         (&mut self.state, Lent { buffers: self.memory.buffers(), session: &mut self.session })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,22 @@ fn nothing_to_receive_is_no_error() {
     let (send, receive) = socket.buffer_sizes().unwrap();
     assert!(send > 0 && receive > 0);
 }
+
+/// The system sets the DF bit and splits nothing (RFC 9000 14), whatever it has learned of the path: what is too large for the
+/// link is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn datagrams_are_not_fragmented() {
+    use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+
+    let v4 = bind(V4);
+    assert_eq!(sockopt::ip_mtu_discover(&v4).unwrap(), Ipv4PathMtuDiscovery::PROBE);
+    assert!(!v4.may_fragment());
+    let both = bind_v6(ANY_V6);
+    for v6 in [bind_v6(V6), both].into_iter().flatten() {
+        assert_eq!(sockopt::ipv6_mtu_discover(&v6).unwrap(), Ipv6PathMtuDiscovery::PROBE);
+        // For IPv4 peers of a dual socket.
+        assert_eq!(sockopt::ip_mtu_discover(&v6).unwrap(), Ipv4PathMtuDiscovery::PROBE);
+        assert!(!v6.may_fragment());
+    }
+}

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use peregrine_core::ids::Dir;
-use peregrine_core::session::Level;
+use peregrine_core::ids::{Dir, Side};
+use peregrine_core::session::{Level, Session as _};
 use peregrine_core::wire::Cid;
 use peregrine_core::wire::frame::{Frame, NewConnectionId, Ping, RetireConnectionId};
+use peregrine_core::wire::params::TransportParams;
 use peregrine_tests::pair::{Pair, open};
 use peregrine_tests::puppet::{Bout, bytes};
 use peregrine_tests::quic::{App, Setup};
@@ -132,6 +133,21 @@ fn a_lost_retirement_is_said_again() {
     bout.unheard.clear();
     bout.wait_ms(3_000);
     assert_eq!(retired(&bout), BTreeSet::from([0]));
+}
+
+/// Twice as many retirements as IDs that we let the peer give us may be on their way (RFC 9000 5.1.2), and one more may not.
+#[test]
+fn retirements_under_way_are_twice_the_limit() {
+    let mut bout = Bout::against_server(Setup::server(1));
+    let declared = bout.puppet.session.peer_params().unwrap();
+    let limit = TransportParams::parse(Side::Server, declared).unwrap().active_cid_limit;
+    for seq in 1..=2 * limit {
+        bout.say(&[new_cid(seq, seq)]);
+        assert_eq!(bout.puppet.close(), None, "{seq}");
+    }
+    assert_eq!(retired(&bout).len() as u64, 2 * limit);
+    bout.say(&[new_cid(2 * limit + 1, 2 * limit + 1)]);
+    assert!(bout.puppet.close().is_some());
 }
 
 /// The peer withdraws the only ID there is: the node can send no more until it has another, and then goes on.
