@@ -154,9 +154,12 @@ fn provider(suites: &[Suite], groups: &[Group]) -> Result<Arc<CryptoProvider>, T
     let all_suites = [Suite::Aes128GcmSha256, Suite::Aes256GcmSha384, Suite::ChaCha20Poly1305Sha256];
     let suites = if suites.is_empty() { &all_suites } else { suites };
     provider.cipher_suites = suites.iter().map(suite).collect();
-    if !groups.is_empty() {
-        provider.kx_groups = groups.iter().map(group).collect();
-    }
+    provider.kx_groups = if groups.is_empty() {
+        // Post-quantum first: what is recorded today should not be read later. Servers without it have the second share.
+        vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1]
+    } else {
+        groups.iter().map(group).collect()
+    };
     Ok(Arc::new(provider))
 }
 
