@@ -108,48 +108,38 @@ pub(super) const PROBES: u8 = 2;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probes {
     datagrams: u8,
-    initial: bool,
-    handshake: bool,
-    one_rtt: bool,
+    /// A bit for each level.
+    levels: u8,
 }
 
 impl Probes {
     /// Whether a level has something ack-eliciting to say.
-    pub(super) const fn owed(&self, level: Level) -> bool {
-        self.datagrams > 0
-            && match level {
-                Level::Initial => self.initial,
-                Level::Handshake => self.handshake,
-                Level::ZeroRtt | Level::OneRtt => self.one_rtt,
-            }
+    pub(super) const fn owed(self, level: Level) -> bool {
+        self.datagrams > 0 && self.levels & bit(level) != 0
     }
 
     /// The timeout of a level expired, or it goes along with one that did.
     pub(super) const fn owe(&mut self, level: Level) {
-        *self.of(level) = true;
+        self.levels |= bit(level);
         self.datagrams = PROBES;
     }
 
     /// A level has no keys any more.
     pub(super) const fn discard(&mut self, level: Level) {
-        *self.of(level) = false;
+        self.levels &= !bit(level);
     }
 
     /// A datagram of probes was sent.
-    pub(super) fn on_sent(&mut self) {
+    pub(super) const fn on_sent(&mut self) {
         self.datagrams = self.datagrams.saturating_sub(1);
         if self.datagrams == 0 {
-            *self = Self::default();
+            self.levels = 0;
         }
     }
+}
 
-    const fn of(&mut self, level: Level) -> &mut bool {
-        match level {
-            Level::Initial => &mut self.initial,
-            Level::Handshake => &mut self.handshake,
-            Level::ZeroRtt | Level::OneRtt => &mut self.one_rtt,
-        }
-    }
+const fn bit(level: Level) -> u8 {
+    1_u8.wrapping_shl(level as u32)
 }
 
 /// The token in lent memory: from a Retry or for a Retry's answer on a client, to be sent on a server.
