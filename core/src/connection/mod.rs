@@ -30,6 +30,7 @@ mod storage;
 mod timers;
 mod transmit;
 
+pub use crate::cid::local::NotYet;
 pub use crate::congestion::Algorithm;
 pub use app::{DatagramError, RouteView};
 pub use config::Config;
