@@ -90,16 +90,15 @@ pub(crate) fn server_factory(tls: ServerTls, which: Tls) -> Result<ServerFactory
 
 /// Sessions of clients over the TLS asked for.
 pub(crate) fn client_factory(tls: ClientTls, which: Tls) -> Result<ClientFactory, Failure> {
-    let of_tls = |error: TlsError| Error::Session(error.to_string());
     Ok(match which {
         Tls::Ours => {
             let factory = ours::Client::new(tls)?;
-            Box::new(move |name| factory.session(name).map_err(of_tls))
+            Box::new(move |name| Ok(factory.session(name)?))
         }
         #[cfg(feature = "rustls")]
         Tls::Rustls => {
             let factory = peregrine_std::tls::rustls::Client::new(tls)?;
-            Box::new(move |name| factory.session(name).map_err(of_tls))
+            Box::new(move |name| Ok(factory.session(name)?))
         }
     })
 }
