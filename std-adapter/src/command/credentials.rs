@@ -2,9 +2,7 @@
 
 use peregrine_crypto::provider::Suite;
 use peregrine_std::identity::{self, Identity, Pin, RawKey};
-use peregrine_std::tls::{
-    ClientTls, KeyLogFile, ServerTls, Shown as TlsShown, TlsError, Trust as TlsTrust, ours,
-};
+use peregrine_std::tls::{ClientTls, KeyLogFile, ServerTls, Shown as TlsShown, Trust as TlsTrust, ours};
 use peregrine_std::{AnySession, Error};
 
 use crate::args::{Cipher, Get, Serve, Shown, Tls, Trust};
