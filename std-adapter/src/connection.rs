@@ -228,6 +228,15 @@ impl Connection {
         self.0.act(HeapConnection::update_keys)
     }
 
+    /// Gives the peer new connection IDs to send to in place of all it has. Returns whether that is possible now: a rotation has
+    /// to wait until the peer has carried out the one before.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn rotate_cids(&self) -> Result<bool, Error> {
+        self.0.act(|connection| connection.rotate_cids().is_ok())
+    }
+
     /// Fills `out` with keying material that only the two ends of this connection know (RFC 9846 7.5).
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use peregrine_core::error::{Code, TransportError};
 use peregrine_core::lifecycle::{Cause, Close, Reason};
+use peregrine_core::wire::version::Offered;
 
 /// An operation failed.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ impl Closed {
 
     /// Whether the peer ended it.
     pub const fn by_peer(&self) -> bool {
-        matches!(self.cause, Cause::Peer(_) | Cause::StatelessReset | Cause::Version)
+        matches!(self.cause, Cause::Peer(_) | Cause::StatelessReset | Cause::Version(_))
     }
 }
 
@@ -150,10 +151,18 @@ impl fmt::Display for Closed {
             Cause::NoRoute => {
                 f.write_str("the peer's new address could not be validated, and there was none to return to")
             }
-            Cause::Version => f.write_str("the server does not speak QUIC version 1"),
+            Cause::Version(offered) => no_version(offered, f),
         }?;
         self.send_error.as_ref().map_or(Ok(()), |error| write!(f, "; sending failed: {error}"))
     }
+}
+
+fn no_version(offered: &Offered, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("the server does not speak QUIC version 1")?;
+    for (nth, version) in offered.as_slice().iter().enumerate() {
+        write!(f, "{}{version:#x}", if nth == 0 { "; it offers " } else { ", " })?;
+    }
+    Ok(())
 }
 
 fn by_us(close: &Close, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -251,7 +260,11 @@ mod tests {
                 Cause::Local(Close::application(0, "")),
                 "the connection was closed here (application error 0x0)",
             ),
-            (Cause::Version, "the server does not speak QUIC version 1"),
+            (Cause::Version(Offered::default()), "the server does not speak QUIC version 1"),
+            (
+                Cause::Version(Offered::new([0x6b33_43cf, 0xfa1a_2a3a, 0xff00_001d])),
+                "the server does not speak QUIC version 1; it offers 0x6b3343cf, 0xff00001d",
+            ),
         ] {
             assert_eq!(Closed::from(cause).to_string(), text);
         }

@@ -34,3 +34,8 @@ pub use event_loop::EventLoop;
 pub use session::{Agreed, AnySession, HostSession};
 pub use storage::Sizes;
 pub use stream::{RecvStream, SendStream};
+
+/// The examples of the README compile.
+#[cfg(all(doctest, feature = "identity"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

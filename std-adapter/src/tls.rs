@@ -150,3 +150,9 @@ impl std::fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
+
+impl From<TlsError> for crate::Error {
+    fn from(error: TlsError) -> Self {
+        Self::Session(error.to_string())
+    }
+}

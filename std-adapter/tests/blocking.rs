@@ -1,6 +1,7 @@
 //! The blocking interface over loopback: sizes from nothing to 100 MiB, several threads, ends of every kind.
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -140,10 +141,17 @@ fn waits_end_in_time() {
 fn a_close_is_heard_with_its_code_and_words_and_ends_every_wait() {
     let pair = Pair::new();
     let (client, server) = pair.connect();
+    let about_to_wait = Barrier::new(3);
     thread::scope(|scope| {
-        scope.spawn(|| assert!(matches!(server.accept_bi(), Err(Error::Closed(_)))));
-        scope.spawn(|| assert!(server.recv_datagram(&mut [0; 9], None).is_err()));
-        thread::sleep(Duration::from_millis(20));
+        scope.spawn(|| {
+            about_to_wait.wait();
+            assert!(matches!(server.accept_bi(), Err(Error::Closed(_))));
+        });
+        scope.spawn(|| {
+            about_to_wait.wait();
+            assert!(server.recv_datagram(&mut [0; 9], None).is_err());
+        });
+        about_to_wait.wait();
         client.close(99, "enough");
     });
     let closed = server.closed();
@@ -196,17 +204,18 @@ fn keys_are_updated_and_exported_alike() {
     assert_eq!(one, other);
     assert_ne!(one, [0; 32]);
     let serving = thread::spawn(move || serve(&server));
-    for _ in 0..3 {
+    for nth in 1..=3 {
         client.update_keys().unwrap();
-        fetch(&client, 1 << 20);
-        // Three probe timeouts must lie between two updates (RFC 9001 6.5).
-        thread::sleep(Duration::from_millis(200));
+        // Three probe timeouts must lie between two updates (RFC 9001 6.5); what is sent meanwhile makes the time pass.
+        while client.stats().unwrap().key_updates < nth {
+            fetch(&client, 100_000);
+        }
     }
-    assert!(client.stats().unwrap().key_updates >= 2);
+    fetch(&client, 1);
     client.close(0, "");
     serving.join().unwrap();
     let updates = events.try_iter().filter(|event| matches!(event, Event::KeysUpdated(_))).count();
-    assert!(updates >= 4, "{updates}");
+    assert_eq!(updates, 6, "three on each side");
 }
 
 #[test]
@@ -260,8 +269,8 @@ fn an_idle_connection_ends_unless_it_is_kept_alive() {
         })
     });
     let (client, _server) = pair.connect();
-    thread::sleep(idle * 3);
-    assert_eq!(client.close_reason(), None);
+    let nothing = client.recv_datagram(&mut [0; 9], Some(idle * 3));
+    assert!(matches!(nothing, Err(Error::TimedOut)), "{nothing:?}");
 }
 
 #[test]
@@ -292,9 +301,13 @@ fn one_endpoint_on_several_addresses_of_both_families() {
 fn a_shut_endpoint_ends_waits_and_takes_nobody() {
     let pair = Pair::new();
     let (client, server) = pair.connect();
+    let about_to_wait = Barrier::new(2);
     thread::scope(|scope| {
-        scope.spawn(|| assert!(matches!(pair.server.accept(), Err(Error::Shutdown))));
-        thread::sleep(Duration::from_millis(20));
+        scope.spawn(|| {
+            about_to_wait.wait();
+            assert!(matches!(pair.server.accept(), Err(Error::Shutdown)));
+        });
+        about_to_wait.wait();
         pair.server.shut();
     });
     // Connections that are there go on.

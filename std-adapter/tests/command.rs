@@ -1,15 +1,15 @@
 //! The `peregrine` command, end to end: files, exit codes, and what is said when something is wrong.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::thread;
 use std::time::Duration;
 
-use peregrine_std::identity::Pin;
-use peregrine_std::pattern;
+use peregrine_std::identity::{Identity, Pin};
+use peregrine_std::tls::{self, ServerTls, Shown};
+use peregrine_std::{Connection, Endpoint, pattern};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData, date_time_ymd,
 };
@@ -229,26 +229,69 @@ fn nothing_outside_the_root_is_served() {
     }
 }
 
+/// A download that has begun and never ends: the command, and the server's end of its connection.
+struct Hanging {
+    process: Child,
+    connection: Connection,
+    _server: Endpoint,
+}
+
+impl Hanging {
+    fn start(out: &Path) -> Self {
+        let identity = Identity::self_signed(&["localhost".into()]).unwrap();
+        let tls =
+            tls::ours::Server::new(ServerTls::new(Shown::Certificate(identity), &[b"hq-interop"])).unwrap();
+        let server = Endpoint::builder().listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let server = server.server(move |_| Ok(tls.session())).bind().unwrap();
+        let url = format!("hq://127.0.0.1:{}/endless", server.local_addrs()[0].port());
+        let process = Command::new(COMMAND)
+            .args(["get", &url, "--insecure", "--out", out.to_str().unwrap()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let connection = server.accept_within(Some(Duration::from_secs(20))).unwrap();
+        // Nothing is asked for before there is a place to save it.
+        let (mut send, _recv) = connection.accept_bi().unwrap();
+        send.write_all(b"the beginning").unwrap();
+        std::mem::forget(send);
+        assert_eq!(files(out).len(), 1);
+        Self { process, connection, _server: server }
+    }
+}
+
 #[test]
 fn a_download_broken_off_leaves_no_file() {
     let place = Place::new();
-    let server = Server::start(&[]);
     let out = place.path("out");
-    let mut get = Command::new(COMMAND)
-        .args(["get", &server.url("/100000000000"), "--insecure", "--out", &place.text("out")])
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    while !out.exists() || files(&out).is_empty() {
-        thread::sleep(Duration::from_millis(5));
-    }
-    get.kill().unwrap();
-    get.wait().unwrap();
-    assert!(!out.join("100000000000").exists());
+    let mut get = Hanging::start(&out);
+    get.process.kill().unwrap();
+    get.process.wait().unwrap();
+    assert!(!out.join("endless").exists());
     // What the server breaks off leaves nothing at all.
+    let server = Server::start(&[]);
     let got = server.get(&["/nothing"], &["--insecure", "--out", &place.text("other")]);
     assert_eq!(code(&got), 6);
     assert!(files(&place.path("other")).is_empty());
+}
+
+/// Ctrl-C, and a polite request to end: nothing is left behind, and the server is told.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_download_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let place = Place::new();
+    for (name, signal) in [("int", Signal::INT), ("term", Signal::TERM)] {
+        let out = place.path(name);
+        let get = Hanging::start(&out);
+        kill_process(Pid::from_child(&get.process), signal).unwrap();
+        let got = get.process.wait_with_output().unwrap();
+        assert_eq!(code(&got), 130);
+        assert!(said(&got).contains("/endless: interrupted"), "{}", said(&got));
+        assert!(files(&out).is_empty(), "{:?}", files(&out));
+        let closed = get.connection.closed();
+        assert!(closed.to_string().contains("interrupted"), "{closed}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use peregrine_crypto::provider::{Group, Suite};
 use peregrine_std::identity::{Identity, Pin, Psk, RawKey};
 use peregrine_std::tls::{ClientTls, ServerTls, Shown, TlsError, Trust, ours};
-use peregrine_std::{Closed, Error};
+use peregrine_std::{Builder, Closed, Error, Sizes};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
     PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, date_time_ymd,
@@ -60,8 +60,13 @@ fn raw_key() -> RawKey {
     RawKey { public: pair.subject_public_key_info().into(), key }
 }
 
+/// Memory for one small transfer: each test here has many connections, some of which drain while the next are made.
+fn little(builder: Builder) -> Builder {
+    builder.sizes(Sizes { streams: 8, receive: 16 << 10, send: 16 << 10, ..Sizes::default() })
+}
+
 fn works(server: ServerTls, client: ClientTls, which: [Tls; 2]) {
-    let pair = Pair::of(server, client, which, |builder| builder);
+    let pair = Pair::of(server, client, which, little);
     let (client, server) = pair.connect();
     let serving = std::thread::spawn(move || serve(&server));
     fetch(&client, 10_000);
@@ -70,7 +75,7 @@ fn works(server: ServerTls, client: ClientTls, which: [Tls; 2]) {
 }
 
 fn fails(server: ServerTls, client: ClientTls, which: [Tls; 2]) -> Closed {
-    let pair = Pair::of(server, client, which, |builder| builder);
+    let pair = Pair::of(server, client, which, little);
     match pair.client.connect(pair.address, NAME) {
         Err(Error::Closed(closed)) => closed,
         Err(other) => panic!("{other}"),
@@ -240,7 +245,7 @@ fn the_peer_is_known_by_its_key_on_both_sides() {
         server.clients = Some(ca.trust());
         let mut client = ClientTls::new(ca.trust(), ALPN);
         client.shown = Some(Shown::Certificate(client_shown));
-        let pair = Pair::of(server, client, which, |builder| builder);
+        let pair = Pair::of(server, client, which, little);
         let client = pair.client.connect(pair.address, NAME).unwrap();
         let server = pair.server.accept_within(PATIENCE).unwrap();
         assert_eq!([client.agreed().peer_key, server.agreed().peer_key], pins.map(Some), "{which:?}");

@@ -86,6 +86,14 @@ pub fn take_retired(rows: &mut [LocalCid]) -> Option<Cid> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotYet;
 
+impl core::fmt::Display for NotYet {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("connection IDs cannot be replaced now; try again when the peer has retired those replaced before")
+    }
+}
+
+impl core::error::Error for NotYet {}
+
 /// How many IDs the peer may be given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Supply {
@@ -116,6 +124,11 @@ impl LocalCids {
     /// A path that has no connection ID yet.
     pub const fn new(path: PathId) -> Self {
         Self { path, unsent: 0, used: 0, supply: Supply::Unknown, next_seq: 0, shown: 0, retire_prior_to: 0 }
+    }
+
+    /// The path.
+    pub const fn path(&self) -> PathId {
+        self.path
     }
 
     /// The path of the handshake, whose packets carry `cid` as their SCID: sequence number 0.
@@ -195,6 +208,11 @@ impl LocalCids {
         Ok(seq.into())
     }
 
+    /// Whether the peer was told to retire IDs and has not.
+    pub fn is_rotating(&self, rows: &[LocalCid]) -> bool {
+        self.issued(rows).any(|row| row.seq < self.retire_prior_to)
+    }
+
     /// Tells the peer to stop using every ID below `before_seq`. They stay valid until it does so. With `before_seq`
     /// one beyond the newest, all are replaced, and new ones are wanted.
     ///
@@ -206,7 +224,7 @@ impl LocalCids {
         if before_seq <= self.retire_prior_to {
             return Ok(());
         }
-        if self.issued(rows).any(|row| row.seq < self.retire_prior_to) {
+        if self.is_rotating(rows) {
             return Err(NotYet);
         }
         // The order travels with an ID that outlives it: with the newest, told again, or with one yet to come.

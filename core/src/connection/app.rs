@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use super::routes::id;
 use super::start::State;
 use super::{Connection, Lent, Memory, Stats};
+use crate::cid::local::{LocalCid, NotYet};
 use crate::ids::{Dir, StreamId};
 use crate::lifecycle::{Cause, Close};
 use crate::limits::{RESET_TOKEN_LEN, TAG_LEN};
@@ -211,6 +212,27 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// Moves to new keys as soon as that is allowed (RFC 9001 6).
     pub fn update_keys(&mut self) {
         self.state.keys.request();
+    }
+
+    /// Makes the peer send to another connection ID, and gives it new ones (RFC 9000 5.1.2): it is to retire all that it has,
+    /// or, where memory has no row for another, all but the newest. Those stay valid until it does so, and what is to replace
+    /// them is asked for by [`Self::cids_wanted`]. Where our ID has no bytes there is nothing to do.
+    ///
+    /// # Errors
+    /// [`NotYet`] before the handshake is complete, as long as the peer has not retired all IDs of the rotation before, or if it
+    /// has only one.
+    pub fn rotate_cids(&mut self) -> Result<(), NotYet> {
+        let buffers = self.memory.buffers();
+        let path = buffers.paths.first_mut().ok_or(NotYet)?;
+        let rows = buffers.local_cids;
+        if path.local_cids.is_rotating(rows) {
+            return Err(NotYet);
+        }
+        let issued = |row: &&LocalCid| row.issued().is_some() && row.path() == path.id();
+        let newest = rows.iter().filter(issued).map(LocalCid::seq).max();
+        let has_older = rows.iter().filter(issued).any(|row| Some(row.seq()) < newest);
+        let all_but_newest = newest.filter(|_| has_older).ok_or(NotYet);
+        path.local_cids.rotate(rows, u64::MAX).or_else(|NotYet| path.local_cids.rotate(rows, all_but_newest?))
     }
 
     /// Why the connection ended, if it did.

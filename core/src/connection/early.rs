@@ -56,8 +56,8 @@ impl State {
         }
         let versions = Versions::parse(datagram, header).map_err(|_| Why::Malformed)?;
         let (dcid, scid) = (header.dcid.as_slice(), header.scid.as_slice());
-        self.first_flight.on_version_negotiation(self.version, dcid, scid, versions)?;
-        self.lifecycle.abandon(Cause::Version);
+        let offered = self.first_flight.on_version_negotiation(self.version, dcid, scid, versions)?;
+        self.lifecycle.abandon(Cause::Version(offered));
         Ok(())
     }
 

@@ -34,6 +34,7 @@ mod storage;
 mod timers;
 mod transmit;
 
+pub use crate::cid::local::NotYet;
 pub use crate::congestion::Algorithm;
 pub use app::{DatagramError, RouteView};
 pub use config::Config;
@@ -255,3 +256,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         (&mut self.state, Lent { buffers: self.memory.buffers(), session: &mut self.session })
     }
 }
+
+#[cfg(test)]
+mod tests;

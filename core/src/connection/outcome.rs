@@ -248,7 +248,7 @@ impl State {
         while let Some(row) = rows.pop(lent.buffers.sent) {
             self.sent.free(lent.buffers.sent, row);
         }
-        *self.probes.of(level) = 0;
+        self.probes.discard(level);
         let route = self.route(lent);
         let Some(flight) = self.flight_mut(lent, level, route) else { return };
         let packets = flight.take_all();

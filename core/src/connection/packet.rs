@@ -9,7 +9,7 @@ use crate::limits::{SAMPLE_LEN, TAG_LEN};
 use crate::recovery::{Draft, Packet};
 use crate::session::{Key, Level};
 use crate::time::Instant;
-use crate::wire::frame::{Frame, HandshakeDone, Kind, NewToken, Ping};
+use crate::wire::frame::{Frame, HandshakeDone, Kind, Kinds, NewToken, Ping};
 use crate::wire::header::{Layout, LongHeader, LongType, ShortHeader};
 use crate::wire::packet_number::{Truncated, encoded_len};
 use crate::wire::{PacketWriter, Writer};
@@ -58,6 +58,12 @@ pub(super) struct Order {
 }
 
 const NUMBERS_USED_UP: TransportError = TransportError::new(Code::NO_ERROR, "packet numbers are used up");
+/// Short packets have so many bytes more than a connection ID of ours: then the stateless reset that they may draw, which is
+/// smaller, can still be taken for a packet to us (RFC 9000 10.3).
+const ABOVE_CID: usize = 22;
+/// Packets with nothing else are left as they are. PADDING would put them in flight, and nothing would take them out again
+/// (RFC 9000 13.2.7).
+const ONLY_ACK: Kinds = Kinds::NONE.with(Kind::Ack);
 /// Less room than this behind a packet holds no further one.
 const MIN_PACKET: usize = 128;
 
@@ -98,6 +104,10 @@ impl State {
         }
         // Header protection needs a sample (RFC 9001 5.4.2).
         packet.pad_to(BEFORE_SAMPLE.saturating_sub(truncated.width()));
+        if level == Level::OneRtt && packet.kinds() != ONLY_ACK {
+            let size = ABOVE_CID.saturating_add(self.first_flight.scid().len());
+            packet.pad_to(size.saturating_sub(layout.end).saturating_sub(TAG_LEN));
+        }
         let last = !order.more || packet.room() < MIN_PACKET;
         if last {
             packet.pad_to(order.pad_to.saturating_sub(layout.end).saturating_sub(TAG_LEN));
@@ -219,7 +229,7 @@ impl State {
         if level == Level::OneRtt {
             self.contribute_data(lent, has_rows, out, draft);
         }
-        let ping = *self.probes.of(level) > 0 || (level == Level::OneRtt && self.ping.is_wanted()) || confirm;
+        let ping = self.probes.owed(level) || (level == Level::OneRtt && self.ping.is_wanted()) || confirm;
         if ping && has_rows && !out.is_ack_eliciting() {
             out.push(&Frame::Ping(Ping)).ok();
         }
@@ -368,8 +378,6 @@ impl State {
         }
         if packet.ack_eliciting {
             self.lifecycle.on_ack_eliciting_sent(now, pto);
-            let probes = self.probes.of(level);
-            *probes = probes.saturating_sub(1);
             if level == Level::OneRtt && self.ping.is_wanted() {
                 self.ping.forget();
             }

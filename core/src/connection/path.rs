@@ -36,6 +36,11 @@ impl Path {
 }
 
 impl Path {
+    /// Its number.
+    pub const fn id(&self) -> PathId {
+        self.local_cids.path()
+    }
+
     /// The peer's packet `pn`, which is not only probing, came. Returns whether none with a larger number came before.
     pub(super) fn on_non_probing(&mut self, pn: u64) -> bool {
         let beyond = pn.saturating_add(1);

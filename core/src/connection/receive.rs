@@ -273,8 +273,8 @@ impl State {
         ack_eliciting: bool,
         ecn: Ecn,
     ) {
-        let max_ack_delay = if seat.level == Level::OneRtt { self.max_ack_delay() } else { Duration::ZERO };
-        self.space_mut(lent, seat.level).received.on_received(now, pn, ack_eliciting, ecn, max_ack_delay);
+        let ack_delay = if seat.level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
+        self.space_mut(lent, seat.level).received.on_received(now, pn, ack_eliciting, ecn, ack_delay);
         let pto = self.pto(lent);
         self.lifecycle.on_received(now, pto);
     }

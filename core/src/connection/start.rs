@@ -14,7 +14,7 @@ use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase}
 use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::{Lifecycle, Timeouts};
 use crate::limits::{
-    DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
+    DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, GRANULARITY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
     MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN,
 };
 use crate::path::{Newcomers, Responses, Role, Route, RouteConfig};
@@ -104,22 +104,45 @@ impl PeerLimits {
     }
 }
 
-/// Probes that are owed.
+/// Datagrams sent when a probe timeout expires (RFC 9002 6.2.4).
+pub(super) const PROBES: u8 = 2;
+
+/// What an expired probe timeout owes: datagrams, and in each of them something ack-eliciting of these levels.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probes {
-    pub(super) initial: u8,
-    pub(super) handshake: u8,
-    pub(super) one_rtt: u8,
+    datagrams: u8,
+    /// A bit for each level.
+    levels: u8,
 }
 
 impl Probes {
-    pub(super) const fn of(&mut self, level: Level) -> &mut u8 {
-        match level {
-            Level::Initial => &mut self.initial,
-            Level::Handshake => &mut self.handshake,
-            Level::ZeroRtt | Level::OneRtt => &mut self.one_rtt,
+    /// Whether a level has something ack-eliciting to say.
+    pub(super) const fn owed(self, level: Level) -> bool {
+        self.datagrams > 0 && self.levels & bit(level) != 0
+    }
+
+    /// The timeout of a level expired, or it goes along with one that did.
+    pub(super) const fn owe(&mut self, level: Level) {
+        self.levels |= bit(level);
+        self.datagrams = PROBES;
+    }
+
+    /// A level has no keys any more.
+    pub(super) const fn discard(&mut self, level: Level) {
+        self.levels &= !bit(level);
+    }
+
+    /// A datagram of probes was sent.
+    pub(super) const fn on_sent(&mut self) {
+        self.datagrams = self.datagrams.saturating_sub(1);
+        if self.datagrams == 0 {
+            self.levels = 0;
         }
     }
+}
+
+const fn bit(level: Level) -> u8 {
+    1_u8.wrapping_shl(level as u32)
 }
 
 /// The token in lent memory: from a Retry or for a Retry's answer on a client, to be sent on a server.
@@ -372,9 +395,9 @@ impl State {
         Ok(())
     }
 
-    /// The longest that we hold an acknowledgment back.
-    pub(super) const fn max_ack_delay(&self) -> Duration {
-        Duration::from_millis(self.max_ack_delay_ms as u64)
+    /// How long an acknowledgment of ours waits: less than the peer is told, so that a timer may fire late (RFC 9000 18.2).
+    pub(super) const fn ack_delay(&self) -> Duration {
+        Duration::from_millis(self.max_ack_delay_ms as u64).saturating_sub(GRANULARITY)
     }
 
     /// The row of the route that packets of path 0 are sent over.

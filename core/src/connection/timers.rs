@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::Lent;
 use super::events::Fact;
-use super::start::State;
+use super::start::{PROBES, State};
 use crate::ids::{PathId, SpaceId};
 use crate::lifecycle::Due;
 use crate::recovery::pto::Situation;
@@ -12,8 +12,8 @@ use crate::recovery::{Alarm, Flight};
 use crate::session::Level;
 use crate::time::{Deadline, Instant};
 
-/// Packets sent when a probe timeout expires (RFC 9002 6.2.4).
-const PROBES: u8 = 2;
+/// The levels that have a packet number space of their own.
+const SPACES: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
 
 impl State {
     pub(super) fn next_timeout(&mut self, lent: &mut Lent<'_>) -> Deadline {
@@ -31,7 +31,7 @@ impl State {
 
     fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
-        for level in [Level::Initial, Level::Handshake, Level::OneRtt] {
+        for level in SPACES {
             if self.levels.can_seal(level) {
                 next = next.min(self.space_mut(lent, level).received.due());
             }
@@ -77,9 +77,25 @@ impl State {
                 self.facts.note(Fact::Mtu);
             }
         }
-        *self.probes.of(level) = PROBES;
+        self.probes.owe(level);
+        // Who probes one space probes all that wait for an acknowledgment, in the same datagrams.
+        let mut others = 0_u8;
+        for other in SPACES.into_iter().filter(|other| *other != level) {
+            let flight = self.flight_mut(lent, other, row);
+            if flight.is_some_and(|flight| flight.last_ack_eliciting().is_some()) {
+                self.probes.owe(other);
+                self.repeat(lent, other, row, 1);
+                others = others.saturating_add(1);
+            }
+        }
+        self.repeat(lent, level, row, PROBES.saturating_sub(others).max(1));
+        self.free_unowned(lent);
+    }
+
+    /// What up to so many packets of a level carried, the oldest first, is wanted again.
+    fn repeat(&mut self, lent: &mut Lent<'_>, level: Level, row: usize, packets: u8) {
         let Some(mut flight) = self.flight_mut(lent, level, row).copied() else { return };
-        for _ in 0..PROBES {
+        for _ in 0..packets {
             let Some(handle) = flight.repeat_oldest(lent.buffers.sent, &mut self.sent) else { break };
             let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
             if let Some(route) = lent.buffers.routes.get_mut(row) {
@@ -90,7 +106,6 @@ impl State {
         if let Some(place) = self.flight_mut(lent, level, row) {
             *place = flight;
         }
-        self.free_unowned(lent);
     }
 
     /// When something is due of what is under way on routes that are not in use any more.

@@ -95,7 +95,7 @@ impl State {
 
     /// What may be sent now, if there is anything of it.
     fn allow(&mut self, now: Instant, lent: &mut Lent<'_>, plan: &mut Plan) -> Option<Allowed> {
-        if LEVELS.iter().any(|level| *self.probes.of(*level) > 0 && self.levels.can_seal(*level)) {
+        if LEVELS.iter().any(|level| self.probes.owed(*level) && self.levels.can_seal(*level)) {
             plan.budget = plan.max as u64;
             return Some(Allowed::Probe);
         }
@@ -249,8 +249,10 @@ impl State {
                 break;
             }
         }
-        if plan.allowed == Allowed::Close {
-            self.lifecycle.on_close_sent();
+        match plan.allowed {
+            Allowed::Close => self.lifecycle.on_close_sent(),
+            Allowed::Probe if len > 0 => self.probes.on_sent(),
+            _ => {}
         }
         self.spend(lent, plan, len);
         Transmit {
@@ -323,6 +325,10 @@ impl State {
             let order =
                 Order { level, route: plan.route, allowed: plan.allowed, ecn: plan.ecn, pad_to, full, more };
             len = len.saturating_add(self.write_packet(now, lent, &order, room));
+            // Packet numbers were used up: whatever came before in the datagram stays unsaid as well (RFC 9000 12.3).
+            if self.lifecycle.is_drained() {
+                return 0;
+            }
         }
         len
     }
@@ -345,7 +351,7 @@ impl State {
             Allowed::MtuProbe | Allowed::Path => level == Level::OneRtt,
             Allowed::AckOnly => self.owes_ack(now, lent, level),
             Allowed::All | Allowed::Probe => {
-                *self.probes.of(level) > 0 || self.wants(lent, level) || self.owes_ack(now, lent, level)
+                self.probes.owed(level) || self.wants(lent, level) || self.owes_ack(now, lent, level)
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::ids::Side;
 use crate::limits::TAG_LEN;
 use crate::session::Session;
 use crate::wire::Cid;
+use crate::wire::version::Offered;
 
 /// The transport parameters that name connection IDs (RFC 9000 7.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,32 +41,6 @@ pub struct Retry<'a> {
     pub packet: &'a [u8],
     /// The integrity tag.
     pub tag: &'a [u8; TAG_LEN],
-}
-
-/// Versions that [`Offered`] keeps.
-const OFFERED: usize = 6;
-
-/// The versions a server offers instead of ours: the first few of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Offered {
-    versions: [u32; OFFERED],
-    len: u8,
-}
-
-impl Offered {
-    fn new(versions: impl Iterator<Item = u32>) -> Self {
-        let mut offered = Self { versions: [0; OFFERED], len: 0 };
-        for (place, version) in offered.versions.iter_mut().zip(versions) {
-            *place = version;
-            offered.len = offered.len.saturating_add(1);
-        }
-        offered
-    }
-
-    /// The versions.
-    pub fn as_slice(&self) -> &[u32] {
-        self.versions.get(..usize::from(self.len)).unwrap_or_default()
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

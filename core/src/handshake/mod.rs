@@ -6,6 +6,6 @@ pub mod keys;
 pub mod levels;
 
 pub use crypto_stream::CryptoStreams;
-pub use first_flight::{CidParams, FirstFlight, Offered};
+pub use first_flight::{CidParams, FirstFlight};
 pub use keys::{KeyUpdate, PathPhase};
 pub use levels::Levels;

@@ -88,8 +88,10 @@ impl Close {
 
 /// Bytes that a phrase keeps.
 const PHRASE_LEN: usize = 63;
+/// Ends a phrase that was cut off.
+const CUT: &str = "…";
 
-/// A few words for people, cut off at the end of a character.
+/// A few words for people, cut off at the end of a character; a mark then tells so.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Phrase {
     len: u8,
@@ -99,11 +101,15 @@ pub struct Phrase {
 impl Phrase {
     /// The beginning of `phrase`, as much of it as is kept.
     pub fn new(phrase: &str) -> Self {
-        let longest = PHRASE_LEN.min(phrase.len());
+        let (longest, mark) = if phrase.len() > PHRASE_LEN {
+            (PHRASE_LEN.saturating_sub(CUT.len()), CUT)
+        } else {
+            (phrase.len(), "")
+        };
         let kept = (0..=longest).rev().find_map(|end| phrase.get(..end)).unwrap_or_default();
         let mut bytes = [0; PHRASE_LEN];
-        bytes.iter_mut().zip(kept.bytes()).for_each(|(to, from)| *to = from);
-        Self { len: u8::try_from(kept.len()).unwrap_or(0), bytes }
+        bytes.iter_mut().zip(kept.bytes().chain(mark.bytes())).for_each(|(to, from)| *to = from);
+        Self { len: u8::try_from(kept.len().saturating_add(mark.len())).unwrap_or(0), bytes }
     }
 
     /// The words.
@@ -207,9 +213,10 @@ mod tests {
     #[test]
     fn words_are_cut_between_characters() {
         let ascii = String::from_utf8(std::vec![b'a'; 100]).unwrap();
-        assert_eq!(Phrase::new(&ascii).as_str().len(), 63);
-        let umlauts: String = core::iter::repeat_n('ö', 40).collect();
-        assert_eq!(Phrase::new(&umlauts).as_str(), &umlauts[..62]);
+        assert_eq!(Phrase::new(&ascii[..63]).as_str(), &ascii[..63]);
+        assert_eq!(Phrase::new(&ascii[..64]).as_str(), std::format!("{}…", &ascii[..60]));
+        let umlauts: String = core::iter::once('a').chain(core::iter::repeat_n('ö', 40)).collect();
+        assert_eq!(Phrase::new(&umlauts).as_str(), std::format!("{}…", &umlauts[..59]));
         let frame = ConnectionClose { code: 0, frame: None, reason: b"ok \xff\xfe" };
         assert_eq!(Close::from_frame(&frame).phrase.as_str(), "ok ");
     }

@@ -24,6 +24,7 @@ pub use idle::Timeouts;
 use crate::session::Level;
 use crate::time::{Deadline, Instant};
 use crate::wire::frame::ConnectionClose;
+use crate::wire::version::Offered;
 use crate::wire::{NoSpace, PacketWriter};
 use close::Closing;
 use idle::Idle;
@@ -46,8 +47,8 @@ pub enum Cause {
     HandshakeTimeout,
     /// The peer's new address could not be validated, and there is none to return to (RFC 9000 9.3.2).
     NoRoute,
-    /// The server speaks none of our versions (RFC 9000 6.2).
-    Version,
+    /// The server speaks none of our versions, but these (RFC 9000 6.2).
+    Version(Offered),
 }
 
 /// What a clock asks for.
@@ -349,7 +350,7 @@ mod tests {
     #[test]
     fn a_version_nobody_speaks_ends_it_at_once() {
         let mut life = begun();
-        life.abandon(Cause::Version);
+        life.abandon(Cause::Version(Offered::default()));
         assert!(life.is_drained() && life.next_timeout() == Deadline::NEVER);
         life.on_established();
         assert!(!life.is_established());

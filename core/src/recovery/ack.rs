@@ -327,6 +327,13 @@ mod tests {
     }
 
     #[test]
+    fn a_delay_longer_than_promised_is_told_as_it_was() {
+        let received = with(&[0]);
+        assert_eq!(received.due(), Deadline::at(ms(25)));
+        assert_eq!(frame(&received, ms(400)).0, 400_000 >> 3);
+    }
+
+    #[test]
     fn duplicates_change_nothing() {
         let mut received = with(&[0]);
         assert!(received.is_duplicate(0) && !received.is_duplicate(1));

@@ -247,6 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn the_timer_begins_anew_with_what_is_sent_or_acked_or_discarded() {
+        let timeout = |pto: Pto, sent: &[u64]| {
+            let alarm = pto.alarm(&rtt(), &[(SpaceId::Handshake, &sent_at(sent).0)], &SETTLED);
+            alarm.unwrap().0
+        };
+        let mut pto = Pto::new(ms(0));
+        assert_eq!((timeout(pto, &[10]), timeout(pto, &[10, 40])), (ms(310), ms(340)));
+        pto.on_acked(ms(50), true);
+        assert_eq!(timeout(pto, &[10, 40]), ms(350));
+        pto.on_timeout(ms(350));
+        pto.on_keys_discarded(ms(360));
+        assert_eq!(timeout(pto, &[10, 40]), ms(660), "and without backoff");
+    }
+
+    #[test]
     fn time_threshold_loss_comes_before_any_probe() {
         let (mut late, mut rows) = sent_at(&[0, 80]);
         late.on_ack(&mut rows, ms(90), &AckedRanges::read(core::iter::once(1..=1)));

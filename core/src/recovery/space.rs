@@ -51,6 +51,14 @@ impl<const N: usize> Space<[Row; N]> {
     }
 }
 
+#[cfg(test)]
+impl<const N: usize> Space<[Row; N]> {
+    /// A space that has used all numbers below.
+    pub fn starting_at(next_pn: u64) -> Self {
+        Self { next_pn, ..Self::new() }
+    }
+}
+
 impl<R: Rows + ?Sized> Space<R> {
     /// The number of the next packet. `None` when all are used up: nothing may be sent any more, not even a
     /// CONNECTION_CLOSE (RFC 9000 12.3).
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn numbers_end() {
-        let mut space = Space { next_pn: MAX_PACKET_NUMBER, ..<Space>::new() };
+        let mut space = <Space>::starting_at(MAX_PACKET_NUMBER);
         assert_eq!(space.next_pn(), Some(MAX_PACKET_NUMBER));
         space.on_sent();
         assert_eq!(space.next_pn(), None);

@@ -43,6 +43,34 @@ impl Iterator for Versions<'_> {
     }
 }
 
+/// Versions that [`Offered`] keeps.
+const OFFERED: usize = 6;
+
+/// The versions that a server offers instead of ours: the first few of them. Reserved ones, which nobody speaks, are left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offered {
+    versions: [u32; OFFERED],
+    len: u8,
+}
+
+impl Offered {
+    /// The first few of `versions`.
+    pub fn new(versions: impl IntoIterator<Item = u32>) -> Self {
+        let mut offered = Self::default();
+        let spoken = versions.into_iter().filter(|version| reserved(*version) != *version);
+        for (place, version) in offered.versions.iter_mut().zip(spoken) {
+            *place = version;
+            offered.len = offered.len.saturating_add(1);
+        }
+        offered
+    }
+
+    /// The versions.
+    pub fn as_slice(&self) -> &[u32] {
+        self.versions.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
 /// Writes the answer to a packet of a version we do not speak: it lists [`V1`] and a [`reserved`] version made from
 /// `random`, which also yields the unused bits of the first byte. `dcid` and `scid` are the other way round in the
 /// packet that is answered, and may have up to 255 bytes.

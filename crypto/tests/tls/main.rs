@@ -1,6 +1,8 @@
 //! The TLS handshake, client and server, against themselves and against rustls.
 
 mod hostile;
+#[cfg(feature = "keylog")]
+mod keylog;
 mod own;
 mod peer;
 mod pki;

@@ -2,9 +2,7 @@
 
 use peregrine_crypto::provider::Suite;
 use peregrine_std::identity::{self, Identity, Pin, RawKey};
-use peregrine_std::tls::{
-    ClientTls, KeyLogFile, ServerTls, Shown as TlsShown, TlsError, Trust as TlsTrust, ours,
-};
+use peregrine_std::tls::{ClientTls, KeyLogFile, ServerTls, Shown as TlsShown, Trust as TlsTrust, ours};
 use peregrine_std::{AnySession, Error};
 
 use crate::args::{Cipher, Get, Serve, Shown, Tls, Trust};
@@ -90,16 +88,15 @@ pub(crate) fn server_factory(tls: ServerTls, which: Tls) -> Result<ServerFactory
 
 /// Sessions of clients over the TLS asked for.
 pub(crate) fn client_factory(tls: ClientTls, which: Tls) -> Result<ClientFactory, Failure> {
-    let of_tls = |error: TlsError| Error::Session(error.to_string());
     Ok(match which {
         Tls::Ours => {
             let factory = ours::Client::new(tls)?;
-            Box::new(move |name| factory.session(name).map_err(of_tls))
+            Box::new(move |name| Ok(factory.session(name)?))
         }
         #[cfg(feature = "rustls")]
         Tls::Rustls => {
             let factory = peregrine_std::tls::rustls::Client::new(tls)?;
-            Box::new(move |name| factory.session(name).map_err(of_tls))
+            Box::new(move |name| Ok(factory.session(name)?))
         }
     })
 }

@@ -16,10 +16,12 @@ pub(crate) enum Exit {
     Unreachable = 4,
     Untrusted = 5,
     Refused = 6,
+    /// As shells tell it.
+    Interrupted = 130,
 }
 
 impl Exit {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Done,
         Self::Defect,
         Self::Usage,
@@ -27,6 +29,7 @@ impl Exit {
         Self::Unreachable,
         Self::Untrusted,
         Self::Refused,
+        Self::Interrupted,
     ];
 
     const fn meaning(self) -> &'static str {
@@ -38,13 +41,14 @@ impl Exit {
             Self::Unreachable => "no answer: unknown host, nothing there, or the connection fell silent",
             Self::Untrusted => "TLS failed: wrong identity, or no algorithm in common",
             Self::Refused => "the peer refused or broke off: no such file, or a protocol error",
+            Self::Interrupted => "interrupted",
         }
     }
 
     /// The section of `--help`.
     pub(crate) fn help() -> String {
         Self::ALL.iter().fold(String::from("Exit codes:"), |mut text, &exit| {
-            let _ = write!(text, "\n  {}  {}", exit as u8, exit.meaning());
+            let _ = write!(text, "\n{:>3}  {}", exit as u8, exit.meaning());
             text
         })
     }

@@ -88,6 +88,7 @@ mod tests {
     use super::*;
     use peregrine_core::error::TransportError;
     use peregrine_core::lifecycle::Close;
+    use peregrine_core::wire::version::Offered;
 
     #[test]
     fn ends_of_connections_fall_into_groups() {
@@ -96,7 +97,7 @@ mod tests {
             (Cause::HandshakeTimeout, Exit::Unreachable),
             (Cause::Idle, Exit::Unreachable),
             (Cause::StatelessReset, Exit::Refused),
-            (Cause::Version, Exit::Refused),
+            (Cause::Version(Offered::default()), Exit::Refused),
             (Cause::Local(transport(Code::crypto(48))), Exit::Untrusted),
             (Cause::Peer(transport(Code::crypto(120))), Exit::Untrusted),
             (Cause::Local(transport(Code::INTERNAL_ERROR)), Exit::Defect),

@@ -15,6 +15,7 @@ use crate::credentials;
 use crate::exit::Exit;
 use crate::failure::{Failure, advice};
 use crate::hq::{self, Reset};
+use crate::interrupt;
 use crate::report::{Download, Progress, Report, complain};
 use crate::save::{self, Received, Sink};
 use crate::url::{Host, Url};
@@ -43,6 +44,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     });
     let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
+    interrupt::closes(endpoint.clone())?;
     let servers = servers(&get.urls);
     let progress = Progress::new(get.json);
     let clock = Clock::start();
@@ -52,6 +54,9 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     let work = || {
         let mut buffer = vec![0; CHUNK];
         loop {
+            if interrupt::came() {
+                return;
+            }
             let index = next.fetch_add(1, Ordering::Relaxed);
             let (Some(url), Some(name), Some(result)) =
                 (get.urls.get(index), names.get(index), results.get(index))
@@ -67,7 +72,8 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
                     })
                 },
             );
-            let _ = result.set(outcome);
+            let _ = result
+                .set(outcome.map_err(|failure| if interrupt::came() { interrupted() } else { failure }));
         }
     };
     let workers = usize::from(get.parallel).min(get.urls.len());
@@ -85,14 +91,18 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
             connection.close(Reset::Done as u64, "");
         }
     }
-    let results = results
-        .into_iter()
-        .map(|result| result.into_inner().unwrap_or_else(|| Err(Failure::new(Exit::Defect, "not tried"))));
+    let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
     Ok(tell(get, results.collect(), took))
 }
 
+/// What became of a download when we were asked to end.
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted")
+}
+
 fn tell(get: &Get, results: Vec<Result<Received, Failure>>, took: Duration) -> Exit {
-    let exit = results.iter().find_map(|result| result.as_ref().err()).map_or(Exit::Done, |error| error.exit);
+    let failed = || results.iter().filter_map(|result| result.as_ref().err()).map(|error| error.exit);
+    let exit = failed().find(|exit| *exit == Exit::Interrupted).or(failed().next()).unwrap_or(Exit::Done);
     let downloads = get
         .urls
         .iter()

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod get;
 mod hq;
+mod interrupt;
 mod percent;
 mod report;
 mod root;

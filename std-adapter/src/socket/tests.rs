@@ -1,6 +1,5 @@
 use super::*;
-use std::thread;
-use std::time::Duration;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const V6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
@@ -19,17 +18,15 @@ fn route(local: SocketAddr, remote: SocketAddr) -> FourTuple {
     FourTuple { local, remote, interface: 0 }
 }
 
-/// Receives until `bytes` bytes have come; what is missing after a second is missing for good.
+/// Receives until `bytes` bytes have come; what does not come within a second is missing for good.
 fn collect(socket: &Socket, bytes: usize) -> Vec<(FourTuple, Ecn, Vec<u8>)> {
     let mut inbox = Inbox::new();
     let mut all: Vec<(FourTuple, Ecn, Vec<u8>)> = Vec::new();
-    for _ in 0..1000 {
-        if all.iter().map(|(_, _, datagram)| datagram.len()).sum::<usize>() >= bytes {
-            break;
-        }
-        if socket.receive(&mut inbox).unwrap() == 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
+    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    while all.iter().map(|(_, _, datagram)| datagram.len()).sum::<usize>() < bytes
+        && poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&second)).unwrap() > 0
+    {
+        socket.receive(&mut inbox).unwrap();
         all.extend(inbox.datagrams().map(|datagram| (datagram.route, datagram.ecn, datagram.bytes.to_vec())));
     }
     all
@@ -140,4 +137,23 @@ fn nothing_to_receive_is_no_error() {
     assert_ne!(socket.local_addr().port(), 0);
     let (send, receive) = socket.buffer_sizes().unwrap();
     assert!(send > 0 && receive > 0);
+}
+
+/// The system sets the DF bit and splits nothing (RFC 9000 14), whatever it has learned of the path: what is too large for the
+/// link is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn datagrams_are_not_fragmented() {
+    use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+
+    let v4 = bind(V4);
+    assert_eq!(sockopt::ip_mtu_discover(&v4).unwrap(), Ipv4PathMtuDiscovery::PROBE);
+    assert!(!v4.may_fragment());
+    let both = bind_v6(ANY_V6);
+    for v6 in [bind_v6(V6), both].into_iter().flatten() {
+        assert_eq!(sockopt::ipv6_mtu_discover(&v6).unwrap(), Ipv6PathMtuDiscovery::PROBE);
+        // For IPv4 peers of a dual socket.
+        assert_eq!(sockopt::ip_mtu_discover(&v6).unwrap(), Ipv4PathMtuDiscovery::PROBE);
+        assert!(!v6.may_fragment());
+    }
 }

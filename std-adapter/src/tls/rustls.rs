@@ -154,9 +154,12 @@ fn provider(suites: &[Suite], groups: &[Group]) -> Result<Arc<CryptoProvider>, T
     let all_suites = [Suite::Aes128GcmSha256, Suite::Aes256GcmSha384, Suite::ChaCha20Poly1305Sha256];
     let suites = if suites.is_empty() { &all_suites } else { suites };
     provider.cipher_suites = suites.iter().map(suite).collect();
-    if !groups.is_empty() {
-        provider.kx_groups = groups.iter().map(group).collect();
-    }
+    provider.kx_groups = if groups.is_empty() {
+        // Post-quantum first: what is recorded today should not be read later. Servers without it have the second share.
+        vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1]
+    } else {
+        groups.iter().map(group).collect()
+    };
     Ok(Arc::new(provider))
 }
 
@@ -223,23 +226,45 @@ impl Policy {
     const fn is_raw(&self) -> bool {
         matches!(self.keys, Keys::Raw(_))
     }
-
-    fn verify(
-        &self,
-        message: &[u8],
-        shown: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if self.is_raw() {
-            let key = SubjectPublicKeyInfoDer::from(shown.as_ref());
-            verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
-        } else {
-            verify_tls13_signature(message, shown, signed, &self.algorithms)
-        }
-    }
 }
 
 const TLS12: Error = Error::PeerIncompatible(PeerIncompatible::Tls13RequiredForQuic);
+
+/// What rustls asks verifiers of servers and of clients alike, in two traits that have nothing in common.
+macro_rules! verify_signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(TLS12)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            shown: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            if self.is_raw() {
+                let key = SubjectPublicKeyInfoDer::from(shown.as_ref());
+                verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
+            } else {
+                verify_tls13_signature(message, shown, signed, &self.algorithms)
+            }
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+
+        fn requires_raw_public_keys(&self) -> bool {
+            self.is_raw()
+        }
+    };
+}
 
 impl ServerCertVerifier for Policy {
     fn verify_server_cert(
@@ -253,31 +278,7 @@ impl ServerCertVerifier for Policy {
         self.judge(shown).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(TLS12)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        shown: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, shown, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        self.is_raw()
-    }
+    verify_signatures!();
 }
 
 impl ClientCertVerifier for Policy {
@@ -294,29 +295,5 @@ impl ClientCertVerifier for Policy {
         self.judge(shown).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(TLS12)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        shown: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, shown, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        self.is_raw()
-    }
+    verify_signatures!();
 }

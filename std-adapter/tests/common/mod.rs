@@ -44,15 +44,14 @@ pub(crate) fn server_sessions(tls: ServerTls, which: Tls) -> Box<dyn Fn() -> Any
 pub(crate) type ClientSessions = Box<dyn Fn(&str) -> Result<AnySession, Error> + Send + Sync>;
 
 pub(crate) fn client_sessions(tls: ClientTls, which: Tls) -> ClientSessions {
-    let failed = |error: tls::TlsError| Error::Session(error.to_string());
     match which {
         Tls::Ours => {
             let factory = tls::ours::Client::new(tls).unwrap();
-            Box::new(move |name| factory.session(name).map_err(failed))
+            Box::new(move |name| Ok(factory.session(name)?))
         }
         Tls::Rustls => {
             let factory = tls::rustls::Client::new(tls).unwrap();
-            Box::new(move |name| factory.session(name).map_err(failed))
+            Box::new(move |name| Ok(factory.session(name)?))
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::rng::Rng;
 pub struct Counters {
     /// Packets sealed, by level in the order of [`Level::ALL`].
     pub sealed: [u64; 4],
+    /// Packets sealed that have no frame but PADDING.
+    pub hollow: u64,
     /// Packets opened, by level.
     pub opened: [u64; 4],
     /// Packets that did not open though there was a key.
@@ -183,6 +185,8 @@ impl Keys {
         *uses += 1;
         let limited = key.level == Level::OneRtt && *uses > self.confidentiality;
         assert!(!limited, "{key:?} was used beyond its confidentiality limit");
+        let text = payload.len().saturating_sub(TAG_LEN);
+        self.counters.hollow += u64::from(payload.iter().take(text).all(|byte| *byte == 0));
         PacketKey::new(secret, key, self.side).seal(path, pn, header, payload);
         self.counters.sealed[key.level as usize] += 1;
         Ok(())

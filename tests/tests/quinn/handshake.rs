@@ -11,7 +11,9 @@ use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
 
 use crate::app::{get, put, serve};
+use crate::ours::Tls;
 use crate::pki::Authority;
+use crate::relay::Relay;
 use crate::theirs::{self, Choice, Theirs, Welcome};
 use crate::{LOOPBACK, NAME, bounded, ours};
 
@@ -120,20 +122,59 @@ fn a_hello_retry_request_of_theirs() {
     });
 }
 
+/// A share of ML-KEM alone is as large as a packet. With X25519 rustls sends the share of that beside it; with the other group
+/// it takes a HelloRetryRequest.
 #[test]
-fn a_client_hello_in_two_packets() {
+fn a_client_hello_of_theirs_in_two_packets() {
     bounded(|| {
         let authority = Authority::new("ours");
         let groups: [(&'static dyn SupportedKxGroup, _); 2] =
             [(kx_group::X25519, "X25519"), (kx_group::SECP256R1, "secp256r1")];
-        // A share of ML-KEM alone is as large as a packet. With X25519 rustls sends the share of that beside it;
-        // with the other group it takes a HelloRetryRequest.
         for (group, name) in groups {
             let theirs = Choice { groups: vec![kx_group::X25519MLKEM768, group], ..Choice::default() };
-            let here = with_their_client(&authority, &theirs, ours::server_tls(&authority));
+            let server = ours::server(ours::server_tls(&authority));
+            let relay = Relay::to(server.local_addrs()[0]);
+            let there = Theirs::client(theirs.client(&authority, None));
+            let line = there.connect(relay.address()).unwrap();
+            let here = ours::accept(&server);
+            serve(here.clone());
+            get(&line, 10_000);
             assert_eq!(here.agreed().group, Some(name));
+            assert_two_datagrams(&relay);
         }
     });
+}
+
+/// The other way round: rustls behind our core prefers ML-KEM, and so do both ends.
+#[test]
+fn a_client_hello_of_ours_in_two_packets() {
+    bounded(|| {
+        let authority = Authority::new("ours");
+        let groups: Vec<&'static dyn SupportedKxGroup> = vec![kx_group::X25519MLKEM768, kx_group::X25519];
+        let theirs = Choice { groups, ..Choice::default() };
+        let server = Theirs::server(theirs.server(authority.issue(NAME), None));
+        let relay = Relay::to(server.address());
+        let here = Tls::Rustls.client(ours::client_tls(&authority));
+        let line = here.connect(relay.address(), NAME).unwrap();
+        serve(server.accept().unwrap());
+        get(&line, 10_000);
+        put(&line, 10_000);
+        assert_eq!(line.agreed().group, Some("X25519MLKEM768"));
+        assert_two_datagrams(&relay);
+
+        let server = Tls::Rustls.server(ours::server_tls(&authority));
+        let there = Theirs::client(theirs.client(&authority, None));
+        let line = there.connect(server.local_addrs()[0]).unwrap();
+        let here = ours::accept(&server);
+        serve(here.clone());
+        get(&line, 10_000);
+        assert_eq!(here.agreed().group, Some("X25519MLKEM768"));
+    });
+}
+
+fn assert_two_datagrams(relay: &Relay) {
+    let (len, datagrams) = relay.client_hello();
+    assert!(len > 1_200 && datagrams == 2, "{len} bytes in {datagrams} datagrams");
 }
 
 #[test]
@@ -235,8 +276,8 @@ fn no_version_in_common() {
         let server = Theirs::server_with(draft, theirs::server_config(&authority), LOOPBACK, Welcome::Accept);
         let refused = ours::client(ours::client_tls(&authority)).connect(server.address(), NAME);
         let Err(Error::Closed(closed)) = refused else { panic!("connected") };
-        assert_eq!(closed.cause, Cause::Version);
-        assert_eq!(closed.to_string(), "the server does not speak QUIC version 1");
+        assert!(matches!(closed.cause, Cause::Version(_)));
+        assert_eq!(closed.to_string(), "the server does not speak QUIC version 1; it offers 0xff00001d");
 
         let server = ours::server(ours::server_tls(&authority));
         let mut config = theirs::client_config(&authority);

@@ -196,7 +196,7 @@ struct Mortal {
 impl Mortal {
     fn start(tls: ServerTls, at: SocketAddr) -> Self {
         let builder = EventLoop::builder().listen(at).secret([7; 32]);
-        let mut events = ours::serving(tls, builder).event_loop().unwrap();
+        let mut events = ours::Tls::Ours.serving(tls, builder).event_loop().unwrap();
         let address = events.local_addrs().next().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);

@@ -6,6 +6,7 @@ mod handshake;
 mod lifecycle;
 mod ours;
 mod pki;
+mod relay;
 mod theirs;
 mod transfer;
 

@@ -3,11 +3,58 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use peregrine_std::tls::{ClientTls, ServerTls, Shown, ours};
-use peregrine_std::{Builder, Connection, Endpoint, Error};
+use peregrine_std::tls::{ClientTls, ServerTls, Shown, ours, rustls};
+use peregrine_std::{Builder, Connection, Endpoint};
 
 use crate::pki::Authority;
 use crate::{ALPN, LOOPBACK, NAME};
+
+/// What lies behind core's session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Tls {
+    /// Peregrine's own TLS.
+    Ours,
+    /// rustls, as quinn has it.
+    Rustls,
+}
+
+impl Tls {
+    /// What makes a server of a builder.
+    pub(crate) fn serving(self, tls: ServerTls, builder: Builder) -> Builder {
+        match self {
+            Self::Ours => {
+                let tls = ours::Server::new(tls).unwrap();
+                builder.server(move |_| Ok(tls.session()))
+            }
+            Self::Rustls => {
+                let tls = rustls::Server::new(tls).unwrap();
+                builder.server(move |_| Ok(tls.session()))
+            }
+        }
+    }
+
+    /// What makes a client of a builder.
+    pub(crate) fn connecting(self, tls: ClientTls, builder: Builder) -> Builder {
+        match self {
+            Self::Ours => {
+                let tls = Arc::new(ours::Client::new(tls).unwrap());
+                builder.client(move |name| Ok(tls.session(name)?))
+            }
+            Self::Rustls => {
+                let tls = rustls::Client::new(tls).unwrap();
+                builder.client(move |name| Ok(tls.session(name)?))
+            }
+        }
+    }
+
+    pub(crate) fn server(self, tls: ServerTls) -> Endpoint {
+        self.serving(tls, Endpoint::builder().listen(LOOPBACK)).bind().unwrap()
+    }
+
+    pub(crate) fn client(self, tls: ClientTls) -> Endpoint {
+        self.connecting(tls, Endpoint::builder().listen(LOOPBACK)).bind().unwrap()
+    }
+}
 
 /// A server that the authority vouches for.
 pub(crate) fn server_tls(authority: &Authority) -> ServerTls {
@@ -19,32 +66,20 @@ pub(crate) fn client_tls(authority: &Authority) -> ClientTls {
     ClientTls::new(authority.trust(), &[ALPN])
 }
 
-/// What makes a server of a builder.
-pub(crate) fn serving(tls: ServerTls, builder: Builder) -> Builder {
-    let tls = ours::Server::new(tls).unwrap();
-    builder.server(move |_| Ok(tls.session()))
-}
-
-/// What makes a client of a builder.
-pub(crate) fn connecting(tls: ClientTls, builder: Builder) -> Builder {
-    let tls = Arc::new(ours::Client::new(tls).unwrap());
-    builder.client(move |name| tls.session(name).map_err(|error| Error::Session(error.to_string())))
-}
-
 pub(crate) fn server(tls: ServerTls) -> Endpoint {
-    server_with(tls, |builder| builder)
+    Tls::Ours.server(tls)
 }
 
 pub(crate) fn server_with(tls: ServerTls, change: impl FnOnce(Builder) -> Builder) -> Endpoint {
-    change(serving(tls, Endpoint::builder().listen(LOOPBACK))).bind().unwrap()
+    change(Tls::Ours.serving(tls, Endpoint::builder().listen(LOOPBACK))).bind().unwrap()
 }
 
 pub(crate) fn client(tls: ClientTls) -> Endpoint {
-    client_with(tls, |builder| builder)
+    Tls::Ours.client(tls)
 }
 
 pub(crate) fn client_with(tls: ClientTls, change: impl FnOnce(Builder) -> Builder) -> Endpoint {
-    change(connecting(tls, Endpoint::builder().listen(LOOPBACK))).bind().unwrap()
+    change(Tls::Ours.connecting(tls, Endpoint::builder().listen(LOOPBACK))).bind().unwrap()
 }
 
 pub(crate) fn accept(server: &Endpoint) -> Connection {

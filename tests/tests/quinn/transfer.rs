@@ -1,17 +1,18 @@
 //! Bytes in both directions, from both roles.
 
 use crate::app::{Line, get, parallel, put, serve};
+use crate::ours::Tls;
 use crate::pki::Authority;
 use crate::theirs::{self, Theirs};
 use crate::{NAME, bounded, ours};
 
 /// A connection with quinn as the server, and one with quinn as the client, each in use by `client`.
-fn both_ways(client: impl Client + Send + 'static) {
+fn both_ways(tls: Tls, client: impl Client + Send + 'static) {
     bounded(move || {
         let authority = Authority::new("ours");
         {
             let server = Theirs::server(theirs::server_config(&authority));
-            let here = ours::client(ours::client_tls(&authority));
+            let here = tls.client(ours::client_tls(&authority));
             let line = here.connect(server.address(), NAME).unwrap();
             let serving = serve(server.accept().unwrap());
             client.run(&line);
@@ -19,7 +20,7 @@ fn both_ways(client: impl Client + Send + 'static) {
             serving.join().unwrap();
         }
         {
-            let server = ours::server(ours::server_tls(&authority));
+            let server = tls.server(ours::server_tls(&authority));
             let there = Theirs::client(theirs::client_config(&authority));
             let line = there.connect(server.local_addrs()[0]).unwrap();
             let serving = serve(ours::accept(&server));
@@ -58,20 +59,30 @@ impl Client for Parallel {
 
 #[test]
 fn small_sizes() {
-    both_ways(Sizes(&[0, 1, 10_000, 1 << 20]));
+    both_ways(Tls::Ours, Sizes(&[0, 1, 10_000, 1 << 20]));
 }
 
 #[test]
 fn a_hundred_mebibytes() {
-    both_ways(Sizes(&[100 << 20]));
+    both_ways(Tls::Ours, Sizes(&[100 << 20]));
 }
 
 #[test]
 fn a_hundred_streams_at_once() {
-    both_ways(Parallel(100, 100_000));
+    both_ways(Tls::Ours, Parallel(100, 100_000));
 }
 
 #[test]
 fn more_streams_than_may_be_open_at_once() {
-    both_ways(Parallel(300, 1));
+    both_ways(Tls::Ours, Parallel(300, 1));
+}
+
+#[test]
+fn small_sizes_over_rustls() {
+    both_ways(Tls::Rustls, Sizes(&[0, 1, 10_000, 10 << 20]));
+}
+
+#[test]
+fn a_hundred_streams_at_once_over_rustls() {
+    both_ways(Tls::Rustls, Parallel(100, 100_000));
 }

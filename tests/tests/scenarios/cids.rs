@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use peregrine_core::ids::Dir;
-use peregrine_core::session::Level;
+use peregrine_core::connection::{Event, NotYet};
+use peregrine_core::ids::{Dir, Side};
+use peregrine_core::session::{Level, Session as _};
 use peregrine_core::wire::Cid;
 use peregrine_core::wire::frame::{Frame, NewConnectionId, Ping, RetireConnectionId};
-use peregrine_tests::pair::{Pair, open};
+use peregrine_core::wire::params::TransportParams;
+use peregrine_tests::pair::{Pair, SERVER, open};
 use peregrine_tests::puppet::{Bout, bytes};
-use peregrine_tests::quic::{App, Setup};
+use peregrine_tests::quic::{App, NullConnection, Setup};
 use peregrine_tests::sim::Link;
 
 /// The connection IDs that the node has issued, by number.
@@ -134,6 +136,21 @@ fn a_lost_retirement_is_said_again() {
     assert_eq!(retired(&bout), BTreeSet::from([0]));
 }
 
+/// Twice as many retirements as IDs that we let the peer give us may be on their way (RFC 9000 5.1.2), and one more may not.
+#[test]
+fn retirements_under_way_are_twice_the_limit() {
+    let mut bout = Bout::against_server(Setup::server(1));
+    let declared = bout.puppet.session.peer_params().unwrap();
+    let limit = TransportParams::parse(Side::Server, declared).unwrap().active_cid_limit;
+    for seq in 1..=2 * limit {
+        bout.say(&[new_cid(seq, seq)]);
+        assert_eq!(bout.puppet.close(), None, "{seq}");
+    }
+    assert_eq!(retired(&bout).len() as u64, 2 * limit);
+    bout.say(&[new_cid(2 * limit + 1, 2 * limit + 1)]);
+    assert!(bout.puppet.close().is_some());
+}
+
 /// The peer withdraws the only ID there is: the node can send no more until it has another, and then goes on.
 #[test]
 fn without_an_id_nothing_is_sent_until_there_is_one() {
@@ -145,6 +162,57 @@ fn without_an_id_nothing_is_sent_until_there_is_one() {
     bout.wait_ms(1_000);
     assert_eq!(retired(&bout), BTreeSet::from([0, 1]));
     assert_eq!(bout.puppet.close(), None);
+}
+
+/// The connection IDs that packets were sent to since `from`, by those who sent them: the client's and the server's.
+fn sent_to(pair: &Pair, from: usize) -> [BTreeSet<Vec<u8>>; 2] {
+    let mut ids = [BTreeSet::new(), BTreeSet::new()];
+    for (_, datagram) in &pair.world.recorded()[from..] {
+        let by_server = usize::from(datagram.source == SERVER.parse().unwrap());
+        assert_eq!(datagram.payload[0] & 0x80, 0, "a short header");
+        ids[by_server].insert(datagram.payload[1..9].to_vec());
+    }
+    ids
+}
+
+/// Whoever asks for it: the other side moves to a new ID in the middle of a transfer, and the old ones are retired and known no
+/// more. A second rotation waits for the first.
+#[test]
+fn ids_are_rotated_when_asked() {
+    for by_client in [true, false] {
+        let mut pair = Pair::new(Link::mbit(20).delay_ms(20), |client, server| {
+            (client.app, server.app) = (App::Files, App::Files);
+        });
+        let act = |pair: &mut Pair, act: &dyn Fn(&mut NullConnection) -> bool| {
+            if by_client { pair.client(|side, _| act(side)) } else { pair.server(|side, _| act(side)) }
+        };
+        let rotate = |side: &mut NullConnection| side.rotate_cids().is_ok();
+        pair.download(4 << 20, 1);
+        assert_eq!(
+            pair.client(|client, _| client.rotate_cids()),
+            Err(NotYet),
+            "the peer's limit is not known"
+        );
+        pair.until("confirmed", |pair| pair.told_client(Event::Confirmed));
+        pair.run_ms(200);
+        pair.world.record();
+        let moving = usize::from(by_client);
+        let mut used = BTreeSet::new();
+        for round in 0..7 {
+            let before = pair.world.recorded().len();
+            pair.run_ms(45);
+            let present = sent_to(&pair, before)[moving].clone();
+            assert_eq!(present.len(), 1, "round {round}");
+            assert!(used.is_disjoint(&present), "round {round}: an ID of before");
+            assert!(!act(&mut pair, &|side| used.iter().any(|cid: &Vec<u8>| side.has_cid(cid))));
+            assert!(act(&mut pair, &|side| present.iter().all(|cid| side.has_cid(cid))));
+            used.extend(present);
+            assert!(act(&mut pair, &rotate), "round {round}");
+            assert!(!act(&mut pair, &rotate), "round {round}: not before all of the last were retired");
+            pair.run_ms(150);
+        }
+        pair.until("downloaded", |pair| pair.client_node().is_done());
+    }
 }
 
 /// IDs of all lengths on both sides.

@@ -153,6 +153,26 @@ fn flights_of_all_sizes() {
     }
 }
 
+/// Where memory remembers few packets, what finds no row is not said; and no packet goes out in its place with nothing in it
+/// (RFC 9000 12.4).
+#[test]
+fn no_packet_is_hollow() {
+    for rows in 3..8 {
+        let mut pair = Pair::new(link(), |client, server| {
+            (client.sizes.sent, server.sizes.sent) = (rows, rows);
+            (client.app, server.app) = (App::Files, App::Files);
+        });
+        pair.download(20_000, 2);
+        pair.until(&format!("{rows} rows suffice"), |pair| pair.client_node().is_done());
+        for hollow in [
+            pair.client(|connection, _| connection.session().counters().hollow),
+            pair.server(|connection, _| connection.session().counters().hollow),
+        ] {
+            assert_eq!(hollow, 0, "{rows} rows");
+        }
+    }
+}
+
 #[test]
 fn zero_length_connection_ids_on_the_client() {
     for flights in [1_100, 6_000] {

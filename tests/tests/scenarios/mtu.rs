@@ -1,9 +1,12 @@
 //! The search for the largest datagram (RFC 9000 14, RFC 8899), and paths that shrink.
 
 use peregrine_core::connection::Event;
-use peregrine_tests::pair::Pair;
-use peregrine_tests::quic::App;
-use peregrine_tests::sim::Link;
+use peregrine_core::ids::Dir;
+use peregrine_core::wire::frame::Kind;
+use peregrine_tests::pair::{Pair, open};
+use peregrine_tests::puppet::{Bout, Heard};
+use peregrine_tests::quic::{App, QuicNode, Setup};
+use peregrine_tests::sim::{Interface, Link};
 
 fn link(mtu: usize) -> Link {
     Link::mbit(20).delay_ms(10).mtu(mtu)
@@ -104,4 +107,49 @@ fn loss_alone_does_not_shrink_datagrams() {
     pair.until("downloaded", |pair| pair.client_node().is_done());
     assert_eq!(mtu(&mut pair).1, 1_472);
     assert!(!pair.told_server(Event::Mtu(1_200)));
+}
+
+/// As long as no probe was acknowledged, nothing but probes is larger than 1,200 bytes; then what a probe found is used, and not
+/// exceeded (RFC 9000 14.2).
+#[test]
+fn only_probes_are_larger_than_what_is_known() {
+    let mut setup = Setup::server(1);
+    setup.sizes.streams = 16;
+    setup.endpoint.connection.max_mtu = 1_472;
+    let mut bout = Bout::against_server(setup);
+    let is_probe = |heard: &Heard| {
+        let mut kinds = heard.frames().map(|frame| frame.kind());
+        kinds.all(|kind| matches!(kind, Kind::Ping | Kind::Padding))
+    };
+    for (found, allowed) in [(false, 1_200), (true, 1_472)] {
+        let before = bout.puppet.heard.len();
+        bout.act(|connection, _| {
+            let id = open(connection, Dir::Uni);
+            assert_eq!(connection.write_stream(id, &[7; 9_000]), Ok(9_000));
+        });
+        bout.wait_ms(20);
+        let others = bout.puppet.heard[before..].iter().filter(|heard| !is_probe(heard));
+        assert_eq!(others.map(|heard| heard.datagram).max(), Some(allowed));
+        let probes = bout.puppet.heard.iter().filter(|heard| is_probe(heard) && heard.datagram > 1_200);
+        assert_eq!(probes.map(|probe| probe.datagram).collect::<Vec<_>>(), [1_472], "{found}");
+        bout.ack();
+        assert!(bout.node.events.iter().any(|(_, _, event)| *event == Event::Mtu(1_472)));
+    }
+}
+
+/// Two servers behind links of different width: what is found toward one says nothing of the other (RFC 9000 14.2).
+#[test]
+fn each_address_has_a_size_of_its_own() {
+    let mut pair = Pair::new(link(65_536), |client, _| client.slots = 2).connected();
+    let narrow = Interface::at("192.0.2.10").link(link(1_300));
+    let server = pair.world.host(QuicNode::new(Setup { app: App::None, ..Setup::server(9) }), [narrow]);
+    let remote = "192.0.2.10:4433".parse().unwrap();
+    let wide = pair.client_node().opened[0];
+    let other = pair.world.with(pair.client, |node, now| node.connect(now, remote, &[]));
+    pair.run_ms(20_000);
+    let sizes = [wide, other]
+        .map(|handle| pair.world.with(pair.client, |node, _| node.connection(handle).route().unwrap().mtu));
+    assert_eq!(sizes[0], 1_452);
+    assert!((1_285..=1_300).contains(&sizes[1]), "{sizes:?}");
+    assert_eq!(pair.world.node(server).accepted.len(), 1);
 }

@@ -83,7 +83,8 @@ fn a_client_gives_up_when_the_server_speaks_other_versions() {
     });
     pair.connect(&[]);
     pair.until("given up", |pair| pair.told_client(Event::Drained));
-    assert_eq!(pair.client_cause(), Some(Cause::Version));
+    let Some(Cause::Version(offered)) = pair.client_cause() else { panic!("{:?}", pair.client_cause()) };
+    assert_eq!(offered.as_slice(), [0x6b33_43cf], "what is reserved is no offer");
     assert!(pair.world.now().as_micros() < 50_000, "at once");
     assert!(pair.client_node().endpoint.is_empty());
 }

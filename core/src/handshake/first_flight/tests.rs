@@ -135,8 +135,8 @@ fn version_negotiation_ends_an_attempt_that_nothing_else_answered() {
         flight.on_version_negotiation(1, id(dcid).as_slice(), id(scid).as_slice(), versions.iter().copied())
     };
     let offered = negotiate(client(), 9, 1, &[0x0a0a_0a0a, 2]).unwrap();
-    assert_eq!(offered.as_slice(), [0x0a0a_0a0a, 2]);
-    assert_eq!(negotiate(client(), 9, 1, &[3; 100]).unwrap().as_slice(), [3; OFFERED]);
+    assert_eq!(offered.as_slice(), [2]);
+    assert_eq!(negotiate(client(), 9, 1, &[3; 100]).unwrap().as_slice(), [3; 6]);
     for (why, refused) in [
         ("lists ours", negotiate(client(), 9, 1, &[2, 1])),
         ("echoes another dcid", negotiate(client(), 9, 2, &[2])),

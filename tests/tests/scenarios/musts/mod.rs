@@ -2,6 +2,7 @@
 
 mod handshake;
 mod packets;
+mod probes;
 mod sending;
 mod stateless;
 mod tokens;

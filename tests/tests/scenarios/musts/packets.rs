@@ -6,7 +6,7 @@ use peregrine_core::ids::Dir;
 use peregrine_core::session::Level;
 use peregrine_core::wire::Cid;
 use peregrine_core::wire::frame::{
-    Datagram, Frame, Kind, NewConnectionId, PathChallenge, PathResponse, Ping,
+    Datagram, Frame, HandshakeDone, Kind, NewConnectionId, PathChallenge, PathResponse, Ping,
 };
 use peregrine_tests::pair::open;
 use peregrine_tests::puppet::{Bout, Puppet, bytes};
@@ -225,4 +225,21 @@ fn a_closing_connection_answers_its_peer_only_and_with_a_close() {
     assert_eq!(repeated.len(), bout.from_node.len() - before, "all can be opened");
     assert!(repeated.iter().all(|heard| heard.frames().any(|frame| frame.kind() == Kind::ConnectionClose)));
     assert_eq!(bout.node.endpoint.stats().resets, 0);
+}
+
+/// A packet whose last frame is an error was not received: it is acknowledged by nothing, and its copy is no duplicate
+/// (RFC 9000 13.1).
+#[test]
+fn a_packet_with_an_error_is_not_acknowledged() {
+    let mut bout = Bout::against_server(Setup::server(1));
+    let frames = [Frame::Ping(Ping), Frame::HandshakeDone(HandshakeDone)];
+    let pn = bout.puppet.next_pn[Level::OneRtt as usize];
+    let datagram = bout.puppet.datagram(Level::OneRtt, &bytes(&frames));
+    bout.deliver(&datagram);
+    bout.deliver(&datagram);
+    bout.hear();
+    assert_eq!(bout.error().code, Code::PROTOCOL_VIOLATION);
+    assert!(!acknowledged(&bout, Level::OneRtt).contains(&pn));
+    let discarded = bout.connection().stats().discarded;
+    assert_eq!((discarded.count(Why::Duplicate), discarded.count(Why::Closing)), (0, 1));
 }

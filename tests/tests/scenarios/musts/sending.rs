@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use peregrine_core::ids::Dir;
-use peregrine_core::session::Level;
+use peregrine_core::ids::{Dir, Side};
+use peregrine_core::session::{Level, Session as _};
 use peregrine_core::wire::frame::{Frame, HandshakeDone, Kind, Ping, StopSending};
+use peregrine_core::wire::params::TransportParams;
 use peregrine_tests::pair::{open, write_pattern};
 use peregrine_tests::puppet::{Bout, bytes};
 use peregrine_tests::quic::Setup;
@@ -45,6 +46,11 @@ fn acknowledge(bout: &mut Bout) {
     bout.hear();
     bout.now = bout.now.after(Duration::from_millis(50));
     let largest = bout.puppet.largest(Level::OneRtt).unwrap();
+    acknowledge_to(bout, largest);
+}
+
+/// Acknowledges all packets up to this number, before the node says anything.
+fn acknowledge_to(bout: &mut Bout, largest: u64) {
     let datagram = bout.puppet.datagram(Level::OneRtt, &peregrine_tests::puppet::ack(&[0..=largest]));
     let on = peregrine_core::ids::FourTuple {
         local: peregrine_tests::puppet::NODE.parse().unwrap(),
@@ -223,4 +229,125 @@ fn the_spin_bit_is_random() {
     }
     let ones = spins.iter().filter(|spin| **spin).count();
     assert!((8..=32).contains(&ones), "{ones} of {}", spins.len());
+}
+
+/// A server that has so much to send that the pacer holds it back, with room in the window.
+fn paced() -> Bout {
+    let mut bout = Bout::against_server(sender());
+    bout.wait_ms(200);
+    bout.ack();
+    for _ in 0..8 {
+        let id = bout.connection().open(Dir::Uni).unwrap();
+        write_pattern(bout.connection(), id, &mut 0, 60_000);
+    }
+    bursts(&mut bout, Duration::from_millis(70));
+    acknowledge(&mut bout);
+    bout.drain();
+    let route = bout.connection().route().unwrap();
+    assert!(route.window - route.in_flight > 2 * u32::from(route.mtu), "{route:?}");
+    bout.hear();
+    bout
+}
+
+/// Packets with nothing but an ACK do not wait for the pacer, nor does the pacer count them (RFC 9002 7.7).
+#[test]
+fn acknowledgments_are_not_paced() {
+    let (mut quiet, mut busy) = (paced(), paced());
+    for bout in [&mut quiet, &mut busy] {
+        // Half of what the next packet needs has flowed into the bucket.
+        let wait = bout.node.next_timeout().instant().unwrap().since(bout.now);
+        bout.now = bout.now.after(wait / 2);
+    }
+    let before = busy.puppet.heard.len();
+    for _ in 0..400 {
+        busy.say(&[Frame::Ping(Ping)]);
+    }
+    let answers = &busy.puppet.heard[before..];
+    assert_eq!(answers.len(), 200, "every second packet is acknowledged, at once");
+    assert!(answers.iter().all(|answer| answer.frames().all(|frame| frame.kind() == Kind::Ack)));
+    let next = [&mut quiet, &mut busy].map(|bout| {
+        let before = bout.from_node.len();
+        while bout.from_node.len() == before {
+            bout.now = bout.now.max(bout.node.next_timeout().instant().unwrap());
+            bout.node.handle_timeout(bout.now);
+            bout.drain();
+        }
+        bout.now
+    });
+    assert_eq!(next[0], next[1], "data is not held back for them");
+}
+
+/// The pacer holds packets back; that the window is not full then does not keep it from growing (RFC 9002 7.8).
+#[test]
+fn waiting_for_the_pacer_is_not_want_of_data() {
+    let mut bout = paced();
+    let before = bout.connection().route().unwrap();
+    // By halves: before the second, less is in flight than what counts as use of a window whoever holds back.
+    let largest = bout.puppet.largest(Level::OneRtt).unwrap();
+    acknowledge_to(&mut bout, largest - 5);
+    let route = bout.connection().route().unwrap();
+    assert!(0 < route.in_flight && 2 * route.in_flight < route.window, "{route:?}");
+    acknowledge_to(&mut bout, largest);
+    let after = bout.connection().route().unwrap();
+    assert_eq!((after.in_flight, after.window), (0, before.window + before.in_flight), "slow start");
+}
+
+/// All there is to say on a level goes into one packet, and an acknowledgment with it, due or not (RFC 9000 12.2, 13.2.1).
+#[test]
+fn one_packet_takes_all_there_is() {
+    let mut bout = Bout::against_server(sender());
+    bout.wait_ms(200);
+    bout.ack();
+    bout.wait_ms(200);
+    let before = bout.puppet.heard.len();
+    bout.say(&[Frame::Ping(Ping)]);
+    assert_eq!(bout.puppet.heard.len(), before, "an acknowledgment may wait");
+    bout.act(|connection, _| {
+        for _ in 0..3 {
+            let id = open(connection, Dir::Uni);
+            connection.write_stream(id, b"a few bytes").unwrap();
+        }
+        connection.send_datagram(b"and more").unwrap();
+        connection.ping();
+    });
+    let [packet] = &bout.puppet.heard[before..] else { panic!("one packet") };
+    let kinds: Vec<Kind> = packet.frames().map(|frame| frame.kind()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::Stream).count(), 3, "{kinds:?}");
+    assert!(kinds.contains(&Kind::Datagram) && kinds[0] == Kind::Ack, "{kinds:?}");
+}
+
+/// A timer that fires late is within what the peer was promised (RFC 9000 18.2).
+#[test]
+fn acknowledgments_leave_before_the_promised_delay() {
+    let mut bout = Bout::against_server(sender());
+    bout.wait_ms(200);
+    bout.ack();
+    bout.wait_ms(200);
+    let declared = bout.puppet.session.peer_params().unwrap();
+    let declared = TransportParams::parse(Side::Server, declared).unwrap().max_ack_delay();
+    let before = bout.puppet.heard.len();
+    bout.say(&[Frame::Ping(Ping)]);
+    let due = bout.node.next_timeout().instant().unwrap();
+    assert!(due.after(Duration::from_millis(1)) <= bout.now.after(declared));
+    bout.now = due;
+    bout.wait_ms(0);
+    assert!(bout.puppet.heard[before..].iter().any(|heard| heard.frames().any(|f| f.kind() == Kind::Ack)));
+}
+
+/// Whatever the lengths of connection IDs: what may draw a stateless reset has 22 bytes more than one of ours (RFC 9000 10.3).
+#[test]
+fn no_short_packet_is_too_small_to_be_reset() {
+    for cid_len in [0, 8, 9, 20] {
+        let mut setup = Setup::client(1);
+        setup.endpoint.cid_len = cid_len;
+        let mut bout = Bout::against_client(setup);
+        bout.ack();
+        bout.wait_ms(200);
+        bout.ack();
+        let before = bout.from_node.len();
+        bout.act(|connection, _| connection.ping());
+        bout.act(|connection, now| connection.close(now, 0, ""));
+        let sizes = &bout.from_node[before..];
+        assert!(sizes.len() == 2 && sizes.iter().all(|size| *size >= 22 + usize::from(cid_len)), "{sizes:?}");
+    }
 }

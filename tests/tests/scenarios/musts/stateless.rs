@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use peregrine_core::endpoint::{Connect, ConnectError, Endpoint, EndpointConfig};
-use peregrine_core::ids::{FourTuple, Side};
+use peregrine_core::endpoint::{Connect, ConnectError, Endpoint, EndpointConfig, Handled};
+use peregrine_core::ids::{Ecn, FourTuple, Side};
 use peregrine_core::lifecycle::Cause;
 use peregrine_core::limits::{RESET_TOKEN_LEN, TAG_LEN};
 use peregrine_core::session::EndpointCrypto;
@@ -12,7 +12,7 @@ use peregrine_core::wire::frame::{Frame, RetireConnectionId};
 use peregrine_core::wire::header::{FixedBit, Header};
 use peregrine_tests::memory::{HeapMemory, HeapSlots, Sizes};
 use peregrine_tests::null_session::{NullConfig, NullEndpointCrypto, NullSession};
-use peregrine_tests::puppet::{Bout, PUPPET, Puppet};
+use peregrine_tests::puppet::{Bout, NODE, PUPPET, Puppet};
 use peregrine_tests::quic::Setup;
 
 use super::{against_client, from};
@@ -174,4 +174,56 @@ fn connection_ids_of_a_connection_differ_in_every_way() {
     for at in 0..8 {
         assert!(cids.iter().map(|cid| cid[at]).collect::<BTreeSet<u8>>().len() > 20, "byte {at}");
     }
+}
+
+/// Every bit of a reset before its token is random, but for the two that make it a short header (RFC 9000 10.3).
+#[test]
+fn resets_look_random() {
+    let mut bout = Bout::new(Setup::server(1), Puppet::client(1));
+    let (mut ones, mut len) = ([0_u32; 8 * 26], 0);
+    for _ in 0..200 {
+        let mut lost = [5; 60];
+        lost[0] = 0x43;
+        let sent = from(&mut bout, PUPPET, &lost);
+        let (random, _) = sent[0].1.split_last_chunk::<16>().unwrap();
+        len = random.len();
+        for (bit, ones) in ones.iter_mut().enumerate() {
+            *ones += u32::from(random[bit / 8] >> (bit % 8) & 1);
+        }
+    }
+    assert_eq!(len, 26);
+    for (bit, ones) in ones.into_iter().enumerate() {
+        let expected = match bit {
+            6 => 200..=200,
+            7 => 0..=0,
+            _ => 60..=140,
+        };
+        assert!(expected.contains(&ones), "bit {bit}: {ones} of 200");
+    }
+}
+
+/// An endpoint that has lost its state resets connection IDs, and gives none of them to anybody again (RFC 9000 10.3.2).
+#[test]
+fn an_id_that_was_reset_does_not_come_again() {
+    let ids = |endpoint: &mut Endpoint<HeapSlots<NullSession>, NullEndpointCrypto>| {
+        let hosts = (1..=100).map(|host| format!("192.0.2.{host}:443"));
+        let ids = hosts.map(|host| connect(endpoint, &host).unwrap().scid.as_slice().to_vec());
+        ids.collect::<BTreeSet<Vec<u8>>>()
+    };
+    let config = EndpointConfig { server: true, ..EndpointConfig::default() };
+    let crypto = NullEndpointCrypto::new(1);
+    let before = ids(&mut Endpoint::new(config.clone(), HeapSlots::new(100), crypto));
+    // The same key; what else it draws is new.
+    let mut crypto = NullEndpointCrypto::new(1);
+    crypto.fill_random(&mut [0; 1]);
+    let mut restarted = Endpoint::new(config, HeapSlots::new(100), crypto);
+    for id in &before {
+        let mut lost = [&[0x43][..], id, &[5; 40]].concat();
+        let on = FourTuple { local: NODE.parse().unwrap(), remote: PUPPET.parse().unwrap(), interface: 1 };
+        let handled = restarted.handle_datagram(Instant::ZERO, on, Ecn::NotEct, &mut lost);
+        assert!(matches!(handled, Handled::Reply(_)), "{handled:?}");
+    }
+    let after = ids(&mut restarted);
+    assert_eq!((before.len(), after.len()), (100, 100));
+    assert!(before.is_disjoint(&after));
 }
