@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::routes::{MigrationPolicy, NoSpareCid};
+use super::routes::{MigrationPolicy, NoSpareCid, WhenSuspect};
 use crate::congestion::Algorithm;
 use crate::limits;
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub disable_active_migration: bool,
     /// Which addresses the peer may move to. All, unless the application knows better.
     pub migration_policy: MigrationPolicy,
+    /// What a client does when nothing comes over the route in use.
+    pub when_suspect: WhenSuspect,
     /// What to do about a peer's new address when there is no unused connection ID for it.
     pub no_spare_cid: NoSpareCid,
 }
@@ -65,6 +67,7 @@ impl Default for Config {
             grease: true,
             disable_active_migration: false,
             migration_policy: |_, _| true,
+            when_suspect: WhenSuspect::default(),
             no_spare_cid: NoSpareCid::default(),
         }
     }

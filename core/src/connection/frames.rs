@@ -25,7 +25,10 @@ impl State {
             Frame::Padding(_) | Frame::Ping(_) | Frame::DataBlocked(_) | Frame::StreamsBlocked(_) => Ok(()),
             Frame::Ack(ack) => self.on_ack(now, lent, seat, &ack),
             Frame::Crypto(crypto) => self.on_crypto(now, lent, seat.level, &crypto),
-            Frame::Stream(frame) => self.streams.on_stream(streams, &frame),
+            Frame::Stream(frame) => {
+                self.expect(now, !frame.fin);
+                self.streams.on_stream(streams, &frame)
+            }
             Frame::ResetStream(frame) => self.streams.on_reset_stream(streams, frame),
             Frame::StopSending(frame) => {
                 let outcome = self.streams.on_stop_sending(streams, lent.buffers.sent, frame);
@@ -75,6 +78,15 @@ impl State {
             Frame::HandshakeDone(_) | Frame::NewToken(_) => {
                 Err(TransportError::new(Code::PROTOCOL_VIOLATION, "frame that only a server may send"))
             }
+        }
+    }
+
+    /// A client that waits for the rest of a stream wants to know whether its route lives.
+    fn expect(&mut self, now: Instant, more: bool) {
+        if self.side.is_client() && more {
+            self.liveness.on_expecting(now);
+        } else {
+            self.liveness.on_end();
         }
     }
 

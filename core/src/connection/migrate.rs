@@ -209,13 +209,15 @@ impl State {
         }
     }
 
-    /// Takes the best other route, if there is one that we may take: a validated one, then the one with the least RTT.
+    /// Takes the best other route of ours, if there is one: a validated one, then the one with the least RTT. One that was
+    /// not validated is no better than one that is only suspect.
     pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
+        let down = lent.buffers.routes.get(active).is_some_and(|route| route.down);
         let others = lent.buffers.routes.iter().enumerate();
         let best = others
             .filter(|(row, route)| *row != active && route.is_open() && !route.down)
-            .filter(|(_, route)| route.opener == Opener::Local || route.role == Role::Fallback)
+            .filter(|(_, route)| route.opener == Opener::Local && (down || route.validation.is_validated()))
             .min_by_key(|(_, route)| (!route.validation.is_validated(), route.rtt.smoothed()));
         if let Some((row, _)) = best
             && self.side.is_client()

@@ -41,7 +41,7 @@ pub use config::Config;
 pub use events::{Event, RouteEvent};
 pub use migrate::{NetworkChange, RouteError};
 pub use path::Path;
-pub use routes::{MigrationPolicy, MoveCause, NoSpareCid};
+pub use routes::{MigrationPolicy, MoveCause, NoSpareCid, WhenSuspect};
 pub use start::{Accepted, Opened};
 pub use stats::Stats;
 pub use storage::{

@@ -376,6 +376,9 @@ impl State {
                 route.mtu.on_probe_sent(packet.size);
             }
         }
+        if packet.kinds.has(Kind::Stream) && self.side.is_client() {
+            self.liveness.on_expecting(now);
+        }
         if packet.ack_eliciting {
             self.lifecycle.on_ack_eliciting_sent(now, pto);
             if level == Level::OneRtt && self.ping.is_wanted() {

@@ -277,6 +277,7 @@ impl State {
         self.space_mut(lent, seat.level).received.on_received(now, pn, ack_eliciting, ecn, ack_delay);
         let pto = self.pto(lent);
         self.lifecycle.on_received(now, pto);
+        self.liveness.on_received(now);
     }
 }
 

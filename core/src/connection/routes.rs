@@ -60,6 +60,16 @@ pub enum NoSpareCid {
     Drop,
 }
 
+/// What a client does when what it sends over the route in use is not answered, though an answer is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WhenSuspect {
+    /// Moves to the best other route, if the application has opened one, and tells.
+    #[default]
+    Move,
+    /// Only tells.
+    Tell,
+}
+
 /// Whether a peer may move from one address to another. Pure: it is asked once for each new address.
 pub type MigrationPolicy = fn(from: &FourTuple, to: &FourTuple) -> bool;
 
@@ -186,7 +196,7 @@ impl State {
             return;
         };
         route.last_packet = now;
-        route.down = false;
+        (route.down, route.suspect) = (false, false);
         let newest = non_probing && path.on_non_probing(pn);
         if newest {
             path.local_cids.on_used(lent.buffers.local_cids, &seat.dcid);
@@ -218,8 +228,11 @@ impl State {
             return;
         }
         let moved = Moved { from: id(old, &from), to: id(row, to), cause };
-        // Who has tried the new route before leaves the old one while it works: what is under way there may arrive.
-        if !to.validation.is_validated() || cause != MoveCause::Chosen {
+        // Who has tried the new route before, and was heard on the old one just now, leaves it while it works: what is under
+        // way there may arrive.
+        let heard = now.since(from.last_packet) <= pto;
+        let forced = matches!(cause, MoveCause::Fallback | MoveCause::Liveness);
+        if !to.validation.is_validated() || !heard || forced {
             self.lose_flight(lent, Level::OneRtt, old);
         }
         self.leave(now, lent, old, cause, pto);
@@ -270,6 +283,24 @@ impl State {
         }
     }
 
+    /// What was sent over the active route is not answered.
+    pub(super) fn on_silence(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let active = self.route(lent);
+        if let Some(route) = lent.buffers.routes.get_mut(active) {
+            route.suspect = true;
+            route.told.note(Told::SUSPECT);
+        }
+        self.leave_suspect(now, lent);
+    }
+
+    /// Moves off a suspect route, if we may and can.
+    fn leave_suspect(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let suspect = lent.buffers.routes.get(self.route(lent)).is_some_and(|route| route.suspect);
+        if suspect && self.when_suspect == WhenSuspect::Move {
+            self.move_off(now, lent);
+        }
+    }
+
     /// A PATH_RESPONSE came.
     pub(super) fn on_path_response(&mut self, now: Instant, lent: &mut Lent<'_>, data: [u8; 8]) {
         let active = self.route(lent);
@@ -293,6 +324,7 @@ impl State {
                 }
             }
         }
+        self.leave_suspect(now, lent);
     }
 
     /// What routes have to do now, apart from loss recovery.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::events::Facts;
-use super::routes::{MigrationPolicy, Moved, NoSpareCid};
+use super::routes::{MigrationPolicy, Moved, NoSpareCid, WhenSuspect};
 use super::stats::Stats;
 use super::{Config, Lent, Path};
 use crate::cid::local::{LocalCid, LocalCids};
@@ -12,7 +12,7 @@ use crate::delivery::Delivery;
 use crate::error::{TransportError, Trap};
 use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase};
 use crate::ids::{FourTuple, PathId, Side};
-use crate::lifecycle::{Lifecycle, Timeouts};
+use crate::lifecycle::{Lifecycle, Liveness, Timeouts};
 use crate::limits::{
     DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, GRANULARITY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
     MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN,
@@ -177,6 +177,8 @@ pub(crate) struct State {
     pub(super) policy: MigrationPolicy,
     pub(super) no_spare_cid: NoSpareCid,
     pub(super) moved: Option<Moved>,
+    pub(super) liveness: Liveness,
+    pub(super) when_suspect: WhenSuspect,
     pub(super) token: Token,
     pub(super) datagrams_in: Queue,
     pub(super) datagrams_out: Queue,
@@ -312,6 +314,8 @@ impl State {
             policy: config.migration_policy,
             no_spare_cid: config.no_spare_cid,
             moved: None,
+            liveness: Liveness::Idle,
+            when_suspect: config.when_suspect,
             token: Token::default(),
             datagrams_in: Queue::new(),
             datagrams_out: Queue::new(),

@@ -6,7 +6,7 @@ use super::Lent;
 use super::events::Fact;
 use super::start::{PROBES, State};
 use crate::ids::{PathId, SpaceId};
-use crate::lifecycle::Due;
+use crate::lifecycle::{Due, Silence};
 use crate::recovery::pto::Situation;
 use crate::recovery::{Alarm, Flight};
 use crate::session::Level;
@@ -22,9 +22,10 @@ impl State {
             return life;
         }
         let alarm = self.alarm(lent).map(|(at, _)| at).into();
+        let alive = self.liveness.next_timeout(self.liveness_pto(lent));
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
         let acks = if self.is_blocked(lent) { Deadline::NEVER } else { self.next_ack(lent) };
-        [self.keys.next_timeout(), self.levels.next_timeout(), alarm, route, acks, self.paced_until]
+        [self.keys.next_timeout(), self.levels.next_timeout(), alarm, alive, route, acks, self.paced_until]
             .into_iter()
             .fold(life, Deadline::min)
     }
@@ -47,6 +48,12 @@ impl State {
         }
         if !self.lifecycle.is_open() {
             return;
+        }
+        let pto = self.liveness_pto(lent);
+        match self.liveness.on_timeout(now, pto) {
+            Some(Silence::Ask) => self.ping.want(),
+            Some(Silence::Suspect) => self.on_silence(now, lent),
+            None => {}
         }
         if self.keys.on_timeout(now) {
             lent.session.retire_keys();
@@ -157,6 +164,13 @@ impl State {
             max_ack_delay: self.peer.max_ack_delay(),
         };
         route.pto.alarm(&route.rtt, &flights, &situation)
+    }
+
+    /// A silence of so long is asked about: a probe timeout that was not backed off.
+    fn liveness_pto(&self, lent: &Lent<'_>) -> Duration {
+        let route = lent.buffers.routes.get(self.route(lent));
+        let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());
+        base.saturating_add(self.peer.max_ack_delay())
     }
 
     /// The current probe timeout, by which other periods are measured.

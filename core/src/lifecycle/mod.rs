@@ -15,11 +15,13 @@
 
 pub mod close;
 pub mod idle;
+pub mod liveness;
 
 use core::time::Duration;
 
 pub use close::{Close, Phrase, Reason};
 pub use idle::Timeouts;
+pub use liveness::{Liveness, Silence};
 
 use crate::session::Level;
 use crate::time::{Deadline, Instant};

@@ -114,6 +114,8 @@ pub struct Route {
     pub told: Told,
     /// Nothing can be sent from its local address now.
     pub down: bool,
+    /// What was sent over it is not answered.
+    pub suspect: bool,
     /// The addresses.
     pub addresses: Addresses,
     /// What may be sent to an address that was not proved.
@@ -169,6 +171,7 @@ impl Route {
         opener: Opener::Local,
         told: Told::ALL,
         down: false,
+        suspect: false,
         addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
         validation: Validation::new(),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use peregrine_core::connection::{Event, MoveCause, NetworkChange, NoSpareCid, RouteError, RouteEvent};
+use peregrine_core::connection::{
+    Event, MoveCause, NetworkChange, NoSpareCid, RouteError, RouteEvent, WhenSuspect,
+};
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::lifecycle::Cause;
 use peregrine_core::path::Role;
@@ -415,7 +417,7 @@ fn the_way_back_is_taken_up_with_what_was_known() {
 
 #[test]
 fn a_route_that_cannot_be_reached_fails_and_the_connection_goes_on() {
-    let mut pair = phone(|_, _| {});
+    let mut pair = phone(|client, _| client.endpoint.connection.when_suspect = WhenSuspect::Tell);
     pair.world.interface(pair.client, 1).unplug();
     let route = pair.client(|connection, now| connection.add_route(now, cellular(), 2).unwrap());
     let id = stream(&mut pair);
@@ -483,4 +485,69 @@ fn routes_that_were_left_are_given_up_and_their_connection_ids_retired() {
         assert!(routes.len() <= 3);
         assert_eq!(routes.iter().filter(|route| route.role == Role::Active).count(), 1);
     }
+}
+
+/// A download over Wi-Fi, whose link dies without a word after so many milliseconds; how long the client then was without
+/// data, and when it was told that the route is suspect.
+fn unwarned_loss(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
+    let mut pair = phone(tune);
+    let route = pair.client(|connection, now| connection.add_route(now, cellular(), 2).unwrap());
+    pair.until("validated", |pair| pair.told_client(Event::Route(route, RouteEvent::Validated)));
+    let id = stream(&mut pair);
+    pair.client(|connection, _| connection.write_stream(id, b"x").unwrap());
+    pair.run_ms(40);
+    let (now, client) = (pair.world.now().as_micros() / 1000, pair.client);
+    pair.world.at_ms(now + 300, move |world| world.interface(client, 0).unplug());
+    pair.carry(false, id, 2 * MIB);
+    pair
+}
+
+#[test]
+fn a_client_that_downloads_notices_silence_and_moves_by_itself() {
+    let pair = unwarned_loss(|_, _| {});
+    assert_eq!(
+        (client_moves(&pair), server_moves(&pair)),
+        (vec![MoveCause::Liveness], vec![MoveCause::Peer])
+    );
+    let told = |what: &dyn Fn(&Event) -> bool| {
+        let events = pair.client_node().events.iter();
+        events.filter(|(_, _, event)| what(event)).map(|(at, _, _)| *at).next().unwrap()
+    };
+    let suspect = told(&|event| matches!(event, Event::Route(_, RouteEvent::Suspect)));
+    let moved = told(&|event| matches!(event, Event::Moved { .. }));
+    assert_eq!(suspect, moved);
+    let last = pair
+        .client_node()
+        .events
+        .iter()
+        .filter(|(at, _, event)| *at < moved && matches!(event, Event::Stream(_)));
+    let silence = moved.since(last.last().unwrap().0);
+    // Twice the probe timeout, whose estimate is a client's that seldom has something to measure.
+    assert!(silence < Duration::from_millis(300), "{silence:?}");
+}
+
+#[test]
+fn without_leave_the_application_is_told_and_nothing_moves() {
+    let mut pair = phone(|client, _| {
+        client.endpoint.connection.when_suspect = WhenSuspect::Tell;
+    });
+    let route = pair.client(|connection, now| connection.add_route(now, cellular(), 2).unwrap());
+    pair.until("validated", |pair| pair.told_client(Event::Route(route, RouteEvent::Validated)));
+    pair.world.interface(pair.client, 0).unplug();
+    let id = stream(&mut pair);
+    pair.client(|connection, _| connection.write_stream(id, b"x").unwrap());
+    pair.run_ms(1_000);
+    assert!(told_of_routes(pair.client_node()).contains(&RouteEvent::Suspect));
+    assert!(client_moves(&pair).is_empty());
+}
+
+#[test]
+fn an_idle_connection_is_not_asked_whether_it_lives() {
+    let mut pair = phone(|_, _| {});
+    let id = stream(&mut pair);
+    pair.carry(true, id, 10_000);
+    pair.run_ms(1_000);
+    let before = pair.client(|connection, _| connection.stats().sent_packets);
+    pair.run_ms(10_000);
+    assert_eq!(pair.client(|connection, _| connection.stats().sent_packets), before);
 }
