@@ -12,7 +12,7 @@ use super::routes::{MoveCause, id};
 use super::start::State;
 use super::{Connection, Lent, Memory};
 use crate::ids::FourTuple;
-use crate::path::{Opener, Role, RouteId, Told};
+use crate::path::{Opener, RouteId, Told};
 use crate::session::Session;
 use crate::time::Instant;
 
