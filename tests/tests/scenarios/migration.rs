@@ -521,7 +521,7 @@ fn a_client_that_downloads_notices_silence_and_moves_by_itself() {
         .events
         .iter()
         .filter(|(at, _, event)| *at < moved && matches!(event, Event::Stream(_)));
-    let silence = moved.since(last.last().unwrap().0);
+    let silence = moved.since(last.next_back().unwrap().0);
     // Twice the probe timeout, whose estimate is a client's that seldom has something to measure.
     assert!(silence < Duration::from_millis(300), "{silence:?}");
 }
