@@ -109,18 +109,22 @@ impl State {
         if level != Level::OneRtt {
             self.first_flight.on_opened(header.scid)?;
         }
-        self.on_opened(now, lent, &seat, opened.pn)?;
+        let pto = self.pto(lent);
+        self.on_opened(now, pto, lent, &seat, opened.pn)?;
         let payload = datagram.get(opened.payload).unwrap_or_default();
         if !self.lifecycle.is_open() {
             return self.listen_for_close(now, lent, level, payload);
         }
         let mut ack_eliciting = false;
         for frame in Frames::new(level, payload) {
-            let (frame, rules) = frame?;
-            ack_eliciting |= rules.ack_eliciting;
-            self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(rules.kind.types().0))?;
+            let frame = frame?;
+            let kind = frame.kind();
+            ack_eliciting |= kind.rules().ack_eliciting;
+            self.on_frame(now, lent, &seat, &frame).map_err(|error| error.in_frame(kind.types().0))?;
         }
-        self.settle(now, lent, &seat, opened.pn, ack_eliciting, ecn);
+        let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
+        self.space_mut(lent, level).received.on_received(now, opened.pn, ack_eliciting, ecn, ack_delay);
+        self.lifecycle.on_received(now, pto);
         Ok(())
     }
 
@@ -189,8 +193,14 @@ impl State {
     }
 
     /// A packet is genuine: what that alone changes.
-    fn on_opened(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, pn: u64) -> Result<(), Refusal> {
-        let pto = self.pto(lent);
+    fn on_opened(
+        &mut self,
+        now: Instant,
+        pto: Duration,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        pn: u64,
+    ) -> Result<(), Refusal> {
         self.stats.received_packets = self.stats.received_packets.saturating_add(1);
         match seat.level {
             Level::OneRtt => {
@@ -229,28 +239,12 @@ impl State {
     ) -> Result<(), Refusal> {
         let pto = self.pto(lent);
         for frame in Frames::new(level, payload) {
-            if let Ok((Frame::ConnectionClose(close), _)) = frame {
+            if let Ok(Frame::ConnectionClose(close)) = frame {
                 self.lifecycle.on_peer_close(now, pto, &close);
             }
         }
         self.lifecycle.on_received(now, pto);
         Err(Why::Closing.into())
-    }
-
-    /// After the last frame of a packet: an acknowledgment is owed, the idle timer starts anew.
-    fn settle(
-        &mut self,
-        now: Instant,
-        lent: &mut Lent<'_>,
-        seat: &Seat,
-        pn: u64,
-        ack_eliciting: bool,
-        ecn: Ecn,
-    ) {
-        let ack_delay = if seat.level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
-        self.space_mut(lent, seat.level).received.on_received(now, pn, ack_eliciting, ecn, ack_delay);
-        let pto = self.pto(lent);
-        self.lifecycle.on_received(now, pto);
     }
 }
 

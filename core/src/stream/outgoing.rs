@@ -34,7 +34,12 @@ impl Streams {
             || wants(Dir::Uni)
     }
 
-    /// Whether [`Self::write_data`] has something to write.
+    /// Whether [`Self::write_data`] has something to write, and `out` room for it.
+    pub fn may_write_data(&self, memory: &StreamMemory<'_>, out: &PacketWriter<'_>) -> bool {
+        out.room() >= MIN_ROOM && self.wants_data(memory)
+    }
+
+    /// Whether streams have bytes to send, or their end.
     pub fn wants_data(&self, memory: &StreamMemory<'_>) -> bool {
         self.order.next(memory.rows, self.outflow.room() > 0).is_some()
     }

@@ -226,7 +226,8 @@ fn parse_long(
 #[derive(Clone, Debug)]
 pub struct Coalesced {
     next: usize,
-    dcid: Option<Cid>,
+    /// Of the first packet, if another one follows.
+    dcid: Cid,
     local_cid_len: usize,
     fixed_bit: FixedBit,
 }
@@ -234,7 +235,7 @@ pub struct Coalesced {
 impl Coalesced {
     /// The packets of a datagram not yet begun; the arguments are those of [`Header::parse`].
     pub const fn new(local_cid_len: usize, fixed_bit: FixedBit) -> Self {
-        Self { next: 0, dcid: None, local_cid_len, fixed_bit }
+        Self { next: 0, dcid: Cid::EMPTY, local_cid_len, fixed_bit }
     }
 
     /// The next packet of `datagram`, which is the same one with every call.
@@ -246,11 +247,17 @@ impl Coalesced {
             return None;
         }
         let parsed = Header::parse(datagram, self.next, self.local_cid_len, self.fixed_bit);
-        self.next = parsed.as_ref().map_or(datagram.len(), |header| header.end);
-        Some(parsed.and_then(|header| {
-            let same = *self.dcid.get_or_insert(header.dcid) == header.dcid;
-            if same { Ok(header) } else { Err(HeaderError::OtherDcid) }
-        }))
+        self.next = datagram.len();
+        if let Ok(header) = &parsed {
+            self.next = header.end;
+            if header.start > 0 && header.dcid != self.dcid {
+                return Some(Err(HeaderError::OtherDcid));
+            }
+            if header.end < datagram.len() {
+                self.dcid = header.dcid;
+            }
+        }
+        Some(parsed)
     }
 }
 
