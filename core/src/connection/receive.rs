@@ -53,10 +53,10 @@ impl State {
         }
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
-        while let Some(header) = packets.next(datagram) {
+        while let Some(header) = &packets.next(datagram) {
             let outcome = match header {
-                Ok(header) => self.handle_packet(now, lent, route, ecn, datagram, &header),
-                Err(error) => Err(Refusal::Discard(error.into())),
+                Ok(header) => self.handle_packet(now, lent, route, ecn, datagram, header),
+                Err(error) => Err(Refusal::Discard((*error).into())),
             };
             last_refused = outcome.is_err();
             match outcome {
@@ -116,11 +116,13 @@ impl State {
             return self.listen_for_close(now, lent, level, payload);
         }
         let mut ack_eliciting = false;
-        for frame in Frames::new(level, payload) {
-            let frame = frame?;
+        // Frames are looked at where they are returned: to move what was just stored is to wait for the stores.
+        let mut frames = Frames::new(level, payload);
+        while let Some(parsed) = &frames.next() {
+            let frame = parsed.as_ref().map_err(|error| *error)?;
             let kind = frame.kind();
             ack_eliciting |= kind.rules().ack_eliciting;
-            self.on_frame(now, lent, &seat, &frame).map_err(|error| error.in_frame(kind.types().0))?;
+            self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(kind.types().0))?;
         }
         let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
         self.space_mut(lent, level).received.on_received(now, opened.pn, ack_eliciting, ecn, ack_delay);
@@ -130,7 +132,7 @@ impl State {
 
     /// A packet must be addressed to a connection ID of ours; a client's first Initials go to one it made up.
     fn check_addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<(), Why> {
-        let ours = header.dcid == self.first_flight.scid() && header.dcid.is_empty()
+        let ours = header.dcid.is_empty() && self.first_flight.scid().is_empty()
             || local::find(lent.buffers.local_cids, header.dcid.as_slice()).is_some();
         let first = !self.side.is_client()
             && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);

@@ -187,7 +187,7 @@ fn table_3_by_hand_and_by_machine_agree() {
         {
             match Frames::new(level, &bytes).next().unwrap() {
                 Ok(parsed) => {
-                    assert!(packets.contains(letter) && parsed.kind() == kind, "{kind:?} {level:?}")
+                    assert!(packets.contains(letter) && parsed.kind() == kind, "{kind:?} {level:?}");
                 }
                 Err(error) => {
                     assert!(!packets.contains(letter), "{kind:?} {level:?}");
