@@ -227,7 +227,7 @@ fn parse_long(
 pub struct Coalesced {
     next: usize,
     /// Of the first packet, if another one follows.
-    dcid: Cid,
+    dcid: Option<Cid>,
     local_cid_len: usize,
     fixed_bit: FixedBit,
 }
@@ -235,7 +235,7 @@ pub struct Coalesced {
 impl Coalesced {
     /// The packets of a datagram not yet begun; the arguments are those of [`Header::parse`].
     pub const fn new(local_cid_len: usize, fixed_bit: FixedBit) -> Self {
-        Self { next: 0, dcid: Cid::EMPTY, local_cid_len, fixed_bit }
+        Self { next: 0, dcid: None, local_cid_len, fixed_bit }
     }
 
     /// The next packet of `datagram`, which is the same one with every call.
@@ -246,15 +246,14 @@ impl Coalesced {
         if self.next >= datagram.len() {
             return None;
         }
-        let parsed = Header::parse(datagram, self.next, self.local_cid_len, self.fixed_bit);
-        self.next = datagram.len();
-        if let Ok(header) = &parsed {
-            self.next = header.end;
-            if header.start > 0 && header.dcid != self.dcid {
-                return Some(Err(HeaderError::OtherDcid));
-            }
-            if header.end < datagram.len() {
-                self.dcid = header.dcid;
+        let mut parsed = Header::parse(datagram, self.next, self.local_cid_len, self.fixed_bit);
+        self.next = parsed.as_ref().map_or(datagram.len(), |header| header.end);
+        if let Ok(header) = &parsed
+            && (header.start > 0 || header.end < datagram.len())
+        {
+            let first = *self.dcid.get_or_insert(header.dcid);
+            if header.dcid != first {
+                parsed = Err(HeaderError::OtherDcid);
             }
         }
         Some(parsed)
