@@ -33,7 +33,7 @@ impl Instant {
 
 /// `duration` in whole microseconds, saturating.
 pub fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
 /// A moment that may never come. Ordered: never is the latest.

@@ -329,8 +329,8 @@ pub trait Provider {
         let mut block = Zeroizing::new([0; 128]);
         let block = block.get_mut(..algorithm.block_len()).unwrap_or_default();
         let mut keyed = |pad: u8| {
-            let key = key.iter().chain(core::iter::repeat(&0));
-            block.iter_mut().zip(key).for_each(|(to, from)| *to = from ^ pad);
+            block.fill(pad);
+            block.iter_mut().zip(key).for_each(|(to, from)| *to ^= from);
             let mut hash = self.hash(algorithm);
             hash.update(block);
             hash

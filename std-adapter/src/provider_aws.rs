@@ -43,7 +43,7 @@ impl Provider for AwsLc {
             Suite::Aes256GcmSha384 => &quic::AES_256,
             Suite::ChaCha20Poly1305Sha256 => &quic::CHACHA20,
         };
-        quic::HeaderProtectionKey::new(algorithm, key).ok().map(AwsHeader)
+        quic::HeaderProtectionKey::new(algorithm, key).ok().map(Box::new).map(AwsHeader)
     }
 
     fn hash(&self, algorithm: HashAlgorithm) -> AwsHash {
@@ -87,8 +87,8 @@ impl AeadKey for AwsAead {
     }
 }
 
-/// A header protection key of AWS-LC.
-pub struct AwsHeader(quic::HeaderProtectionKey);
+/// A header protection key of AWS-LC. It is large, and levels that are over are not to take its room.
+pub struct AwsHeader(Box<quic::HeaderProtectionKey>);
 
 impl HeaderKey for AwsHeader {
     fn mask(&mut self, sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {

@@ -44,7 +44,7 @@ pub struct Heard {
 impl Heard {
     /// The frames.
     pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
-        Frames::new(self.level, &self.payload).map(|frame| frame.expect("a frame that parses").0)
+        Frames::new(self.level, &self.payload).map(|frame| frame.expect("a frame that parses"))
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn frames(payload: &[u8]) -> Vec<Frame<'_>> {
     if payload.is_empty() {
         return Vec::new();
     }
-    Frames::new(Level::OneRtt, payload).map(|frame| frame.unwrap().0).collect()
+    Frames::new(Level::OneRtt, payload).map(Result::unwrap).collect()
 }
 
 /// A linear congruential generator: the same dice for the same seed.

@@ -18,35 +18,35 @@ impl State {
         now: Instant,
         lent: &mut Lent<'_>,
         seat: &Seat,
-        frame: Frame<'_>,
+        frame: &Frame<'_>,
     ) -> Result<(), TransportError> {
         let streams = &mut lent.buffers.streams;
         match frame {
             Frame::Padding(_) | Frame::Ping(_) | Frame::DataBlocked(_) | Frame::StreamsBlocked(_) => Ok(()),
-            Frame::Ack(ack) => self.on_ack(now, lent, seat, &ack),
-            Frame::Crypto(crypto) => self.on_crypto(now, lent, seat.level, &crypto),
+            Frame::Ack(ack) => self.on_ack(now, lent, seat, ack),
+            Frame::Crypto(crypto) => self.on_crypto(now, lent, seat.level, crypto),
             Frame::Stream(frame) => {
                 self.expect(now, !frame.fin);
-                self.streams.on_stream(streams, &frame)
+                self.streams.on_stream(streams, frame)
             }
-            Frame::ResetStream(frame) => self.streams.on_reset_stream(streams, frame),
+            Frame::ResetStream(frame) => self.streams.on_reset_stream(streams, *frame),
             Frame::StopSending(frame) => {
-                let outcome = self.streams.on_stop_sending(streams, lent.buffers.sent, frame);
+                let outcome = self.streams.on_stop_sending(streams, lent.buffers.sent, *frame);
                 self.free_unowned(lent);
                 outcome
             }
             Frame::MaxData(frame) => {
-                self.streams.on_max_data(frame);
+                self.streams.on_max_data(*frame);
                 Ok(())
             }
-            Frame::MaxStreamData(frame) => self.streams.on_max_stream_data(streams, frame),
+            Frame::MaxStreamData(frame) => self.streams.on_max_stream_data(streams, *frame),
             Frame::MaxStreams(frame) => {
-                self.streams.on_max_streams(frame);
+                self.streams.on_max_streams(*frame);
                 Ok(())
             }
-            Frame::StreamDataBlocked(frame) => self.streams.on_stream_data_blocked(streams, frame),
+            Frame::StreamDataBlocked(frame) => self.streams.on_stream_data_blocked(streams, *frame),
             Frame::Datagram(frame) => self.on_datagram_frame(lent, frame.data),
-            Frame::NewConnectionId(frame) => self.on_new_cid(lent, &frame),
+            Frame::NewConnectionId(frame) => self.on_new_cid(lent, frame),
             Frame::RetireConnectionId(frame) => {
                 let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
                 path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)
@@ -64,7 +64,7 @@ impl State {
             }
             Frame::ConnectionClose(frame) => {
                 let pto = self.pto(lent);
-                self.lifecycle.on_peer_close(now, pto, &frame);
+                self.lifecycle.on_peer_close(now, pto, frame);
                 Ok(())
             }
             Frame::HandshakeDone(_) if self.side.is_client() => {

@@ -310,7 +310,7 @@ impl State {
         out: &mut PacketWriter<'_>,
         draft: &mut Draft,
     ) {
-        while self.streams.wants_data(&lent.buffers.streams) {
+        while self.streams.may_write_data(&lent.buffers.streams, out) {
             let spare = if has_rows { self.sent.take(lent.buffers.sent) } else { None };
             let used = self.streams.write_data(&mut lent.buffers.streams, lent.buffers.sent, spare, out);
             if !self.keep_row(lent, spare, used, draft) {

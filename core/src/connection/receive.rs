@@ -55,10 +55,10 @@ impl State {
         let mut origin = row.map_or(Origin::Stranger(on), Origin::Route);
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
-        while let Some(header) = packets.next(datagram) {
+        while let Some(header) = &packets.next(datagram) {
             let outcome = match header {
-                Ok(header) => self.handle_packet(now, lent, &mut origin, ecn, datagram, &header),
-                Err(error) => Err(Refusal::Discard(error.into())),
+                Ok(header) => self.handle_packet(now, lent, &mut origin, ecn, datagram, header),
+                Err(error) => Err(Refusal::Discard((*error).into())),
             };
             last_refused = outcome.is_err();
             match outcome {
@@ -112,19 +112,26 @@ impl State {
         if level != Level::OneRtt {
             self.first_flight.on_opened(header.scid)?;
         }
-        self.on_opened(now, lent, &seat, opened.pn)?;
+        let pto = self.pto(lent);
+        self.on_opened(now, pto, lent, &seat, opened.pn)?;
         let payload = datagram.get(opened.payload).unwrap_or_default();
         if !self.lifecycle.is_open() {
             return self.listen_for_close(now, lent, level, payload);
         }
         let (mut ack_eliciting, mut non_probing) = (false, false);
-        for frame in Frames::new(level, payload) {
-            let (frame, rules) = frame?;
-            ack_eliciting |= rules.ack_eliciting;
-            non_probing |= !rules.probing;
-            self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(rules.kind.types().0))?;
+        // Frames are looked at where they are returned: to move what was just stored is to wait for the stores.
+        let mut frames = Frames::new(level, payload);
+        while let Some(parsed) = &frames.next() {
+            let frame = parsed.as_ref().map_err(|error| *error)?;
+            let kind = frame.kind();
+            ack_eliciting |= kind.rules().ack_eliciting;
+            non_probing |= !kind.rules().probing;
+            self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(kind.types().0))?;
         }
-        self.settle(now, lent, &seat, opened.pn, ack_eliciting, ecn);
+        let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
+        self.space_mut(lent, level).received.on_received(now, opened.pn, ack_eliciting, ecn, ack_delay);
+        self.lifecycle.on_received(now, pto);
+        self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
         Ok(())
     }
@@ -152,7 +159,7 @@ impl State {
 
     /// A packet must be addressed to a connection ID of ours; a client's first Initials go to one it made up.
     fn check_addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<(), Why> {
-        let ours = header.dcid == self.first_flight.scid() && header.dcid.is_empty()
+        let ours = header.dcid.is_empty() && self.first_flight.scid().is_empty()
             || local::find(lent.buffers.local_cids, header.dcid.as_slice()).is_some();
         let first = !self.side.is_client()
             && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);
@@ -215,8 +222,14 @@ impl State {
     }
 
     /// A packet is genuine: what that alone changes.
-    fn on_opened(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, pn: u64) -> Result<(), Refusal> {
-        let pto = self.pto(lent);
+    fn on_opened(
+        &mut self,
+        now: Instant,
+        pto: Duration,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        pn: u64,
+    ) -> Result<(), Refusal> {
         self.stats.received_packets = self.stats.received_packets.saturating_add(1);
         match seat.level {
             Level::OneRtt => {
@@ -255,29 +268,12 @@ impl State {
     ) -> Result<(), Refusal> {
         let pto = self.pto(lent);
         for frame in Frames::new(level, payload) {
-            if let Ok((Frame::ConnectionClose(close), _)) = frame {
+            if let Ok(Frame::ConnectionClose(close)) = frame {
                 self.lifecycle.on_peer_close(now, pto, &close);
             }
         }
         self.lifecycle.on_received(now, pto);
         Err(Why::Closing.into())
-    }
-
-    /// After the last frame of a packet: an acknowledgment is owed, the idle timer starts anew.
-    fn settle(
-        &mut self,
-        now: Instant,
-        lent: &mut Lent<'_>,
-        seat: &Seat,
-        pn: u64,
-        ack_eliciting: bool,
-        ecn: Ecn,
-    ) {
-        let ack_delay = if seat.level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
-        self.space_mut(lent, seat.level).received.on_received(now, pn, ack_eliciting, ecn, ack_delay);
-        let pto = self.pto(lent);
-        self.lifecycle.on_received(now, pto);
-        self.liveness.on_received(now);
     }
 }
 

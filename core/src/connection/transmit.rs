@@ -265,9 +265,8 @@ impl State {
         }
     }
 
-    /// Whether another datagram of the same size may follow in the batch.
-    fn may_go_on(&mut self, lent: &mut Lent<'_>, plan: &Plan, budget: u64) -> bool {
-        let level = Level::OneRtt;
+    /// Whether another datagram of the same size may follow in the batch, if there is something to say.
+    fn may_go_on(&self, lent: &Lent<'_>, plan: &Plan, budget: u64) -> bool {
         plan.allowed == Allowed::All
             && self.lifecycle.is_open()
             && budget >= plan.max as u64
@@ -275,7 +274,6 @@ impl State {
             && lent.buffers.routes.get(plan.route).is_some_and(|route| route.amplification.is_validated())
             && self.may_take_rows(lent, plan.route, plan.allowed)
             && !self.wants_on_route(lent, plan.route)
-            && self.wants(lent, level)
     }
 
     fn spend(&mut self, lent: &mut Lent<'_>, plan: &Plan, len: usize) {

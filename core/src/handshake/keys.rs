@@ -239,18 +239,18 @@ impl KeyUpdate {
         if path.highest_before(key.generation).is_some_and(|highest| pn < highest) {
             return Err(OLD_KEYS);
         }
-        let until = Old::KeptUntil(now.after(pto.saturating_mul(PTOS)));
+        let until = || Old::KeptUntil(now.after(pto.saturating_mul(PTOS)));
         let opened = if key.generation == self.generation {
             if self.peer == Peer::Awaited {
                 self.peer = Peer::Unanswered;
-                self.old = until;
+                self.old = until();
             }
             Opened::Same
         } else {
             if self.peer != Peer::Answered {
                 return Err(error("peer updated its keys again before the last update was acked"));
             }
-            self.advance(Peer::Unanswered, until);
+            self.advance(Peer::Unanswered, until());
             path.catch_up(self.generation);
             Opened::Updated
         };

@@ -181,7 +181,7 @@ mod tests {
         let mut out = PacketWriter::new(&mut buffer[..room]);
         close.write(level, &mut out).ok()?;
         let len = out.len();
-        match Frames::new(level, &buffer[..len]).next().unwrap().unwrap().0 {
+        match Frames::new(level, &buffer[..len]).next().unwrap().unwrap() {
             Frame::ConnectionClose(frame) => Some(Close::from_frame(&frame)),
             other => panic!("{other:?}"),
         }

@@ -258,7 +258,7 @@ mod tests {
         let mut out = PacketWriter::new(&mut buffer);
         received.write(now, 3, &mut out).unwrap();
         let len = out.len();
-        match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap().0 {
+        match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap() {
             Frame::Ack(ack) => (ack.delay, ack.ecn, ack.ranges().map(|range| range.into_inner()).collect()),
             _ => panic!("not an ACK frame"),
         }

@@ -12,7 +12,7 @@ use crate::ids::SpaceId;
 use crate::recovery::flight::Flight;
 use crate::recovery::rtt::Rtt;
 use crate::table::halves::Halves;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// Doublings of the probe timeout are counted up to here; the idle timeout ends a connection long before.
 const MAX_BACKOFF: u8 = 24;
@@ -66,8 +66,9 @@ impl Pto {
 
     /// The current probe timeout. `max_ack_delay` is zero for Initial and Handshake (RFC 9002 6.2.1).
     pub fn period(&self, rtt: &Rtt, max_ack_delay: Duration) -> Duration {
-        let doubled = 1_u32.checked_shl(self.backoff.into()).unwrap_or(u32::MAX);
-        rtt.pto_base().saturating_add(max_ack_delay).saturating_mul(doubled)
+        let doubled = 1_u64.checked_shl(self.backoff.into()).unwrap_or(u64::MAX);
+        let once = micros(rtt.pto_base()).saturating_add(micros(max_ack_delay));
+        Duration::from_micros(once.saturating_mul(doubled))
     }
 
     /// When the alarm is next and what it will be for. It may lie in the past: then it is due.

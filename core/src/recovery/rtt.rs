@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::limits::{GRANULARITY, INITIAL_RTT, PERSISTENT_CONGESTION_THRESHOLD};
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, micros};
 
 /// The estimate for one route. Holds microseconds; an RTT above 71 minutes counts as 71 minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,8 @@ impl Rtt {
 
     /// The probe timeout before backoff and without the peer's ACK delay (RFC 9002 6.2.1).
     pub fn pto_base(&self) -> Duration {
-        self.smoothed().saturating_add(self.variation().saturating_mul(4).max(GRANULARITY))
+        let spread = u64::from(self.variation).saturating_mul(4).max(micros(GRANULARITY));
+        Duration::from_micros(u64::from(self.smoothed).saturating_add(spread))
     }
 
     /// How long after a packet was sent it is lost, if a later one was acknowledged (RFC 9002 6.1.2).

@@ -161,7 +161,7 @@ impl SentTable {
             debug_assert!(false, "a row that does not exist, or is free, is freed");
             return;
         };
-        *row = SentPacket { marks: Marks::FREE, next: self.freed, ..SentPacket::EMPTY };
+        (row.marks, row.next) = (Marks::FREE, self.freed);
         self.freed = handle;
         self.used = self.used.saturating_sub(1);
     }

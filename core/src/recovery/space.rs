@@ -131,7 +131,7 @@ mod tests {
         let mut out = Writer::new(&mut buffer);
         ack::emit(0, ecn, ranges.iter().cloned(), &mut out).unwrap();
         let len = out.len();
-        match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap().0 {
+        match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap() {
             Frame::Ack(ack) => space.on_ack(&ack, Some(7)),
             _ => panic!("not an ACK frame"),
         }

@@ -21,20 +21,29 @@ const MIN_ROOM: usize = 24;
 impl Streams {
     /// Whether any of the `write` calls has something to write.
     pub fn wants_to_send(&self, memory: &StreamMemory<'_>) -> bool {
-        self.wants_control() || self.wants_data(memory)
+        self.wants_control() || self.wants_limits() || self.wants_data(memory)
     }
 
-    /// Whether [`Self::write_limits`] or [`Self::write_control`] has something to write.
-    pub fn wants_control(&self) -> bool {
+    /// Whether [`Self::write_limits`] has something to write.
+    fn wants_limits(&self) -> bool {
         let wants = |dir| self.peer.of(dir).credit.wants_frame() || self.local.of(dir).credit.wants_frame();
-        !self.control.is_empty()
-            || self.inflow.credit.wants_frame()
+        self.inflow.credit.wants_frame()
             || self.outflow.credit.wants_frame()
             || wants(Dir::Bi)
             || wants(Dir::Uni)
     }
 
-    /// Whether [`Self::write_data`] has something to write.
+    /// Whether [`Self::write_control`] has something to write.
+    pub fn wants_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// Whether [`Self::write_data`] has something to write, and `out` room for it.
+    pub fn may_write_data(&self, memory: &StreamMemory<'_>, out: &PacketWriter<'_>) -> bool {
+        out.room() >= MIN_ROOM && self.wants_data(memory)
+    }
+
+    /// Whether streams have bytes to send, or their end.
     pub fn wants_data(&self, memory: &StreamMemory<'_>) -> bool {
         self.order.next(memory.rows, self.outflow.room() > 0).is_some()
     }

@@ -150,7 +150,7 @@ impl End {
 
     fn receive(&mut self, packet: &Packet) -> Result<(), TransportError> {
         for parsed in Frames::new(Level::OneRtt, &packet.bytes) {
-            self.frame(&parsed.unwrap().0)?;
+            self.frame(&parsed.unwrap())?;
         }
         Ok(())
     }
@@ -297,7 +297,7 @@ fn a_higher_stream_opens_the_lower_ones_and_closed_ones_are_known() {
     assert_eq!(server.read(of(1), 5).unwrap().0, Read::Finished);
     // One row is free: the limit is raised by it, and what comes late for the closed stream is ignored.
     let packet = server.packet(100).unwrap();
-    let (told, _) = Frames::new(Level::OneRtt, &packet.bytes).next().unwrap().unwrap();
+    let told = Frames::new(Level::OneRtt, &packet.bytes).next().unwrap().unwrap();
     assert_eq!(told, Frame::MaxStreams(frame::MaxStreams { dir: Dir::Uni, max: 3 }));
     server.frame(&stream(of(1), 0, b"a", true)).unwrap();
     server.frame(&stream(of(2), 0, b"b", false)).unwrap();
@@ -388,7 +388,7 @@ fn blocked_frames_name_the_limit() {
     client.write(two, &[1; 90]).unwrap();
     let mut told = Vec::new();
     while let Some(packet) = client.packet(300) {
-        let frames = Frames::new(Level::OneRtt, &packet.bytes).map(|parsed| parsed.unwrap().0);
+        let frames = Frames::new(Level::OneRtt, &packet.bytes).map(Result::unwrap);
         told.extend(frames.filter(|frame| !matches!(frame, Frame::Stream(_))).map(|frame| match frame {
             Frame::DataBlocked(frame) => (0, frame.limit),
             Frame::StreamDataBlocked(frame) => (1 + frame.id.0, frame.limit),
@@ -412,8 +412,7 @@ fn the_urgent_first_and_equals_in_turn_and_the_lost_before_all() {
     lent!(&mut client, |s, m, _sent| s.set_priority(m, ids[2], 0)).unwrap();
     lent!(&mut client, |s, m, _sent| s.set_priority(m, ids[1], 255)).unwrap();
     let order = |packet: &Packet| {
-        let Frame::Stream(frame) = Frames::new(Level::OneRtt, &packet.bytes).next().unwrap().unwrap().0
-        else {
+        let Frame::Stream(frame) = Frames::new(Level::OneRtt, &packet.bytes).next().unwrap().unwrap() else {
             panic!("no stream frame")
         };
         (ids.iter().position(|id| *id == frame.id).unwrap(), frame.offset)

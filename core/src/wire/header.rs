@@ -226,6 +226,7 @@ fn parse_long(
 #[derive(Clone, Debug)]
 pub struct Coalesced {
     next: usize,
+    /// Of the first packet, if another one follows.
     dcid: Option<Cid>,
     local_cid_len: usize,
     fixed_bit: FixedBit,
@@ -245,12 +246,17 @@ impl Coalesced {
         if self.next >= datagram.len() {
             return None;
         }
-        let parsed = Header::parse(datagram, self.next, self.local_cid_len, self.fixed_bit);
+        let mut parsed = Header::parse(datagram, self.next, self.local_cid_len, self.fixed_bit);
         self.next = parsed.as_ref().map_or(datagram.len(), |header| header.end);
-        Some(parsed.and_then(|header| {
-            let same = *self.dcid.get_or_insert(header.dcid) == header.dcid;
-            if same { Ok(header) } else { Err(HeaderError::OtherDcid) }
-        }))
+        if let Ok(header) = &parsed
+            && (header.start > 0 || header.end < datagram.len())
+        {
+            let first = *self.dcid.get_or_insert(header.dcid);
+            if header.dcid != first {
+                parsed = Err(HeaderError::OtherDcid);
+            }
+        }
+        Some(parsed)
     }
 }
 

@@ -184,7 +184,7 @@ mod tests {
                 continue;
             };
             let len = packet.len();
-            let (frame, _) = Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap();
+            let frame = Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap();
             let Frame::Stream(stream) = frame else { panic!("not a stream frame") };
             assert_eq!((stream.data.len(), stream.fin), (fits, fits == 80));
             assert!(len == size || fits == 80 || len + 1 == size);

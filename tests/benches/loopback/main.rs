@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use child::{Measured, Task};
 
 /// Bytes of a download.
-const BULK_BYTES: u64 = 512 << 20;
+const BULK_BYTES: u64 = 2 << 30;
 /// Handshakes of a round.
 const HANDSHAKES: u64 = 4_000;
 /// Handshakes that a client has under way.

@@ -134,7 +134,7 @@ fn crypto(mut datagram: Vec<u8>, original_dcid: &[u8]) -> Vec<(usize, Vec<u8>)> 
         let pn = Truncated::read(pn, width).expand(0);
         let len = key.open(PathId::ZERO, pn, head, payload).unwrap();
         for frame in Frames::new(Level::Initial, &payload[..len]) {
-            if let Frame::Crypto(crypto) = frame.unwrap().0 {
+            if let Frame::Crypto(crypto) = frame.unwrap() {
                 found.push((crypto.offset as usize, crypto.data.to_vec()));
             }
         }

@@ -516,7 +516,7 @@ fn a_client_that_downloads_notices_silence_and_moves_by_itself() {
     let suspect = told(&|event| matches!(event, Event::Route(_, RouteEvent::Suspect)));
     let moved = told(&|event| matches!(event, Event::Moved { .. }));
     assert_eq!(suspect, moved);
-    let last = pair
+    let mut last = pair
         .client_node()
         .events
         .iter()

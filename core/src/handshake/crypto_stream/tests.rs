@@ -177,7 +177,7 @@ fn a_flight_survives_loss_and_frees_its_rows() {
                     }
                     continue;
                 }
-                let Frame::Crypto(frame) = Frames::new(Level::Handshake, &bytes).next().unwrap().unwrap().0
+                let Frame::Crypto(frame) = Frames::new(Level::Handshake, &bytes).next().unwrap().unwrap()
                 else {
                     panic!("not a CRYPTO frame")
                 };

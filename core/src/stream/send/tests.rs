@@ -39,8 +39,7 @@ impl Bench {
             self.free.pop();
         }
         let len = out.len();
-        let Frame::Stream(frame) = Frames::new(Level::OneRtt, &bytes[..len]).next().unwrap().unwrap().0
-        else {
+        let Frame::Stream(frame) = Frames::new(Level::OneRtt, &bytes[..len]).next().unwrap().unwrap() else {
             panic!("not a stream frame")
         };
         assert_eq!(

@@ -212,7 +212,7 @@ impl<'a> Frames<'a> {
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = Result<(Frame<'a>, Rules), TransportError>;
+    type Item = Result<Frame<'a>, TransportError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut rest = self.rest.take()?;
@@ -224,7 +224,7 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-fn parse_one<'a>(level: Level, from: &mut Reader<'a>) -> Result<(Frame<'a>, Rules), TransportError> {
+fn parse_one<'a>(level: Level, from: &mut Reader<'a>) -> Result<Frame<'a>, TransportError> {
     if from.is_empty() {
         return Err(TransportError::new(Code::PROTOCOL_VIOLATION, "packet has no frame"));
     }
@@ -237,14 +237,12 @@ fn parse_one<'a>(level: Level, from: &mut Reader<'a>) -> Result<(Frame<'a>, Rule
     if read != varint_len(frame_type) {
         return Err(error(Code::PROTOCOL_VIOLATION, "frame type is not in its shortest form"));
     }
-    let rules = kind.rules();
     // 0x1d speaks for the application, which has no say before 1-RTT or 0-RTT keys (RFC 9000 12.5).
     let for_application = frame_type == 0x1d && matches!(level, Level::Initial | Level::Handshake);
-    if for_application || !rules.allowed_in(level) {
+    if for_application || !kind.rules().allowed_in(level) {
         return Err(error(Code::PROTOCOL_VIOLATION, "frame is not allowed in this packet type"));
     }
-    let frame = Frame::parse(kind, frame_type, from).map_err(|Malformed| malformed.in_frame(frame_type))?;
-    Ok((frame, rules))
+    Frame::parse(kind, frame_type, from).map_err(|Malformed| malformed.in_frame(frame_type))
 }
 
 #[cfg(test)]
