@@ -1,5 +1,6 @@
 //! What an application may choose about a connection, every default with its reason.
 
+use core::net::{SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 
 use super::routes::{MigrationPolicy, NoSpareCid, WhenSuspect};
@@ -43,6 +44,13 @@ pub struct Config {
     pub disable_active_migration: bool,
     /// Which addresses the peer may move to. All, unless the application knows better.
     pub migration_policy: MigrationPolicy,
+    /// Where a server wants its clients to move after the handshake, over IPv4 (RFC 9000 9.6). It must be reached there and
+    /// where it is.
+    pub preferred_v4: Option<SocketAddrV4>,
+    /// As `preferred_v4`, over IPv6.
+    pub preferred_v6: Option<SocketAddrV6>,
+    /// Whether a client moves to where its server wants it.
+    pub follow_preferred_address: bool,
     /// What a client does when nothing comes over the route in use.
     pub when_suspect: WhenSuspect,
     /// What to do about a peer's new address when there is no unused connection ID for it.
@@ -67,6 +75,9 @@ impl Default for Config {
             grease: true,
             disable_active_migration: false,
             migration_policy: |_, _| true,
+            preferred_v4: None,
+            preferred_v6: None,
+            follow_preferred_address: true,
             when_suspect: WhenSuspect::default(),
             no_spare_cid: NoSpareCid::default(),
         }

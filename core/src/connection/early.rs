@@ -155,6 +155,9 @@ impl State {
             route.validation.on_handshake();
             route.mtu.start(now, max_mtu);
         }
+        if self.side.is_client() && self.follow_preferred {
+            self.follow_preferred_address(now, lent);
+        }
     }
 
     /// The keys changed, by either side.

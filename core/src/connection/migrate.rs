@@ -37,6 +37,8 @@ pub enum RouteError {
     Unknown,
     /// It is the route in use: move to another one first.
     InUse,
+    /// The server prefers that address; it must be validated before anything else is sent there (RFC 9000 9.6.2).
+    Unvalidated,
 }
 
 impl fmt::Display for RouteError {
@@ -54,6 +56,9 @@ impl fmt::Display for RouteError {
             Self::Full => "there is no room for another route; close one",
             Self::Exists => "there is a route between these addresses",
             Self::Unknown => "there is no such route",
+            Self::Unvalidated => {
+                "the address that the server prefers is not validated yet; wait for the event"
+            }
             Self::InUse => "the route is in use; move to another one first",
         })
     }
@@ -92,13 +97,17 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// connection returns to the route before.
     ///
     /// # Errors
-    /// [`RouteError::Unknown`], [`RouteError::Server`].
+    /// [`RouteError::Unknown`], [`RouteError::Server`], [`RouteError::Unvalidated`].
     pub fn switch_route(&mut self, now: Instant, route: RouteId) -> Result<(), RouteError> {
         let (state, mut lent) = self.lend();
         if !state.side.is_client() {
             return Err(RouteError::Server);
         }
         let row = find(&lent, route).ok_or(RouteError::Unknown)?;
+        if lent.buffers.routes.get(row).is_some_and(|route| route.awaited && !route.validation.is_validated())
+        {
+            return Err(RouteError::Unvalidated);
+        }
         state.activate(now, &mut lent, row, MoveCause::Chosen);
         Ok(())
     }
@@ -164,6 +173,15 @@ impl State {
         let on = FourTuple { local, remote: active.on().remote, interface };
         if lent.buffers.routes.iter().any(|route| route.is_open() && route.on() == on) {
             return Err(RouteError::Exists);
+        }
+        // Who moves before it has moved to the server's preferred address tries both from there (RFC 9000 9.6.3).
+        if let Some(row) = lent.buffers.routes.iter().position(|route| route.is_open() && route.awaited) {
+            let preferred =
+                lent.buffers.routes.get(row).map(|route| FourTuple { remote: route.on().remote, ..on });
+            self.release(lent, row, Told::CLOSED);
+            if let Some(preferred) = preferred {
+                self.try_preferred(now, lent, preferred);
+            }
         }
         let pto = self.pto(lent);
         let row = self.open_route(now, lent, on, Opener::Local).ok_or(RouteError::Full)?;

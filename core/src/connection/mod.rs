@@ -11,6 +11,7 @@
 //! | `timers` | every deadline, gathered and handed out |
 //! | `app` | what the application may do |
 //! | `routes` | how routes begin, are taken into use, and end |
+//! | `preferred` | a client's way to the address that its server prefers |
 //! | `migrate` | what the application may do about routes |
 //! | `events` | what it is told |
 //! | `storage`, `config` | the memory lent, the choices made |
@@ -26,6 +27,7 @@ mod migrate;
 mod outcome;
 mod packet;
 mod path;
+mod preferred;
 mod receive;
 mod routes;
 mod start;

@@ -190,6 +190,8 @@ impl State {
         non_probing: bool,
     ) {
         let active = self.route(lent);
+        // A server has no other address but the one it prefers.
+        let Some(local) = lent.buffers.routes.get(active).map(|route| route.on().local) else { return };
         let (Some(path), Some(route)) =
             (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
         else {
@@ -206,11 +208,13 @@ impl State {
             on_active: seat.route == active,
             non_probing,
             newest,
-            to_preferred: false,
+            to_preferred: route.on().local != local,
             validated: route.validation.is_validated(),
         };
         match decide(&facts) {
-            Verdict::Stay | Verdict::Await => {}
+            Verdict::Stay if newest && self.side == Side::Server => await_only(lent, None),
+            Verdict::Stay => {}
+            Verdict::Await => await_only(lent, Some(seat.route)),
             Verdict::Move => self.activate(now, lent, seat.route, MoveCause::Peer),
         }
     }
@@ -248,7 +252,7 @@ impl State {
         if !known {
             route.ecn = ecn;
         }
-        route.role = Role::Active;
+        (route.role, route.awaited) = (Role::Active, false);
         route.pto.on_keys_discarded(now);
         if !route.validation.is_validated() && !route.validation.is_running() {
             route.validation.start(now, pto);
@@ -258,6 +262,9 @@ impl State {
         }
         if let Some(path) = lent.buffers.paths.first_mut() {
             path.active = active;
+        }
+        if cause == MoveCause::PreferredAddress {
+            self.settle_at_preferred(lent, row);
         }
         self.moved = Some(moved);
         self.stats.migrations = self.stats.migrations.saturating_add(1);
@@ -323,6 +330,11 @@ impl State {
                     }
                 }
             }
+        }
+        let awaited = |route: &Route| route.is_open() && route.awaited && route.validation.is_validated();
+        if let Some(row) = lent.buffers.routes.iter().position(awaited) {
+            let cause = if self.side.is_client() { MoveCause::PreferredAddress } else { MoveCause::Peer };
+            self.activate(now, lent, row, cause);
         }
         self.leave_suspect(now, lent);
     }
@@ -412,7 +424,7 @@ impl State {
     pub(super) fn release(&mut self, lent: &mut Lent<'_>, row: usize, told: Told) {
         self.lose_flight(lent, Level::OneRtt, row);
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-        route.role = Role::Free;
+        (route.role, route.awaited) = (Role::Free, false);
         route.validation.stop();
         route.told.note(told);
         let Ok(row) = u8::try_from(row) else { return };
@@ -438,6 +450,13 @@ impl State {
             route.congestion.on_discarded(bytes);
         }
         self.free_unowned(lent);
+    }
+}
+
+/// The route of this row becomes the active one once it is validated, and no other.
+fn await_only(lent: &mut Lent<'_>, awaited: Option<usize>) {
+    for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
+        route.awaited = awaited == Some(row);
     }
 }
 

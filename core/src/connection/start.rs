@@ -17,7 +17,7 @@ use crate::limits::{
     DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, GRANULARITY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
     MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN,
 };
-use crate::path::{Newcomers, Responses, Role, Route, RouteConfig};
+use crate::path::{Newcomers, Opener, Responses, Role, Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
@@ -26,7 +26,7 @@ use crate::table::ranges::Row;
 use crate::table::reassembly::capacity;
 use crate::time::{Deadline, Instant};
 use crate::wire::header::FixedBit;
-use crate::wire::params::TransportParams;
+use crate::wire::params::{PreferredAddress, TransportParams};
 use crate::wire::{Cid, Writer};
 
 /// What a client begins with.
@@ -63,6 +63,8 @@ pub struct Accepted {
     pub scid: Cid,
     /// The stateless reset token that goes with it.
     pub reset_token: [u8; RESET_TOKEN_LEN],
+    /// The connection ID of the preferred address and its stateless reset token, if the configuration has such an address.
+    pub preferred: Option<(Cid, [u8; RESET_TOKEN_LEN])>,
     /// Whether a token proved the client's address.
     pub address_validated: bool,
 }
@@ -179,6 +181,7 @@ pub(crate) struct State {
     pub(super) moved: Option<Moved>,
     pub(super) liveness: Liveness,
     pub(super) when_suspect: WhenSuspect,
+    pub(super) follow_preferred: bool,
     pub(super) token: Token,
     pub(super) datagrams_in: Queue,
     pub(super) datagrams_out: Queue,
@@ -217,7 +220,7 @@ impl State {
         if let Some(route) = lent.buffers.routes.first_mut() {
             route.amplification.on_validated();
         }
-        state.begin(now, config, opened.dcid, None, lent)?;
+        state.begin(now, config, opened.dcid, None, None, lent)?;
         Ok(state)
     }
 
@@ -236,11 +239,20 @@ impl State {
         let mut state =
             Self::new(now, config, Side::Server, accepted.on, accepted.version, first_flight, lent)?;
         state.adopt_peer_cid(lent, accepted.peer_cid)?;
-        if let Some(route) = lent.buffers.routes.first_mut().filter(|_| accepted.address_validated) {
-            route.amplification.on_validated();
+        if let Some(route) = lent.buffers.routes.first_mut() {
+            route.opener = Opener::Peer;
+            if accepted.address_validated {
+                route.amplification.on_validated();
+            }
+        }
+        if let (Some((cid, token)), Some(path)) = (accepted.preferred, lent.buffers.paths.first_mut()) {
+            let supplied = path.local_cids.supply_preferred(lent.buffers.local_cids, cid, token);
+            supplied.map_err(|_| {
+                TransportError::internal("a preferred address needs a row for its connection ID")
+            })?;
         }
         let token = (!accepted.scid.is_empty()).then_some(accepted.reset_token);
-        state.begin(now, config, accepted.initial_dcid, token, lent)?;
+        state.begin(now, config, accepted.initial_dcid, token, accepted.preferred, lent)?;
         Ok(state)
     }
 
@@ -316,6 +328,7 @@ impl State {
             moved: None,
             liveness: Liveness::Idle,
             when_suspect: config.when_suspect,
+            follow_preferred: config.follow_preferred_address,
             token: Token::default(),
             datagrams_in: Queue::new(),
             datagrams_out: Queue::new(),
@@ -337,6 +350,7 @@ impl State {
         config: &Config,
         dcid: Cid,
         reset_token: Option<[u8; RESET_TOKEN_LEN]>,
+        preferred: Option<(Cid, [u8; RESET_TOKEN_LEN])>,
         lent: &mut Lent<'_>,
     ) -> Result<(), TransportError> {
         lent.session.set_initial_keys(self.version, dcid.as_slice());
@@ -364,6 +378,12 @@ impl State {
             max_datagram_frame_size: Queue::longest(lent.buffers.datagrams_in) as u64,
             original_dcid: cids.original_dcid,
             stateless_reset_token: reset_token,
+            preferred_address: preferred.map(|(cid, reset_token)| PreferredAddress {
+                v4: config.preferred_v4,
+                v6: config.preferred_v6,
+                cid,
+                reset_token,
+            }),
             disable_active_migration: config.disable_active_migration,
             initial_scid: cids.initial_scid,
             retry_scid: cids.retry_scid,

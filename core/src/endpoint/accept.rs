@@ -10,7 +10,7 @@ use super::{Endpoint, EndpointMemory, Handle, Handled};
 use crate::connection::{Accepted, Connection, Opened};
 use crate::error::{Code, TransportError, Why};
 use crate::ids::{Ecn, FourTuple};
-use crate::limits::{MIN_INITIAL_DATAGRAM, MIN_INITIAL_DCID_LEN};
+use crate::limits::{MIN_INITIAL_DATAGRAM, MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN};
 use crate::session::EndpointCrypto;
 use crate::time::{Deadline, Instant};
 use crate::wire::Cid;
@@ -142,6 +142,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     ) -> Result<Handle, AcceptError> {
         let slot = self.free.take(self.memory.tables().slots).ok_or(AcceptError::Full)?;
         let scid = self.fresh_cid(slot);
+        let preferred = self.preferred_cid(slot);
         let accepted = Accepted {
             on: incoming.on,
             version: incoming.version,
@@ -151,20 +152,22 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             peer_cid: incoming.scid,
             scid,
             reset_token: self.crypto.reset_token(scid.as_slice()),
+            preferred,
             address_validated: incoming.address_validated,
         };
+        let unroute = [Some(scid), preferred.map(|(cid, _)| cid)];
         let mut connection =
             match Connection::server(now, &self.config.connection, &accepted, memory, session) {
                 Ok(connection) => connection,
                 Err(error) => {
-                    self.unroute_cid(slot, scid);
+                    unroute.into_iter().flatten().for_each(|cid| self.unroute_cid(slot, cid));
                     self.free.give(self.memory.tables().slots, slot);
                     return Err(AcceptError::Start(error));
                 }
             };
         connection.handle_datagram(now, incoming.on, incoming.ecn, datagram);
         if !connection.has_received() {
-            self.unroute_cid(slot, scid);
+            unroute.into_iter().flatten().for_each(|cid| self.unroute_cid(slot, cid));
             self.free.give(self.memory.tables().slots, slot);
             return Err(AcceptError::Forged);
         }
@@ -379,6 +382,17 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         self.used = self.used.saturating_add(1);
         self.touch(slot);
         Handle { slot, generation }
+    }
+
+    /// The connection ID for the address that clients are asked to move to, if there is one (RFC 9000 9.6).
+    fn preferred_cid(&mut self, slot: u32) -> Option<(Cid, [u8; RESET_TOKEN_LEN])> {
+        let connection = &self.config.connection;
+        if self.config.cid_len == 0 || connection.preferred_v4.is_none() && connection.preferred_v6.is_none()
+        {
+            return None;
+        }
+        let cid = self.fresh_cid(slot);
+        Some((cid, self.crypto.reset_token(cid.as_slice())))
     }
 
     fn unroute_cid(&mut self, slot: u32, cid: Cid) {

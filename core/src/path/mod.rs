@@ -7,6 +7,7 @@ pub mod ecn;
 pub mod migration;
 pub mod mtu;
 mod newcomers;
+pub mod preferred;
 mod route;
 pub mod validation;
 

@@ -116,6 +116,8 @@ pub struct Route {
     pub down: bool,
     /// What was sent over it is not answered.
     pub suspect: bool,
+    /// It becomes the active one as soon as it is validated (RFC 9000 9.6.1, 9.6.2).
+    pub awaited: bool,
     /// The addresses.
     pub addresses: Addresses,
     /// What may be sent to an address that was not proved.
@@ -172,6 +174,7 @@ impl Route {
         told: Told::ALL,
         down: false,
         suspect: false,
+        awaited: false,
         addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
         validation: Validation::new(),
@@ -215,7 +218,7 @@ impl Route {
     }
 
     /// Whether a datagram that came on these addresses belongs to the route. A local address that we left to the
-    /// system is learned from the first datagram.
+    /// system is learned from the first datagram, as is the interface.
     pub fn is_on(&self, on: &FourTuple) -> bool {
         let ours = self.on();
         let same_ip = ours.local.ip().is_unspecified()
@@ -223,7 +226,7 @@ impl Route {
             || ours.local.ip() == on.local.ip();
         self.role != Role::Free
             && ours.remote == on.remote
-            && ours.interface == on.interface
+            && (ours.interface == on.interface || ours.interface == 0)
             && same_ip
             && (ours.local.port() == on.local.port() || ours.local.port() == 0)
     }
@@ -263,7 +266,7 @@ impl Route {
     pub fn on_received(&mut self, on: &FourTuple, len: usize) {
         let ours = self.on();
         if ours.local.ip().is_unspecified() {
-            self.addresses = FourTuple { local: on.local, ..ours }.into();
+            self.addresses = FourTuple { local: on.local, interface: on.interface, ..ours }.into();
         }
         self.amplification.on_received(len);
         self.stats.received_datagrams = self.stats.received_datagrams.saturating_add(1);

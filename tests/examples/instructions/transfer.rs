@@ -59,6 +59,7 @@ impl Transfer {
             peer_cid: client_cid(1),
             scid: Cid::new(b"receiver").expect("a connection ID"),
             reset_token: [7; RESET_TOKEN_LEN],
+            preferred: None,
             address_validated: true,
         };
         let config = config_for(streams);

@@ -15,6 +15,7 @@ mod keys;
 mod migration;
 mod mtu;
 mod musts;
+mod preferred_address;
 mod seeds;
 mod streams;
 mod versions;
