@@ -260,8 +260,12 @@ impl State {
         if route.validation.is_validated() {
             route.mtu.start(now, max_mtu);
         }
+        let validated = route.validation.is_validated();
         if let Some(path) = lent.buffers.paths.first_mut() {
             path.active = active;
+        }
+        if validated && !known {
+            self.renew_token();
         }
         if cause == MoveCause::PreferredAddress {
             self.settle_at_preferred(lent, row);
@@ -271,6 +275,13 @@ impl State {
         // The server moves only when it sees a packet that is no probe; a client may have nothing else to say.
         if self.side.is_client() {
             self.ping.want();
+        }
+    }
+
+    /// The client has proved to be at a new address, and should have a token for it (RFC 9000 9.3).
+    const fn renew_token(&mut self) {
+        if matches!(self.side, Side::Server) {
+            self.token.delivery.forget();
         }
     }
 
@@ -313,6 +324,7 @@ impl State {
         let active = self.route(lent);
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let confirmed = self.levels.is_confirmed();
+        let mut renew = false;
         for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
             match route.validation.on_response(now, data) {
                 Proved::Nothing => {}
@@ -323,13 +335,13 @@ impl State {
                     route.told.note(Told::VALIDATED);
                     if row == active && confirmed {
                         route.mtu.start(now, max_mtu);
-                        // A token for the new address (RFC 9000 9.3).
-                        if is_new && self.side == Side::Server {
-                            self.token.delivery.forget();
-                        }
+                        renew |= is_new;
                     }
                 }
             }
+        }
+        if renew {
+            self.renew_token();
         }
         let awaited = |route: &Route| route.is_open() && route.awaited && route.validation.is_validated();
         if let Some(row) = lent.buffers.routes.iter().position(awaited) {

@@ -72,7 +72,25 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         if !handshaking {
             self.close_door(slot);
         }
+        self.follow(slot);
         self.timers.set(self.memory.tables().timers, slot, deadline);
+    }
+
+    /// The peer may have moved: a stateless reset is looked for by where it comes from (RFC 9000 10.3.1).
+    fn follow(&mut self, slot: u32) {
+        let tables = self.memory.tables();
+        let Some(row) = tables.slots.get_mut(slot as usize) else { return };
+        let (Some(old), Some(new)) =
+            (row.remote, row.connection.as_mut().map(|connection| connection.remote()))
+        else {
+            return;
+        };
+        if old != new {
+            row.remote = Some(new);
+            let mut index = Index::new(self.hash_key, tables.index);
+            index.remove_remote(old, slot);
+            index.insert_remote(new, slot);
+        }
     }
 
     /// Takes a connection out of the index and the timers. Its slot stays taken until the application takes it out.

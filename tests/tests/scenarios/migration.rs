@@ -551,3 +551,37 @@ fn an_idle_connection_is_not_asked_whether_it_lives() {
     pair.run_ms(10_000);
     assert_eq!(pair.client(|connection, _| connection.stats().sent_packets), before);
 }
+
+#[test]
+fn a_client_gets_a_token_for_its_new_address() {
+    let mut pair = phone(|_, _| {});
+    let tokens = |pair: &Pair| {
+        pair.client_node().events.iter().filter(|(_, _, event)| matches!(event, Event::Token)).count()
+    };
+    assert_eq!(tokens(&pair), 1);
+    let route = pair.client(|connection, now| connection.add_route(now, cellular(), 2).unwrap());
+    pair.until("validated", |pair| pair.told_client(Event::Route(route, RouteEvent::Validated)));
+    pair.client(|connection, now| connection.switch_route(now, route).unwrap());
+    pair.run_ms(500);
+    assert_eq!(tokens(&pair), 2);
+    let wifi = format!("{WIFI}:7000").parse().unwrap();
+    pair.client(|connection, now| connection.migrate(now, wifi, 1).unwrap());
+    pair.run_ms(500);
+    assert_eq!(tokens(&pair), 3);
+}
+
+#[test]
+fn a_client_that_moved_and_lost_its_state_is_believed() {
+    let mut pair = phone(|_, _| {});
+    pair.client(|connection, now| connection.migrate(now, cellular(), 2).unwrap());
+    let id = stream(&mut pair);
+    pair.carry(true, id, 10_000);
+    pair.run_ms(500);
+    pair.world.with(pair.client, |node, _| {
+        let handle = node.latest().unwrap();
+        node.endpoint.take(handle).unwrap();
+    });
+    pair.server(|connection, _| connection.ping());
+    pair.run_ms(1_000);
+    assert_eq!(pair.server_cause(), Some(Cause::StatelessReset));
+}
