@@ -4,7 +4,7 @@
 //! sections 4 (carrying TLS), 5 (packet protection) and 6 (key update) are what an implementation obeys.
 
 use crate::error::TransportError;
-use crate::ids::PathId;
+use crate::ids::{FourTuple, PathId};
 use crate::limits::{RESET_TOKEN_LEN, SAMPLE_LEN, TAG_LEN};
 
 /// An encryption level (RFC 9001 2.1).
@@ -191,6 +191,16 @@ pub trait EndpointCrypto {
 
     /// The stateless reset token of a connection ID, always the same for the same ID (RFC 9000 10.3.2).
     fn reset_token(&mut self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN];
+
+    /// Fills `cid` with a new connection ID, which nobody can link with another one. Random, unless the balancers of a fleet
+    /// have to read it.
+    fn fill_cid(&mut self, cid: &mut [u8]) {
+        self.fill_random(cid);
+    }
+
+    /// The IPv6 flow label, in the low 20 bits, of packets to `dcid` between these addresses: always the same for the same,
+    /// and of no use to link it with another (RFC 9000 9.7).
+    fn flow_label(&mut self, on: &FourTuple, dcid: &[u8]) -> u32;
 
     /// Seals a server's Initial packet with the keys that `client_dcid` yields, header protection included: `packet`
     /// is the header of `header_len` bytes that ends in a packet number of `pn_len` bytes, the payload, and room for

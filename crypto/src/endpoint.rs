@@ -7,7 +7,9 @@
 //! A token is `ciphertext || tag || salt`. Each has a key and nonce of its own, derived from the 16 random bytes of
 //! salt, so that the number of tokens under one master secret need not be counted.
 
-use peregrine_core::ids::{PathId, Side};
+use core::net::{IpAddr, SocketAddr};
+
+use peregrine_core::ids::{FourTuple, PathId, Side};
 use peregrine_core::limits::{RESET_TOKEN_LEN, SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{EndpointCrypto, TOKEN_OVERHEAD};
 
@@ -26,6 +28,7 @@ pub struct EndpointKeys<P> {
     provider: P,
     token_secret: Secret,
     reset_secret: Secret,
+    flow_secret: Secret,
 }
 
 impl<P: Provider> EndpointKeys<P> {
@@ -37,7 +40,8 @@ impl<P: Provider> EndpointKeys<P> {
     pub fn new(provider: P, master: &[u8; 32]) -> Result<Self, DeriveError> {
         let token_secret = derive_secret(&provider, HASH, master, b"peregrine token", &[])?;
         let reset_secret = derive_secret(&provider, HASH, master, b"peregrine reset", &[])?;
-        Ok(Self { provider, token_secret, reset_secret })
+        let flow_secret = derive_secret(&provider, HASH, master, b"peregrine flow", &[])?;
+        Ok(Self { provider, token_secret, reset_secret, flow_secret })
     }
 
     /// The key and nonce of the one token with this salt.
@@ -99,6 +103,17 @@ impl<P: Provider> EndpointCrypto for EndpointKeys<P> {
     fn reset_token(&mut self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
         let mac = self.provider.hmac(HASH, self.reset_secret.as_bytes(), &[cid]);
         mac.as_bytes().first_chunk().copied().unwrap_or_default()
+    }
+
+    fn flow_label(&mut self, on: &FourTuple, dcid: &[u8]) -> u32 {
+        let ip = |address: &SocketAddr| match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        };
+        let ports = [on.local.port().to_be_bytes(), on.remote.port().to_be_bytes()];
+        let parts = [&ip(&on.local)[..], &ip(&on.remote)[..], ports.as_flattened(), dcid];
+        let mac = self.provider.hmac(HASH, self.flow_secret.as_bytes(), &parts);
+        mac.as_bytes().first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes) >> 12)
     }
 
     fn seal_initial(

@@ -6,7 +6,7 @@ use super::receive::Seat;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Trap};
-use crate::path::Route;
+use crate::path::{FlowLabel, Route};
 use crate::session::Level;
 use crate::table::queue::Queue;
 use crate::time::Instant;
@@ -103,6 +103,11 @@ impl State {
             let Some(row) = u8::try_from(row).ok().filter(|_| open) else { continue };
             if path.peer_cids.of(lent.buffers.peer_cids, row).is_none() {
                 path.peer_cids.take(lent.buffers.peer_cids, row);
+                if let Some(route) =
+                    lent.buffers.routes.get_mut(usize::from(row)).filter(|route| route.on().remote.is_ipv6())
+                {
+                    route.flow_label = FlowLabel::WANTED;
+                }
             }
         }
         Ok(())

@@ -59,7 +59,7 @@ use crate::cid::peer;
 use crate::error::TransportError;
 use crate::ids::{Ecn, FourTuple};
 use crate::limits::RESET_TOKEN_LEN;
-use crate::path::Addresses;
+use crate::path::{Addresses, FlowLabel};
 use crate::session::Session;
 use crate::time::{Deadline, Instant};
 use crate::wire::Cid;
@@ -193,6 +193,29 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn supply_token(&mut self, token: &[u8]) {
         let (state, mut lent) = self.lend();
         state.supply_token(&mut lent, token);
+    }
+
+    /// A route of IPv6 that has no flow label yet (RFC 9000 9.7): the addresses, and the connection ID that is sent to on it.
+    pub fn flow_label_wanted(&mut self) -> Option<(FourTuple, Cid)> {
+        let buffers = self.memory.buffers();
+        let path = buffers.paths.first()?;
+        let mut wanted = buffers
+            .routes
+            .iter()
+            .enumerate()
+            .filter(|(_, route)| route.flow_label.is_wanted() && route.is_open());
+        wanted.find_map(|(row, route)| {
+            let dcid = path.peer_cids.of(buffers.peer_cids, u8::try_from(row).ok()?)?;
+            Some((route.on(), *dcid.cid()))
+        })
+    }
+
+    /// Gives the route between these addresses the flow label of which these are the low 20 bits.
+    pub fn supply_flow_label(&mut self, on: &FourTuple, label: u32) {
+        let routes = self.memory.buffers().routes.iter_mut();
+        for route in routes.filter(|route| route.flow_label.is_wanted() && route.on() == *on) {
+            route.flow_label = FlowLabel::new(label);
+        }
     }
 
     /// Whether the peer sends to this connection ID.

@@ -23,6 +23,8 @@ pub struct Transmit {
     pub interface: u32,
     /// The codepoint for the IP header.
     pub ecn: Ecn,
+    /// The flow label for the header of IPv6, or zero for none (RFC 9000 9.7).
+    pub flow_label: u32,
     /// Bytes written.
     pub len: usize,
     /// If several datagrams were written: the size of each but the last, which may be smaller.
@@ -40,6 +42,8 @@ pub struct Plan {
     pub interface: u32,
     /// The codepoint for the IP header.
     pub ecn: Ecn,
+    /// The flow label for the header of IPv6, or zero for none (RFC 9000 9.7).
+    pub flow_label: u32,
     /// The largest datagram that is to be written, in bytes.
     pub max: usize,
     route: usize,
@@ -260,6 +264,7 @@ impl State {
             remote: plan.remote,
             interface: plan.interface,
             ecn: plan.ecn,
+            flow_label: plan.flow_label,
             len,
             segment_size,
         }
@@ -378,6 +383,7 @@ fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
         remote: on.remote,
         interface: on.interface,
         ecn: Ecn::NotEct,
+        flow_label: route.flow_label.get(),
         max: usize::try_from(max).ok()?,
         route: row,
         allowed: Allowed::Close,

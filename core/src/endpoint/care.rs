@@ -18,9 +18,10 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let len = usize::from(self.config.cid_len);
         let mut tries = DRAWS;
         loop {
-            let mut random = [0; MAX_CID_LEN];
-            self.crypto.fill_random(&mut random);
-            let cid = random.get(..len).and_then(Cid::new).unwrap_or_default();
+            let mut bytes = [0; MAX_CID_LEN];
+            let room = bytes.get_mut(..len).unwrap_or_default();
+            self.crypto.fill_cid(room);
+            let cid = Cid::new(room).unwrap_or_default();
             let mut index = Index::new(self.hash_key, self.memory.tables().index);
             if cid.is_empty() {
                 return cid;
@@ -36,6 +37,10 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     pub(super) fn supply(&mut self, now: Instant, slot: u32) {
         while let Some(retired) = self.with(slot, |connection| connection.poll_retired_cid()).flatten() {
             Index::new(self.hash_key, self.memory.tables().index).remove_cid(retired.as_slice(), slot);
+        }
+        while let Some((on, dcid)) = self.with(slot, |connection| connection.flow_label_wanted()).flatten() {
+            let label = self.crypto.flow_label(&on, dcid.as_slice());
+            self.with(slot, |connection| connection.supply_flow_label(&on, label));
         }
         let Some(mut wants) = self.wants(slot) else { return };
         while wants > 0 && self.config.cid_len > 0 {

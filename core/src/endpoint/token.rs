@@ -127,6 +127,7 @@ fn parse_ip(from: &mut Reader<'_>) -> Result<IpAddr, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::FourTuple;
 
     /// Not cryptography: reverses the bytes and appends what must be there to open.
     struct Mirror;
@@ -153,6 +154,10 @@ mod tests {
         }
 
         fn seal_initial(&mut self, _: u32, _: &[u8], _: u64, _: &mut [u8], _: usize, _: usize) {}
+
+        fn flow_label(&mut self, _: &FourTuple, _: &[u8]) -> u32 {
+            0
+        }
 
         fn fill_random(&mut self, _: &mut [u8]) {}
     }

@@ -16,5 +16,5 @@ pub use amplification::Amplification;
 pub use ecn::EcnValidation;
 pub use mtu::Mtu;
 pub use newcomers::Newcomers;
-pub use route::{Opener, Role, Route, RouteConfig, RouteId, RouteStats, Told};
+pub use route::{FlowLabel, Opener, Role, Route, RouteConfig, RouteId, RouteStats, Told};
 pub use validation::{Responses, Validation};

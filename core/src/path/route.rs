@@ -39,6 +39,32 @@ pub enum Opener {
     Peer,
 }
 
+/// The IPv6 flow label of a route, which goes with its addresses and its connection ID (RFC 9000 9.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowLabel(u32);
+
+impl FlowLabel {
+    /// No label: the route is one of IPv4.
+    pub const NONE: Self = Self(0);
+    /// A label that has yet to be computed.
+    pub const WANTED: Self = Self(u32::MAX);
+
+    /// The label of which these are the low 20 bits.
+    pub const fn new(label: u32) -> Self {
+        Self(label & 0xf_ffff)
+    }
+
+    /// The label; zero if there is none.
+    pub const fn get(self) -> u32 {
+        if self.is_wanted() { 0 } else { self.0 }
+    }
+
+    /// Whether it has yet to be computed.
+    pub const fn is_wanted(self) -> bool {
+        self.0 == u32::MAX
+    }
+}
+
 /// A route of a connection by name. The name of one that is gone names no other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct RouteId {
@@ -110,6 +136,8 @@ pub struct Route {
     pub role: Role,
     /// Who showed it first.
     pub opener: Opener,
+    /// The IPv6 flow label of its packets.
+    pub flow_label: FlowLabel,
     /// What the application was not told yet.
     pub told: Told,
     /// Nothing can be sent from its local address now.
@@ -171,6 +199,7 @@ impl Route {
         serial: 0,
         role: Role::Free,
         opener: Opener::Local,
+        flow_label: FlowLabel::NONE,
         told: Told::ALL,
         down: false,
         suspect: false,
@@ -203,6 +232,7 @@ impl Route {
             path,
             role: Role::Candidate,
             addresses: on.into(),
+            flow_label: if on.remote.is_ipv6() { FlowLabel::WANTED } else { FlowLabel::NONE },
             last_packet: now,
             rtt: Rtt::new(Duration::from_micros(config.initial_rtt.into())),
             pto: Pto::new(now),

@@ -1,6 +1,6 @@
 //! What an endpoint needs with no connection at hand, without cryptography.
 
-use peregrine_core::ids::{PathId, Side};
+use peregrine_core::ids::{FourTuple, PathId, Side};
 use peregrine_core::limits::{RESET_TOKEN_LEN, SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{EndpointCrypto, Key, Level, TOKEN_OVERHEAD};
 
@@ -81,6 +81,14 @@ impl EndpointCrypto for NullEndpointCrypto {
         let pn_at = header_len - pn_len;
         let (first, rest) = header.split_first_mut().expect("a header");
         HeaderKey::new(secret, Level::Initial, Side::Server).protect(&sample, first, &mut rest[pn_at - 1..]);
+    }
+
+    fn flow_label(&mut self, on: &FourTuple, dcid: &[u8]) -> u32 {
+        let text = format!("{on:?} {dcid:?}");
+        let mut digest = Digest::new();
+        digest.number(self.secret);
+        digest.bytes(text.as_bytes());
+        u32::from_be_bytes(*digest.finish_tag().first_chunk().expect("four bytes")) >> 12
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {

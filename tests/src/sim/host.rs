@@ -155,6 +155,14 @@ impl Interface {
         self.addresses = vec![parse(address)];
     }
 
+    /// From now on a further address.
+    ///
+    /// # Panics
+    /// If `address` is not an IP address.
+    pub fn add_address(&mut self, address: &str) {
+        self.addresses.push(parse(address));
+    }
+
     /// Cuts the host off here; what is on its way to it is lost.
     pub const fn unplug(&mut self) {
         self.plugged = false;

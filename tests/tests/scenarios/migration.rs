@@ -585,3 +585,32 @@ fn a_client_that_moved_and_lost_its_state_is_believed() {
     pair.run_ms(1_000);
     assert_eq!(pair.server_cause(), Some(Cause::StatelessReset));
 }
+
+#[test]
+fn flow_labels_change_with_the_addresses_and_are_no_link_between_them() {
+    let interfaces = [
+        Interface::at(WIFI).also("2001:db8:1::2").link(link()),
+        Interface::at(CELLULAR).also("2001:db8:2::2").link(slow_link()),
+    ];
+    let mut pair = Pair::roaming(1, interfaces, |_, server| {
+        server.endpoint.connection.preferred_v6 = "[2001:db8::99]:4446".parse().ok();
+    });
+    pair.world.interface(pair.server, 0).set_address("192.0.2.9");
+    pair.world.interface(pair.server, 0).add_address("2001:db8::99");
+    let mut pair = pair.connected();
+    let labels = |pair: &Pair, of: &str| -> std::collections::BTreeSet<u32> {
+        let sent = pair.client_node().labels.iter();
+        sent.filter(|(local, _)| local.ip().to_string() == of).map(|(_, label)| *label).collect()
+    };
+    pair.until("over IPv6", |pair| client_moves(pair) == [MoveCause::PreferredAddress]);
+    let id = stream(&mut pair);
+    pair.carry(true, id, 50_000);
+    let second = "[2001:db8:2::2]:5000".parse().unwrap();
+    pair.client(|connection, now| connection.migrate(now, second, 2).unwrap());
+    let id = stream(&mut pair);
+    pair.carry(true, id, 50_000);
+    let (first, second) = (labels(&pair, "2001:db8:1::2"), labels(&pair, "2001:db8:2::2"));
+    assert_eq!((first.len(), second.len()), (1, 1), "{first:?} {second:?}");
+    assert!(first.is_disjoint(&second) && !first.contains(&0));
+    assert!(labels(&pair, WIFI).is_empty(), "IPv4 has none");
+}

@@ -100,6 +100,10 @@ impl EndpointCrypto for Stutter {
         self.crypto.seal_initial(version, dcid, pn, packet, at, len);
     }
 
+    fn flow_label(&mut self, on: &FourTuple, dcid: &[u8]) -> u32 {
+        self.crypto.flow_label(on, dcid)
+    }
+
     fn fill_random(&mut self, out: &mut [u8]) {
         out.fill(self.draws / 8);
         self.draws += 1;
