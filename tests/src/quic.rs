@@ -2,7 +2,7 @@
 //! bytes on each of so many streams, a server sends them, the client compares every byte. Or with none: then a scenario
 //! uses the connections itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use peregrine_core::connection::{Config, Connection, Event, Stats};
@@ -83,6 +83,8 @@ pub struct QuicNode {
     pub endpoint: NullEndpoint,
     /// Everything the connections told, in order.
     pub events: Vec<(Instant, Handle, Event)>,
+    /// Flow labels of what was sent, with the local address.
+    pub labels: BTreeSet<(SocketAddr, u32)>,
     /// Clients let in, in order.
     pub accepted: Vec<Handle>,
     /// Connections opened, in order.
@@ -117,6 +119,7 @@ impl QuicNode {
         Self {
             endpoint: Endpoint::new(setup.endpoint.clone(), HeapSlots::new(setup.slots), crypto),
             events: Vec::new(),
+            labels: BTreeSet::new(),
             accepted: Vec::new(),
             opened: Vec::new(),
             ended: Vec::new(),
@@ -301,6 +304,9 @@ impl Node for QuicNode {
                     remote: transmit.remote,
                     interface: transmit.interface,
                 };
+                if transmit.remote.is_ipv6() {
+                    self.labels.insert((transmit.local, transmit.flow_label));
+                }
                 return Some(SimTransmit {
                     four_tuple,
                     ecn: transmit.ecn,

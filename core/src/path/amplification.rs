@@ -4,20 +4,22 @@
 //! those whose packets were all discarded. What validates an address is decided elsewhere: a Handshake packet, a token,
 //! or [`crate::path::validation`].
 
+use core::num::NonZero;
+
 use crate::limits::AMPLIFICATION_FACTOR;
 
 /// The credit of one remote address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Amplification {
-    /// Bytes that may still be sent there.
-    Unvalidated(u32),
+    /// One more than the bytes that may still be sent there.
+    Unvalidated(NonZero<u32>),
     /// The address is known to be the peer's: no limit.
     Validated,
 }
 
 impl Amplification {
     /// An address that nothing came from yet.
-    pub const UNVALIDATED: Self = Self::Unvalidated(0);
+    pub const UNVALIDATED: Self = Self::Unvalidated(NonZero::<u32>::MIN);
 
     /// A datagram of `len` bytes, at most 65,535, came from the address.
     pub const fn on_received(&mut self, len: usize) {
@@ -29,7 +31,8 @@ impl Amplification {
     /// A datagram of `len` bytes was sent there.
     pub const fn on_sent(&mut self, len: usize) {
         if let Self::Unvalidated(credit) = self {
-            *credit = credit.saturating_sub(len as u32);
+            let left = credit.get().saturating_sub(1).saturating_sub(len as u32);
+            *credit = NonZero::<u32>::MIN.saturating_add(left);
         }
     }
 
@@ -46,7 +49,7 @@ impl Amplification {
     /// Bytes that may be sent there now.
     pub const fn allowance(&self) -> u64 {
         match self {
-            Self::Unvalidated(credit) => *credit as u64,
+            Self::Unvalidated(credit) => credit.get().saturating_sub(1) as u64,
             Self::Validated => u64::MAX,
         }
     }
