@@ -53,6 +53,11 @@ pub struct Config {
     pub follow_preferred_address: bool,
     /// What a client does when nothing comes over the route in use.
     pub when_suspect: WhenSuspect,
+    /// How long a client waits at most until it finds a silent route suspect; two probe timeouts if that is less.
+    pub suspect_after: Option<Duration>,
+    /// Whether a client moves by itself to a validated route that has a higher
+    /// [`Preference`](crate::path::Preference), or is much faster.
+    pub choose_automatically: bool,
     /// What to do about a peer's new address when there is no unused connection ID for it.
     pub no_spare_cid: NoSpareCid,
 }
@@ -79,6 +84,8 @@ impl Default for Config {
             preferred_v6: None,
             follow_preferred_address: true,
             when_suspect: WhenSuspect::default(),
+            suspect_after: None,
+            choose_automatically: false,
             no_spare_cid: NoSpareCid::default(),
         }
     }

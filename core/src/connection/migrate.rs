@@ -12,7 +12,8 @@ use super::routes::{MoveCause, id};
 use super::start::State;
 use super::{Connection, Lent, Memory};
 use crate::ids::FourTuple;
-use crate::path::{Opener, RouteId, Told};
+use crate::path::choice::{Standing, is_better, is_worth_it};
+use crate::path::{Opener, Preference, Role, Route, RouteId, Told};
 use crate::session::Session;
 use crate::time::Instant;
 
@@ -104,8 +105,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
             return Err(RouteError::Server);
         }
         let row = find(&lent, route).ok_or(RouteError::Unknown)?;
-        if lent.buffers.routes.get(row).is_some_and(|route| route.awaited && !route.validation.is_validated())
-        {
+        if lent.buffers.routes.get(row).is_some_and(|route| route.role == Role::Awaited) {
             return Err(RouteError::Unvalidated);
         }
         state.activate(now, &mut lent, row, MoveCause::Chosen);
@@ -126,6 +126,25 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let route = self.add_route(now, local, interface)?;
         self.switch_route(now, route)?;
         Ok(route)
+    }
+
+    /// Says how gladly a route is used: see [`Config::choose_automatically`](super::Config::choose_automatically).
+    ///
+    /// # Errors
+    /// [`RouteError::Unknown`].
+    pub fn set_preference(
+        &mut self,
+        now: Instant,
+        route: RouteId,
+        preference: Preference,
+    ) -> Result<(), RouteError> {
+        let (state, mut lent) = self.lend();
+        let row = find(&lent, route).ok_or(RouteError::Unknown)?;
+        if let Some(place) = lent.buffers.routes.get_mut(row) {
+            place.preference = preference;
+        }
+        state.choose_route(now, &mut lent);
+        Ok(())
     }
 
     /// Gives up a route that is not in use.
@@ -175,7 +194,7 @@ impl State {
             return Err(RouteError::Exists);
         }
         // Who moves before it has moved to the server's preferred address tries both from there (RFC 9000 9.6.3).
-        if let Some(row) = lent.buffers.routes.iter().position(|route| route.is_open() && route.awaited) {
+        if let Some(row) = lent.buffers.routes.iter().position(|route| route.role == Role::Awaited) {
             let preferred =
                 lent.buffers.routes.get(row).map(|route| FourTuple { remote: route.on().remote, ..on });
             self.release(lent, row, Told::CLOSED);
@@ -227,22 +246,54 @@ impl State {
         }
     }
 
-    /// Takes the best other route of ours, if there is one: a validated one, then the one with the least RTT. One that was
-    /// not validated is no better than one that is only suspect.
+    /// Moves to a validated route that is worth it, if the application leaves the choice to us.
+    pub(super) fn choose_route(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let active = self.route(lent);
+        let Some(current) = lent.buffers.routes.get(active).map(standing) else { return };
+        if !self.choose_automatically || !self.side.is_client() {
+            return;
+        }
+        let others = lent.buffers.routes.iter().enumerate();
+        let best = others
+            .filter(|(row, route)| *row != active && is_ours(route) && route.validation.is_validated())
+            .filter(|(_, route)| is_worth_it(&current, &standing(route)))
+            .reduce(
+                |best, other| if is_better(&standing(other.1), &standing(best.1)) { other } else { best },
+            );
+        if let Some((row, _)) = best {
+            self.activate(now, lent, row, MoveCause::Preference);
+        }
+    }
+
+    /// Takes the best other route of ours, if there is one: a validated one first. One that was not validated is no better
+    /// than one that is only suspect.
     pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
         let down = lent.buffers.routes.get(active).is_some_and(|route| route.down);
         let others = lent.buffers.routes.iter().enumerate();
         let best = others
-            .filter(|(row, route)| *row != active && route.is_open() && !route.down)
-            .filter(|(_, route)| route.opener == Opener::Local && (down || route.validation.is_validated()))
-            .min_by_key(|(_, route)| (!route.validation.is_validated(), route.rtt.smoothed()));
+            .filter(|(row, route)| *row != active && is_ours(route))
+            .filter(|(_, route)| down || route.validation.is_validated())
+            .reduce(|best, other| {
+                let proved = |route: &Route| route.validation.is_validated();
+                let better = is_better(&standing(other.1), &standing(best.1));
+                if (proved(other.1), better) > (proved(best.1), !better) { other } else { best }
+            });
         if let Some((row, _)) = best
             && self.side.is_client()
         {
             self.activate(now, lent, row, MoveCause::Liveness);
         }
     }
+}
+
+/// Whether a client may take a route by itself.
+fn is_ours(route: &Route) -> bool {
+    route.is_open() && !route.down && route.opener == Opener::Local && route.preference != Preference::NEVER
+}
+
+fn standing(route: &Route) -> Standing {
+    Standing { preference: route.preference, rtt: route.rtt.smoothed() }
 }
 
 fn find(lent: &Lent<'_>, route: RouteId) -> Option<usize> {

@@ -32,7 +32,7 @@ impl State {
         let pto = self.pto(lent);
         let Some(row) = self.open_route(now, lent, on, Opener::Local) else { return };
         if let Some(route) = lent.buffers.routes.get_mut(row) {
-            route.awaited = true;
+            route.role = Role::Awaited;
             route.validation.start(now, pto);
         }
     }
@@ -43,7 +43,11 @@ impl State {
         self.peer.no_migration = false;
         for row in 0..lent.buffers.routes.len() {
             if row != active
-                && lent.buffers.routes.get(row).is_some_and(|route| route.role == Role::Candidate)
+                && lent
+                    .buffers
+                    .routes
+                    .get(row)
+                    .is_some_and(|route| matches!(route.role, Role::Candidate | Role::Awaited))
             {
                 self.release(lent, row, Told::CLOSED);
             }

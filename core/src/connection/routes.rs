@@ -34,8 +34,10 @@ pub enum MoveCause {
     Peer,
     /// The one before could not be validated.
     Fallback,
-    /// Nothing came over the one before.
+    /// Nothing came over the one before, or nothing can be sent over it.
     Liveness,
+    /// The application prefers it, or it is much faster.
+    Preference,
     /// The server prefers the address.
     PreferredAddress,
 }
@@ -104,7 +106,9 @@ impl State {
             return Err(Why::Full);
         }
         // A peer has one candidate: one that it showed before is abandoned (RFC 9000 9.3).
-        let before = |route: &Route| route.role == Role::Candidate && route.opener == Opener::Peer;
+        let before = |route: &Route| {
+            matches!(route.role, Role::Candidate | Role::Awaited) && route.opener == Opener::Peer
+        };
         while let Some(row) = lent.buffers.routes.iter().position(before) {
             self.release(lent, row, Told::CLOSED);
         }
@@ -252,7 +256,7 @@ impl State {
         if !known {
             route.ecn = ecn;
         }
-        (route.role, route.awaited) = (Role::Active, false);
+        route.role = Role::Active;
         route.pto.on_keys_discarded(now);
         if !route.validation.is_validated() && !route.validation.is_running() {
             route.validation.start(now, pto);
@@ -343,12 +347,13 @@ impl State {
         if renew {
             self.renew_token();
         }
-        let awaited = |route: &Route| route.is_open() && route.awaited && route.validation.is_validated();
+        let awaited = |route: &Route| route.role == Role::Awaited && route.validation.is_validated();
         if let Some(row) = lent.buffers.routes.iter().position(awaited) {
             let cause = if self.side.is_client() { MoveCause::PreferredAddress } else { MoveCause::Peer };
             self.activate(now, lent, row, cause);
         }
         self.leave_suspect(now, lent);
+        self.choose_route(now, lent);
     }
 
     /// What routes have to do now, apart from loss recovery.
@@ -436,7 +441,7 @@ impl State {
     pub(super) fn release(&mut self, lent: &mut Lent<'_>, row: usize, told: Told) {
         self.lose_flight(lent, Level::OneRtt, row);
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-        (route.role, route.awaited) = (Role::Free, false);
+        route.role = Role::Free;
         route.validation.stop();
         route.told.note(told);
         let Ok(row) = u8::try_from(row) else { return };
@@ -468,7 +473,11 @@ impl State {
 /// The route of this row becomes the active one once it is validated, and no other.
 fn await_only(lent: &mut Lent<'_>, awaited: Option<usize>) {
     for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
-        route.awaited = awaited == Some(row);
+        route.role = match route.role {
+            Role::Awaited if awaited != Some(row) => Role::Candidate,
+            Role::Candidate if awaited == Some(row) => Role::Awaited,
+            role => role,
+        };
     }
 }
 

@@ -182,6 +182,9 @@ pub(crate) struct State {
     pub(super) liveness: Liveness,
     pub(super) when_suspect: WhenSuspect,
     pub(super) follow_preferred: bool,
+    pub(super) choose_automatically: bool,
+    /// A bound on the silence of a route, in milliseconds.
+    pub(super) suspect_after_ms: u16,
     pub(super) token: Token,
     pub(super) datagrams_in: Queue,
     pub(super) datagrams_out: Queue,
@@ -329,6 +332,11 @@ impl State {
             liveness: Liveness::Idle,
             when_suspect: config.when_suspect,
             follow_preferred: config.follow_preferred_address,
+            choose_automatically: config.choose_automatically,
+            suspect_after_ms: config
+                .suspect_after
+                .and_then(|after| u16::try_from(after.as_millis()).ok())
+                .unwrap_or(u16::MAX),
             token: Token::default(),
             datagrams_in: Queue::new(),
             datagrams_out: Queue::new(),

@@ -170,7 +170,9 @@ impl State {
     fn liveness_pto(&self, lent: &Lent<'_>) -> Duration {
         let route = lent.buffers.routes.get(self.route(lent));
         let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());
-        base.saturating_add(self.peer.max_ack_delay())
+        // One half of the time that the application grants is for the question, the other for the answer.
+        let most = Duration::from_millis(u64::from(self.suspect_after_ms) / 2);
+        base.saturating_add(self.peer.max_ack_delay()).min(most)
     }
 
     /// The current probe timeout, by which other periods are measured.

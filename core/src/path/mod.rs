@@ -3,6 +3,7 @@
 
 mod addresses;
 pub mod amplification;
+pub mod choice;
 pub mod ecn;
 pub mod migration;
 pub mod mtu;
@@ -13,6 +14,7 @@ pub mod validation;
 
 pub use addresses::Addresses;
 pub use amplification::Amplification;
+pub use choice::Preference;
 pub use ecn::EcnValidation;
 pub use mtu::Mtu;
 pub use newcomers::Newcomers;

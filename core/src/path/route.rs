@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::congestion::{Algorithm, Controller, Pacer};
 use crate::ids::{FourTuple, PathId};
-use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Validation};
+use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Preference, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
 use crate::time::{Instant, micros};
 
@@ -28,6 +28,8 @@ pub enum Role {
     Fallback,
     /// Only probing frames are sent over it (RFC 9000 9.1).
     Candidate,
+    /// A candidate that becomes the active one as soon as it is validated (RFC 9000 9.6.1, 9.6.2).
+    Awaited,
 }
 
 /// Who showed a route first.
@@ -144,8 +146,8 @@ pub struct Route {
     pub down: bool,
     /// What was sent over it is not answered.
     pub suspect: bool,
-    /// It becomes the active one as soon as it is validated (RFC 9000 9.6.1, 9.6.2).
-    pub awaited: bool,
+    /// How gladly it is used.
+    pub preference: Preference,
     /// The addresses.
     pub addresses: Addresses,
     /// What may be sent to an address that was not proved.
@@ -203,7 +205,7 @@ impl Route {
         told: Told::ALL,
         down: false,
         suspect: false,
-        awaited: false,
+        preference: Preference::NORMAL,
         addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
         validation: Validation::new(),

@@ -7,7 +7,7 @@ use peregrine_core::connection::{
 };
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::lifecycle::Cause;
-use peregrine_core::path::Role;
+use peregrine_core::path::{Preference, Role};
 use peregrine_tests::pair::{Pair, SERVER, open};
 use peregrine_tests::quic::Setup;
 use peregrine_tests::sim::{Interface, Link, Nat};
@@ -613,4 +613,67 @@ fn flow_labels_change_with_the_addresses_and_are_no_link_between_them() {
     assert_eq!((first.len(), second.len()), (1, 1), "{first:?} {second:?}");
     assert!(first.is_disjoint(&second) && !first.contains(&0));
     assert!(labels(&pair, WIFI).is_empty(), "IPv4 has none");
+}
+
+#[test]
+fn a_client_returns_by_itself_to_the_network_it_prefers() {
+    let mut pair = phone(|client, _| client.endpoint.connection.choose_automatically = true);
+    let wifi = pair.client(|connection, _| connection.route().unwrap().id);
+    let metered = pair.client(|connection, now| {
+        let route = connection.add_route(now, cellular(), 2).unwrap();
+        connection.set_preference(now, route, Preference::METERED).unwrap();
+        route
+    });
+    pair.until("validated", |pair| pair.told_client(Event::Route(metered, RouteEvent::Validated)));
+    assert!(client_moves(&pair).is_empty(), "what costs is not taken without need");
+    pair.world.interface(pair.client, 0).unplug();
+    let id = stream(&mut pair);
+    pair.carry(true, id, 100_000);
+    assert_eq!(client_moves(&pair), [MoveCause::Liveness]);
+    // Wi-Fi is back, at another address.
+    pair.world.interface(pair.client, 0).plug();
+    pair.client(|connection, _| connection.close_route(wifi).ok());
+    let back = pair.client(|connection, now| {
+        connection.add_route(now, format!("{WIFI}:7000").parse().unwrap(), 1).unwrap()
+    });
+    pair.until("back", |pair| client_moves(pair) == [MoveCause::Liveness, MoveCause::Preference]);
+    assert_eq!(pair.client(|connection, _| connection.route().unwrap().id), back);
+    let id = stream(&mut pair);
+    pair.carry(true, id, 100_000);
+}
+
+#[test]
+fn a_route_that_is_never_to_be_used_is_not_even_in_need() {
+    let mut pair = phone(|_, _| {});
+    let route = pair.client(|connection, now| {
+        let route = connection.add_route(now, cellular(), 2).unwrap();
+        connection.set_preference(now, route, Preference::NEVER).unwrap();
+        route
+    });
+    pair.until("validated", |pair| pair.told_client(Event::Route(route, RouteEvent::Validated)));
+    pair.world.interface(pair.client, 0).unplug();
+    let id = stream(&mut pair);
+    pair.client(|connection, _| connection.write_stream(id, b"x").unwrap());
+    pair.run_ms(2_000);
+    assert!(client_moves(&pair).is_empty());
+    pair.client(|connection, now| connection.switch_route(now, route).unwrap());
+    pair.run_ms(500);
+    assert_eq!(server_moves(&pair), [MoveCause::Peer], "{id:?}");
+}
+
+#[test]
+fn the_application_may_bound_how_long_a_silence_is_borne() {
+    let silence = |after: Option<Duration>| {
+        let mut pair = phone(|client, _| client.endpoint.connection.suspect_after = after);
+        let route = pair.client(|connection, now| connection.add_route(now, cellular(), 2).unwrap());
+        pair.until("validated", |pair| pair.told_client(Event::Route(route, RouteEvent::Validated)));
+        pair.world.interface(pair.client, 0).unplug();
+        let id = stream(&mut pair);
+        pair.client(|connection, _| connection.write_stream(id, b"x").unwrap());
+        let from = pair.world.now();
+        pair.until("moved", |pair| client_moves(pair) == [MoveCause::Liveness]);
+        pair.world.now().since(from)
+    };
+    let (usual, bounded) = (silence(None), silence(Some(Duration::from_millis(80))));
+    assert!(bounded <= Duration::from_millis(80) && bounded < usual, "{bounded:?} {usual:?}");
 }

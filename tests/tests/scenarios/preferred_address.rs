@@ -98,7 +98,7 @@ fn a_client_that_does_not_want_to_stays() {
 fn nothing_but_probes_goes_there_before() {
     let mut pair = pair([Interface::at(CLIENT).link(link())], |_, _| {}).connected();
     let awaited = pair
-        .client(|connection, _| connection.routes().find(|route| route.role == Role::Candidate).unwrap().id);
+        .client(|connection, _| connection.routes().find(|route| route.role == Role::Awaited).unwrap().id);
     let refused = pair.client(|connection, now| connection.switch_route(now, awaited));
     assert_eq!(refused, Err(RouteError::Unvalidated));
 }

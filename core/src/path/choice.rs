@@ -1,0 +1,83 @@
+//! Which of our routes is the best. A pure decision.
+
+use core::time::Duration;
+
+/// How gladly a route is used. The larger the better: any that is not metered before any that is, then by priority.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Preference(u8);
+
+impl Preference {
+    /// Only if the application says so.
+    pub const NEVER: Self = Self(0);
+    /// What a route begins with: not metered, of middle priority.
+    pub const NORMAL: Self = Self::new(63, false);
+    /// What a route that costs by the byte should have.
+    pub const METERED: Self = Self::new(63, true);
+
+    /// A route of this `priority`, at most 126, which costs by the byte if it is `metered`.
+    pub const fn new(priority: u8, metered: bool) -> Self {
+        let priority = if priority > 126 { 126 } else { priority };
+        Self(priority.saturating_add(if metered { 1 } else { 128 }))
+    }
+}
+
+/// What matters of a route that works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// How gladly it is used.
+    pub preference: Preference,
+    /// Its round-trip time.
+    pub rtt: Duration,
+}
+
+/// Whether to leave a route that works for another one: it is preferred, or of the same preference and faster by a quarter at
+/// least, so that two routes alike do not take turns.
+pub fn is_worth_it(current: &Standing, other: &Standing) -> bool {
+    other.preference > current.preference
+        || other.preference == current.preference
+            && other.rtt.saturating_mul(4) < current.rtt.saturating_mul(3)
+}
+
+/// Whether `one` is a better place to go to than `other`, when the route in use must be left.
+pub fn is_better(one: &Standing, other: &Standing) -> bool {
+    (one.preference, other.rtt) > (other.preference, one.rtt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(preference: Preference, millis: u64) -> Standing {
+        Standing { preference, rtt: Duration::from_millis(millis) }
+    }
+
+    #[test]
+    fn metered_comes_after_everything_that_is_not() {
+        let order = [
+            Preference::NEVER,
+            Preference::new(0, true),
+            Preference::METERED,
+            Preference::new(255, true),
+            Preference::new(0, false),
+            Preference::NORMAL,
+            Preference::new(126, false),
+        ];
+        assert!(order.is_sorted() && order.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn a_working_route_is_left_for_a_preferred_or_a_much_faster_one() {
+        let wifi = standing(Preference::NORMAL, 40);
+        assert!(is_worth_it(&standing(Preference::METERED, 10), &wifi));
+        assert!(!is_worth_it(&wifi, &standing(Preference::METERED, 1)));
+        assert!(is_worth_it(&wifi, &standing(Preference::NORMAL, 29)));
+        assert!(!is_worth_it(&wifi, &standing(Preference::NORMAL, 30)) && !is_worth_it(&wifi, &wifi));
+    }
+
+    #[test]
+    fn who_must_leave_takes_the_preferred_then_the_fastest() {
+        let (slow, fast) = (standing(Preference::NORMAL, 80), standing(Preference::NORMAL, 20));
+        assert!(is_better(&fast, &slow) && !is_better(&slow, &fast));
+        assert!(is_better(&slow, &standing(Preference::METERED, 1)));
+    }
+}
