@@ -1,0 +1,12 @@
+#!/bin/sh
+# What a client loses that loses its network: medians of 11 runs over two links between network namespaces (Linux, root,
+# iproute2). Any number of runs may be given.
+set -eu
+cd "$(dirname "$0")/.."
+[ "$(uname)" = Linux ] || { echo "netlab: SKIPPED, there are no network namespaces here"; exit 0; }
+[ "$(id -u)" = 0 ] || { echo "netlab: SKIPPED, making network namespaces needs root"; exit 0; }
+command -v ip >/dev/null || { echo "netlab: SKIPPED, there is no iproute2"; exit 0; }
+cargo build --quiet --release -p peregrine-std --bin peregrine
+cargo build --quiet --release -p peregrine-tests --example netlab
+target=${CARGO_TARGET_DIR:-target}
+"$target/release/examples/netlab" "$(realpath "$target/release/peregrine")" "${1:-11}"
