@@ -48,8 +48,8 @@ impl Timeline {
     /// Tells of events of an endpoint's connections from now on.
     fn watch(&self, builder: Builder, who: &'static str) -> Builder {
         let timeline = self.clone();
-        builder.observe(move |_, _, event| {
-            if let Some(what) = words(event) {
+        builder.observe(move |seen| {
+            if let Some(what) = words(&seen.event) {
                 timeline.tell(who, what);
             }
         })
