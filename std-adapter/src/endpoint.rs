@@ -63,7 +63,7 @@ impl Endpoint {
     /// [`Error::Bind`]; [`Error::Family`] if no socket can be replaced.
     pub fn rebind(&self, local: SocketAddr) -> Result<SocketAddr, Error> {
         let mut state = self.0.shared.lock();
-        let bound = state.engine.rebind_toward(local);
+        let bound = state.engine.rebind(local);
         state.flush_here();
         bound
     }

@@ -162,15 +162,18 @@ impl Engine {
         });
     }
 
-    /// Puts another socket in the place of this one, as a NAT would: connections are not told.
-    pub(crate) fn rebind(&mut self, key: u32, local: SocketAddr) -> Result<SocketAddr, Error> {
+    /// Puts a socket on `local` in the place of the one that connections to its family begin on, as a NAT would:
+    /// connections are not told.
+    pub(crate) fn rebind(&mut self, local: SocketAddr) -> Result<SocketAddr, Error> {
+        let (key, _) = self.sockets.toward(local).ok_or(Error::Family(local))?;
         self.sockets.replace(key, local)
     }
 
-    /// As [`Self::rebind`], for the socket that connections to the family of `local` begin on.
-    pub(crate) fn rebind_toward(&mut self, local: SocketAddr) -> Result<SocketAddr, Error> {
-        let (key, _) = self.sockets.toward(local).ok_or(Error::Family(local))?;
-        self.rebind(key, local)
+    /// Puts a socket on another port in the place of this one.
+    pub(crate) fn rebind_port(&mut self, key: u32) -> Result<SocketAddr, Error> {
+        let mut local = self.sockets.get(key).ok_or(Error::Shutdown)?.socket.local_addr();
+        local.set_port(0);
+        self.sockets.replace(key, local)
     }
 
     /// Tells all connections of a change of our networks.

@@ -161,7 +161,7 @@ impl EventLoop {
     /// # Errors
     /// [`Error::Bind`]; [`Error::Family`] if no socket can be replaced.
     pub fn rebind(&mut self, local: SocketAddr) -> Result<SocketAddr, Error> {
-        self.engine.rebind_toward(local)
+        self.engine.rebind(local)
     }
 
     /// Tells all connections what the system says of our networks.

@@ -91,14 +91,15 @@ impl Connection {
         self.0.act(|connection| connection.routes().collect())
     }
 
-    /// Puts a new socket on `local`, whose address is returned, in the place of that of the route in use, without telling
-    /// the connection or others that share it: what a NAT does. See [`Endpoint::rebind`](crate::Endpoint::rebind).
+    /// Puts a new socket on another port of the same address, which is returned, in the place of that of the route in use,
+    /// without telling the connection or others that share it: what a NAT does. See
+    /// [`Endpoint::rebind`](crate::Endpoint::rebind).
     ///
     /// # Errors
     /// [`Error::Bind`]; [`Error::Closed`].
-    pub fn rebind(&self, local: SocketAddr) -> Result<SocketAddr, Error> {
+    pub fn rebind_port(&self) -> Result<SocketAddr, Error> {
         let route = self.route()?;
-        self.0.steer(|engine, _| engine.rebind(route.interface, local))
+        self.0.steer(|engine, _| engine.rebind_port(route.interface))
     }
 
     /// Tells this connection what the system says of our networks. Routes that are gone are not sent over; if the one in
