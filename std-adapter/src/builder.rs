@@ -1,11 +1,9 @@
 //! What an endpoint is made of: addresses, roles, sizes.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
-use peregrine_core::connection::{Config, Event};
-use peregrine_core::endpoint::{EndpointConfig, Handle, Incoming, RetryPolicy};
-use peregrine_core::time::Instant;
+use peregrine_core::connection::Config;
+use peregrine_core::endpoint::{EndpointConfig, Incoming, RetryPolicy};
 use peregrine_crypto::endpoint::EndpointKeys;
 use peregrine_crypto::provider::Provider;
 
@@ -14,8 +12,9 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event_loop::EventLoop;
 use crate::provider::host_provider;
+use crate::seen::Seen;
 use crate::session::AnySession;
-use crate::socket::{Families, Socket};
+use crate::sockets::Sockets;
 use crate::storage::Sizes;
 
 /// Makes the session of a client that may come in; an error turns it away.
@@ -23,20 +22,7 @@ pub(crate) type ServerFactory = Box<dyn FnMut(&Incoming) -> Result<AnySession, E
 /// Makes the session of a connection to the server of this name.
 pub(crate) type ClientFactory = Box<dyn Fn(&str) -> Result<AnySession, Error> + Send + Sync>;
 /// Is told what happens to connections.
-pub(crate) type Observer = Box<dyn FnMut(Handle, Instant, &Event) + Send>;
-
-/// A socket of an endpoint.
-#[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) socket: Arc<Socket>,
-    both_families: bool,
-}
-
-impl Bound {
-    pub(crate) fn reaches(&self, remote: SocketAddr) -> bool {
-        self.both_families || self.socket.local_addr().is_ipv4() == remote.is_ipv4()
-    }
-}
+pub(crate) type Observer = Box<dyn FnMut(&mut Seen<'_>) + Send>;
 
 /// Collects what an endpoint is made of.
 #[must_use]
@@ -98,9 +84,9 @@ impl Builder {
         self
     }
 
-    /// Tells `observer` of every event of every connection, with the time: for logs and timelines. It is called with
-    /// the endpoint locked and must not use it. An [`EventLoop`], which tells its events itself, has no use for it.
-    pub fn observe(mut self, observer: impl FnMut(Handle, Instant, &Event) + Send + 'static) -> Self {
+    /// Shows `observer` every event of every connection: for logs and timelines. It is called with the endpoint locked and
+    /// must not use it. An [`EventLoop`], which tells its events itself, has no use for it.
+    pub fn observe(mut self, observer: impl FnMut(&mut Seen<'_>) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
@@ -169,8 +155,8 @@ impl Builder {
     }
 
     fn build(mut self) -> Result<(Engine, Option<ClientFactory>), Error> {
-        let sockets = bind_all(&self.addresses)?;
-        if sockets.iter().any(|bound| bound.socket.may_fragment()) {
+        let sockets = Sockets::bind(&self.addresses)?;
+        if sockets.alive().any(|(_, socket)| socket.may_fragment()) {
             self.config.connection.max_mtu = peregrine_core::limits::BASE_MTU;
         }
         let mut provider = host_provider();
@@ -185,63 +171,5 @@ impl Builder {
         config.peer_uni_streams = config.peer_uni_streams.min(rows / 4);
         let engine = Engine::new(self.config, self.connections, self.sizes, keys, sockets, self.server);
         Ok((engine, self.client))
-    }
-}
-
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, Error> {
-    let bind = |address: SocketAddr, families| {
-        let both_families = families == Families::Both && address.is_ipv6() && address.ip().is_unspecified();
-        match Socket::bind(address, families) {
-            Ok(socket) => Ok(Bound { socket: Arc::new(socket), both_families }),
-            Err(error) => Err(Error::Bind { address, error }),
-        }
-    };
-    if addresses.is_empty() {
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        // There are hosts without IPv6.
-        let bound =
-            bind(any, Families::Both).or_else(|_| bind((Ipv4Addr::UNSPECIFIED, 0).into(), Families::One))?;
-        return Ok(vec![bound]);
-    }
-    let takes_ipv4 = |port| {
-        let ipv4 = |other: &&SocketAddr| other.is_ipv4() && other.port() == port && port != 0;
-        addresses.iter().find(ipv4).is_some()
-    };
-    addresses
-        .iter()
-        .map(|&address| {
-            let families = if takes_ipv4(address.port()) { Families::One } else { Families::Both };
-            bind(address, families)
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_an_address_both_families_are_reached() {
-        let bound = bind_all(&[]).unwrap();
-        assert!(bound[0].reaches(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
-    }
-
-    #[test]
-    fn the_same_port_of_both_families_is_two_sockets() {
-        let free = bind_all(&[SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))]).unwrap();
-        let port = free[0].socket.local_addr().port();
-        drop(free);
-        let addresses = [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
-        let bound = bind_all(&addresses).unwrap();
-        assert_eq!(bound.len(), 2);
-        assert!(!bound[0].reaches(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
-    }
-
-    #[test]
-    fn an_address_in_use_is_named() {
-        let first = bind_all(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]).unwrap();
-        let address = first[0].socket.local_addr();
-        let text = bind_all(&[address]).unwrap_err().to_string();
-        assert!(text.contains(&address.to_string()), "{text}");
     }
 }

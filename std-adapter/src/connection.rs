@@ -9,11 +9,14 @@ use peregrine_core::endpoint::Handle;
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::session::Session;
 
+use crate::engine::Engine;
 use crate::error::{Closed, Error};
 use crate::session::Agreed;
 use crate::shared::{Facts, Shared, State, Wait};
 use crate::storage::HeapConnection;
 use crate::stream::{RecvStream, SendStream};
+
+mod moving;
 
 /// A connection. Cheap to clone; all clones are the same connection.
 ///
@@ -63,6 +66,17 @@ impl Link {
                 None => Some(Err(self.error())),
             }
         })
+    }
+
+    /// Does something with the engine at once, and sends what comes of it.
+    fn steer<R>(&self, steer: impl FnOnce(&mut Engine, Handle) -> Result<R, Error>) -> Result<R, Error> {
+        if self.facts.ended.get().is_some() {
+            return Err(self.error());
+        }
+        let mut state = self.shared.lock();
+        let outcome = steer(&mut state.engine, self.handle);
+        state.flush_here();
+        outcome
     }
 
     /// Does something with the connection at once, and sends what comes of it.

@@ -10,6 +10,7 @@ use peregrine_core::time::{Deadline, Instant};
 use crate::engine::Flow;
 use crate::shared::Shared;
 use crate::socket::{Inbox, MESSAGES, Socket};
+use crate::sockets::Sockets;
 use crate::wait::{Interest, Waiter, Waker};
 
 /// Batches taken from one socket before others, and what is to be sent, have their turn.
@@ -18,35 +19,54 @@ const BATCHES: usize = 4;
 /// The receiving side of an endpoint's sockets.
 pub(crate) struct Port {
     waiter: Waiter,
-    sockets: Vec<Arc<Socket>>,
+    /// In the order in which they are waited for.
+    sockets: Vec<(u32, Arc<Socket>)>,
+    /// How many changes of the endpoint's sockets are known here.
+    changes: Option<u64>,
     inbox: Inbox,
     ready: Vec<usize>,
     blocked: Option<usize>,
 }
 
 impl Port {
-    pub(crate) fn new<'a>(sockets: impl Iterator<Item = &'a Arc<Socket>>) -> io::Result<Self> {
-        let sockets: Vec<_> = sockets.map(Arc::clone).collect();
-        let mut waiter = Waiter::new()?;
-        for socket in &sockets {
-            waiter.add(Arc::clone(socket));
-        }
-        Ok(Self { waiter, sockets, inbox: Inbox::new(), ready: Vec::new(), blocked: None })
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            waiter: Waiter::new()?,
+            sockets: Vec::new(),
+            changes: None,
+            inbox: Inbox::new(),
+            ready: Vec::new(),
+            blocked: None,
+        })
     }
 
     pub(crate) fn waker(&self) -> Waker {
         self.waiter.waker()
     }
 
+    /// Waits for these sockets from now on.
+    pub(crate) fn follow(&mut self, sockets: &Sockets) {
+        if self.changes.replace(sockets.changes()) == Some(sockets.changes()) {
+            return;
+        }
+        self.waiter.clear();
+        self.blocked = None;
+        self.sockets = sockets.alive().map(|(key, socket)| (key, Arc::clone(socket))).collect();
+        for (_, socket) in &self.sockets {
+            self.waiter.add(Arc::clone(socket));
+        }
+    }
+
     /// Sleeps until there is something to receive, room to send for who is blocked, or `timeout` has passed.
     pub(crate) fn wait(&mut self, flow: Flow, timeout: Option<Duration>) -> io::Result<()> {
-        let blocked = if let Flow::Blocked(key) = flow { Some(key) } else { None };
+        let place = |key| self.sockets.iter().position(|(other, _)| *other == key);
+        let blocked = if let Flow::Blocked(key) = flow { place(key) } else { None };
         if blocked != self.blocked {
-            if let Some(key) = self.blocked {
-                self.waiter.watch(key, Interest::Receive);
+            if let Some(place) = self.blocked {
+                self.waiter.watch(place, Interest::Receive);
             }
-            if let Some(key) = blocked {
-                self.waiter.watch(key, Interest::ReceiveOrSend);
+            if let Some(place) = blocked {
+                self.waiter.watch(place, Interest::ReceiveOrSend);
             }
             self.blocked = blocked;
         }
@@ -56,21 +76,26 @@ impl Port {
         Ok(())
     }
 
-    /// Takes what has arrived, batch after batch.
-    pub(crate) fn receive(&mut self, mut handle: impl FnMut(usize, &mut Inbox)) -> io::Result<()> {
-        for &key in &self.ready {
-            let Some(socket) = self.sockets.get(key) else { continue };
+    /// Takes what has arrived, batch after batch, or what is wrong with a socket.
+    pub(crate) fn receive(&mut self, mut handle: impl FnMut(u32, io::Result<&mut Inbox>)) {
+        for &place in &self.ready {
+            let Some((key, socket)) = self.sockets.get(place) else { continue };
             for _ in 0..BATCHES {
-                let messages = socket.receive(&mut self.inbox)?;
+                let messages = match socket.receive(&mut self.inbox) {
+                    Ok(messages) => messages,
+                    Err(error) => {
+                        handle(*key, Err(error));
+                        break;
+                    }
+                };
                 if messages > 0 {
-                    handle(key, &mut self.inbox);
+                    handle(*key, Ok(&mut self.inbox));
                 }
                 if messages < MESSAGES {
                     break;
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -89,20 +114,22 @@ pub(crate) fn run(shared: &Shared, mut port: Port) {
                 Flow::Done | Flow::Blocked(_) => state.engine.next_timeout(),
             };
             state.asleep_until = deadline;
+            port.follow(state.engine.sockets());
+            state.followed = state.engine.sockets().changes();
             (flow, deadline)
         };
         if let Err(error) = port.wait(flow, shared.clock().until(deadline)) {
             break error;
         }
-        let received = port.receive(|key, inbox| {
+        port.receive(|key, received| {
             let mut state = shared.lock();
             // Nobody needs to wake who is awake.
             state.asleep_until = Deadline::at(Instant::ZERO);
-            state.engine.handle(key, inbox);
+            match received {
+                Ok(inbox) => state.engine.handle(key, inbox),
+                Err(_) => state.on_socket_failed(key),
+            }
         });
-        if let Err(error) = received {
-            break error;
-        }
     };
     shared.lock().fail(&failed);
 }

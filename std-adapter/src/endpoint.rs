@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use peregrine_core::connection::NetworkChange;
 use peregrine_core::endpoint::EndpointStats;
 
 use crate::builder::{Builder, ClientFactory, Observer};
@@ -38,8 +39,8 @@ impl Endpoint {
         client: Option<ClientFactory>,
         observer: Option<Observer>,
     ) -> Result<Self, Error> {
-        let port = Port::new(engine.sockets()).map_err(Error::System)?;
-        let addresses = engine.sockets().map(|socket| socket.local_addr()).collect();
+        let port = Port::new().map_err(Error::System)?;
+        let addresses = engine.sockets().alive().map(|(_, socket)| socket.local_addr()).collect();
         let shared = Arc::new(Shared::new(engine, port.waker(), observer));
         let driven = Arc::clone(&shared);
         thread::Builder::new()
@@ -49,9 +50,29 @@ impl Endpoint {
         Ok(Self(Arc::new(Owner { shared, client, addresses })))
     }
 
-    /// The addresses bound to, in the order in which they were given.
+    /// The addresses bound to at the beginning, in the order in which they were given.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.0.addresses
+    }
+
+    /// Moves to a new socket on `local`, whose address is returned, without telling the connections: what a NAT does to
+    /// them when it forgets a mapping. It takes the place of the socket that new connections to addresses of its family
+    /// begin on. For clients: nobody finds a server that does so.
+    ///
+    /// # Errors
+    /// [`Error::Bind`]; [`Error::Family`] if no socket can be replaced.
+    pub fn rebind(&self, local: SocketAddr) -> Result<SocketAddr, Error> {
+        let mut state = self.0.shared.lock();
+        let bound = state.engine.rebind(local);
+        state.flush_here();
+        bound
+    }
+
+    /// Tells all connections what the system says of our networks; see [`Connection::network_changed`].
+    pub fn network_changed(&self, change: NetworkChange) {
+        let mut state = self.0.shared.lock();
+        state.engine.network_changed(change);
+        state.flush_here();
     }
 
     /// Connects to a server of this name; returns when the handshake is complete and the server is known to be who it

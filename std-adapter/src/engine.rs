@@ -3,22 +3,24 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
+use std::time::Duration;
 
-use peregrine_core::connection::{Event, Transmit};
+use peregrine_core::connection::{Event, NetworkChange, RouteEvent, RouteView, Transmit};
 use peregrine_core::endpoint::{self, Connect, ConnectError, EndpointConfig, EndpointStats, Handle, Handled};
 use peregrine_core::ids::{Ecn, FourTuple};
+use peregrine_core::path::RouteId;
 use peregrine_core::time::{Deadline, Instant};
 use peregrine_crypto::endpoint::EndpointKeys;
 
-use crate::builder::{Bound, ServerFactory};
+use crate::builder::ServerFactory;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::provider::HostProvider;
 use crate::session::AnySession;
-use crate::socket::{Inbox, Sent, Socket};
+use crate::socket::{Inbox, Sent, is_about_us};
+use crate::sockets::Sockets;
 use crate::storage::{HeapConnection, HeapSlots, HeapStorage, Sizes};
 
 /// The most bytes of one batch.
@@ -27,6 +29,9 @@ const OUT_BYTES: usize = 65_507;
 const TOKENS: usize = 64;
 /// Batches that are sent before anything is received again.
 const BATCHES: usize = 16;
+/// How long what is to be sent on other sockets waits for one that has no room: a network that is gone may never take
+/// what was handed to it.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// How far [`Engine::transmit`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,16 +41,18 @@ pub(crate) enum Flow {
     /// There is more to say.
     More,
     /// This socket has no room now.
-    Blocked(usize),
+    Blocked(u32),
 }
 
 /// Core's endpoint, its sockets and its clock.
 pub(crate) struct Engine {
     clock: Clock,
     core: endpoint::Endpoint<HeapSlots, EndpointKeys<HostProvider>>,
-    sockets: Vec<Bound>,
+    sockets: Sockets,
     out: Box<[u8]>,
     unsent: Option<Unsent>,
+    /// By slot: the connections there are, and whether we are the client.
+    known: Vec<Option<(Handle, bool)>>,
     server: Option<ServerFactory>,
     sizes: Sizes,
     /// What servers gave for a later connection, the oldest first. Each is used once: twice the same would let others
@@ -56,6 +63,7 @@ pub(crate) struct Engine {
 
 /// What a socket had no room for. Its bytes stay in `out`.
 struct Unsent {
+    handle: Handle,
     transmit: Transmit,
     bytes: Range<usize>,
 }
@@ -66,7 +74,7 @@ impl Engine {
         slots: usize,
         sizes: Sizes,
         keys: EndpointKeys<HostProvider>,
-        sockets: Vec<Bound>,
+        sockets: Sockets,
         server: Option<ServerFactory>,
     ) -> Self {
         Self {
@@ -75,6 +83,7 @@ impl Engine {
             sockets,
             out: vec![0; OUT_BYTES].into_boxed_slice(),
             unsent: None,
+            known: Vec::new(),
             server,
             sizes,
             tokens: VecDeque::new(),
@@ -90,30 +99,115 @@ impl Engine {
         self.clock
     }
 
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
-        self.sockets.iter().map(|bound| &bound.socket)
+    pub(crate) const fn sockets(&self) -> &Sockets {
+        &self.sockets
     }
 
     /// Begins a connection.
     pub(crate) fn connect(&mut self, remote: SocketAddr, session: AnySession) -> Result<Handle, Error> {
-        let found =
-            self.sockets.iter().position(|bound| bound.reaches(remote)).ok_or(Error::Family(remote))?;
-        let mut local = self.sockets[found].socket.local_addr();
-        if remote.is_ipv4() && local.is_ipv6() {
-            local.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        }
-        let on = FourTuple { local, remote, interface: found as u32 };
+        let (interface, bound) = self.sockets.toward(remote).ok_or(Error::Family(remote))?;
+        let on = FourTuple { local: bound.address_toward(remote), remote, interface };
         let memory = HeapStorage::new(&self.sizes);
         let now = self.clock.now();
         let kept = self.tokens.iter().rposition(|(server, _)| *server == remote);
         let (_, token) = kept.and_then(|place| self.tokens.remove(place)).unwrap_or((remote, Vec::new()));
-        self.core.connect(now, Connect { on, token: &token }, memory, session).map_err(|error| match error {
+        let begun = self.core.connect(now, Connect { on, token: &token }, memory, session);
+        let handle = begun.map_err(|error| match error {
             ConnectError::Full => Error::Full,
             ConnectError::SameRemote => {
                 Error::Role("without connection IDs there can be one connection to an address")
             }
             ConnectError::Start(error) => error.into(),
-        })
+        })?;
+        self.know(handle, true);
+        Ok(handle)
+    }
+
+    fn know(&mut self, handle: Handle, is_client: bool) {
+        if self.known.len() <= handle.slot() {
+            self.known.resize(handle.slot() + 1, None);
+        }
+        self.known[handle.slot()] = Some((handle, is_client));
+    }
+
+    /// Opens a route of a connection from another local address, whose socket is bound for it if there is none.
+    pub(crate) fn add_route(&mut self, handle: Handle, local: SocketAddr) -> Result<RouteId, Error> {
+        let remote = self.core.connection_mut(handle).ok_or(Error::Shutdown)?.remote();
+        let key = self.sockets.open(local, remote)?;
+        self.sockets.keep(key, handle);
+        let local = self.sockets.get(key).map_or(local, |bound| bound.address_toward(remote));
+        let (connection, now) = self.connection(handle).ok_or(Error::Shutdown)?;
+        let opened = connection.add_route(now, local, key);
+        if opened.is_err() {
+            self.close_unused(handle);
+        }
+        Ok(opened?)
+    }
+
+    /// Moves a connection to another local address at once.
+    pub(crate) fn migrate(&mut self, handle: Handle, local: SocketAddr) -> Result<RouteId, Error> {
+        let route = self.add_route(handle, local)?;
+        let (connection, now) = self.connection(handle).ok_or(Error::Shutdown)?;
+        connection.switch_route(now, route)?;
+        Ok(route)
+    }
+
+    /// Closes the sockets that the connection was the last to have a route from.
+    fn close_unused(&mut self, handle: Handle) {
+        let mut connection = self.core.connection_mut(handle);
+        self.sockets.give_up(handle, |key| {
+            connection
+                .as_mut()
+                .is_some_and(|connection| connection.routes().any(|route| route.interface == key))
+        });
+    }
+
+    /// Puts a socket on `local` in the place of the one that connections to its family begin on, as a NAT would:
+    /// connections are not told.
+    pub(crate) fn rebind(&mut self, local: SocketAddr) -> Result<SocketAddr, Error> {
+        let (key, _) = self.sockets.toward(local).ok_or(Error::Family(local))?;
+        self.sockets.replace(key, local)
+    }
+
+    /// Puts a socket on another port in the place of this one.
+    pub(crate) fn rebind_port(&mut self, key: u32) -> Result<SocketAddr, Error> {
+        let mut local = self.sockets.get(key).ok_or(Error::Shutdown)?.socket.local_addr();
+        local.set_port(0);
+        self.sockets.replace(key, local)
+    }
+
+    /// Tells all connections of a change of our networks.
+    pub(crate) fn network_changed(&mut self, change: NetworkChange) {
+        let now = self.clock.now();
+        for (handle, _) in self.known.iter().flatten() {
+            if let Some(connection) = self.core.connection_mut(*handle) {
+                connection.network_changed(now, change);
+            }
+        }
+    }
+
+    /// Nothing can be received from this socket any more. Returns whether others are left.
+    pub(crate) fn on_socket_failed(&mut self, key: u32) -> bool {
+        self.sockets.bury(key);
+        for slot in 0..self.known.len() {
+            if let Some((handle, _)) = self.known[slot] {
+                self.leave(handle, key);
+            }
+        }
+        self.sockets.alive().next().is_some()
+    }
+
+    /// Routes from this socket do not work. A client that has others leaves them. Who has not, or may not move, tries
+    /// again when loss is found: the network may be back by then.
+    fn leave(&mut self, handle: Handle, key: u32) {
+        let now = self.clock.now();
+        let is_client = matches!(self.known.get(handle.slot()), Some(Some((_, true))));
+        let Some(connection) = self.core.connection_mut(handle).filter(|_| is_client) else { return };
+        let works = |here: bool| move |route: &RouteView| !route.down && (route.interface == key) == here;
+        let is_here = connection.routes().any(|route| works(true)(&route));
+        if is_here && connection.routes().any(|route| works(false)(&route)) {
+            connection.network_changed(now, NetworkChange::InterfaceGone(key));
+        }
     }
 
     fn keep_token(&mut self, handle: Handle) {
@@ -132,10 +226,12 @@ impl Engine {
     }
 
     /// Takes what the socket `key` has received.
-    pub(crate) fn handle(&mut self, key: usize, inbox: &mut Inbox) {
+    pub(crate) fn handle(&mut self, key: u32, inbox: &mut Inbox) {
         let now = self.clock.now();
+        let Some(bound) = self.sockets.get(key) else { return };
+        let mut accepted = Vec::new();
         for datagram in inbox.datagrams() {
-            let on = FourTuple { interface: key as u32, ..datagram.route };
+            let on = bound.seen(FourTuple { interface: key, ..datagram.route });
             let reply = match self.core.handle_datagram(now, on, datagram.ecn, datagram.bytes) {
                 Handled::Connection(_) | Handled::Ignored(_) => continue,
                 Handled::Reply(len) => len,
@@ -143,53 +239,65 @@ impl Engine {
                     Some(Ok(session)) => {
                         let memory = HeapStorage::new(&self.sizes);
                         // What fails here is the client's fault, and has left nothing behind.
-                        let _ = self.core.accept(now, incoming, datagram.bytes, memory, session);
+                        accepted.extend(self.core.accept(now, incoming, datagram.bytes, memory, session));
                         continue;
                     }
                     _ => self.core.refuse(incoming, datagram.bytes),
                 },
             };
-            if let (Some(bound), Some(bytes)) = (self.sockets.get(key), datagram.bytes.get(..reply)) {
+            if let Some(bytes) = datagram.bytes.get(..reply) {
                 // A lost answer is as good as a lost question.
-                let _ = bound.socket.send(&on, Ecn::NotEct, bytes.len(), bytes);
+                let _ = bound.socket.send(&bound.real(on), Ecn::NotEct, bytes.len(), bytes);
             }
         }
+        accepted.into_iter().for_each(|handle| self.know(handle, false));
     }
 
     /// Sends what there is to say, up to a bound.
     pub(crate) fn transmit(&mut self) -> Flow {
-        if let Some(unsent) = self.unsent.take()
-            && let Some(blocked) = self.send(&unsent.transmit, unsent.bytes)
+        if let Some(Unsent { handle, transmit, bytes }) = self.unsent.take()
+            && let Some(blocked) = self.send(handle, transmit, bytes)
         {
             return blocked;
         }
         for _ in 0..BATCHES {
             let now = self.clock.now();
-            let Some((_, transmit)) = self.core.poll_transmit(now, &mut self.out) else { return Flow::Done };
-            if let Some(blocked) = self.send(&transmit, 0..transmit.len) {
+            let Some((handle, transmit)) = self.core.poll_transmit(now, &mut self.out) else {
+                return Flow::Done;
+            };
+            if let Some(blocked) = self.send(handle, transmit, 0..transmit.len) {
                 return blocked;
             }
         }
         Flow::More
     }
 
-    fn send(&mut self, transmit: &Transmit, bytes: Range<usize>) -> Option<Flow> {
-        let Transmit { local, remote, interface, .. } = *transmit;
-        let key = interface as usize;
-        let socket = &self.sockets.get(key)?.socket;
+    fn send(&mut self, handle: Handle, transmit: Transmit, bytes: Range<usize>) -> Option<Flow> {
+        let Transmit { local, remote, interface: key, .. } = transmit;
+        let others = self.sockets.others(key);
+        let bound = self.sockets.get_mut(key)?;
+        let on = bound.real(FourTuple { local, remote, interface: key });
         let part = self.out.get(bytes.clone()).unwrap_or_default();
         let segment = transmit.segment_size.unwrap_or(part.len());
-        match socket.send(&FourTuple { local, remote, interface }, transmit.ecn, segment, part) {
-            Sent::All => None,
+        match bound.socket.send(&on, transmit.ecn, segment, part) {
+            Sent::All => bound.full_since = None,
             Sent::Blocked { done } => {
-                self.unsent = Some(Unsent { transmit: *transmit, bytes: bytes.start + done..bytes.end });
-                Some(Flow::Blocked(key))
+                let now = self.clock.now();
+                let since = *bound.full_since.get_or_insert(now);
+                // After that it is lost: others must not wait for a network that may be gone.
+                if !others || now.since(since) < PATIENCE {
+                    self.unsent = Some(Unsent { handle, transmit, bytes: bytes.start + done..bytes.end });
+                    return Some(Flow::Blocked(key));
+                }
             }
             Sent::Lost(error) => {
+                if is_about_us(&error) {
+                    self.leave(handle, key);
+                }
                 self.send_error = Some((remote, error));
-                None
             }
         }
+        None
     }
 
     /// Does what is due.
@@ -200,13 +308,24 @@ impl Engine {
 
     /// When to call [`Self::handle_timeout`]; right after [`Self::transmit`] was [`Flow::Done`].
     pub(crate) fn next_timeout(&mut self) -> Deadline {
-        self.core.next_timeout()
+        self.core.next_timeout().min(self.end_of_patience())
+    }
+
+    fn end_of_patience(&self) -> Deadline {
+        let key = self.unsent.as_ref().map(|unsent| unsent.transmit.interface);
+        let bound = key.filter(|key| self.sockets.others(*key)).and_then(|key| self.sockets.get(key));
+        let since = bound.and_then(|bound| bound.full_since);
+        since.map_or(Deadline::NEVER, |since| Deadline::at(since.after(PATIENCE)))
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<(Handle, Event)> {
         let news = self.core.poll_event();
-        if let Some((handle, Event::Token)) = news {
-            self.keep_token(handle);
+        match news {
+            Some((handle, Event::Token)) => self.keep_token(handle),
+            Some((handle, Event::Route(_, RouteEvent::Closed | RouteEvent::Failed))) => {
+                self.close_unused(handle);
+            }
+            _ => {}
         }
         news
     }
@@ -220,6 +339,10 @@ impl Engine {
     /// Gives back the memory of a connection that is over.
     pub(crate) fn release(&mut self, handle: Handle) {
         drop(self.core.take(handle));
+        self.sockets.give_up(handle, |_| false);
+        if let Some(known) = self.known.get_mut(handle.slot()) {
+            known.take_if(|(known, _)| *known == handle);
+        }
     }
 
     /// The last error on sending to that address.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use peregrine_core::connection::RouteError;
 use peregrine_core::error::{Code, TransportError};
 use peregrine_core::lifecycle::{Cause, Close, Reason};
 use peregrine_core::wire::version::Offered;
@@ -23,6 +24,17 @@ pub enum Error {
     System(io::Error),
     /// No socket of the endpoint reaches addresses of this family.
     Family(SocketAddr),
+    /// The two ends of a route speak different families.
+    OtherFamily {
+        /// Our end.
+        local: SocketAddr,
+        /// The peer's.
+        remote: SocketAddr,
+    },
+    /// A route cannot be opened or taken.
+    Route(RouteError),
+    /// The peer was not reached over a route that was waited for, or the route was closed meanwhile.
+    RouteGone,
     /// All connection slots are in use.
     Full,
     /// The endpoint was not given what it needs for this role.
@@ -56,6 +68,12 @@ impl fmt::Display for Error {
                 let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
                 write!(f, "cannot reach {remote}: no socket here speaks {family}")
             }
+            Self::OtherFamily { local, remote } => {
+                let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
+                write!(f, "cannot reach {remote} from {}: that takes a local address of {family}", local.ip())
+            }
+            Self::Route(error) => error.fmt(f),
+            Self::RouteGone => f.write_str("the peer was not reached over the route"),
             Self::Full => f.write_str("all connection slots are in use; close a connection, or allow more"),
             Self::Role(what) => f.write_str(what),
             Self::Session(why) => write!(f, "TLS cannot start: {why}"),
@@ -77,6 +95,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Bind { error, .. } | Self::System(error) => Some(error),
+            Self::Route(error) => Some(error),
             _ => None,
         }
     }
@@ -221,6 +240,12 @@ fn words(error: &io::Error) -> String {
     match text.split_once(" (os error") {
         Some((words, _)) => words.to_owned(),
         None => text,
+    }
+}
+
+impl From<RouteError> for Error {
+    fn from(error: RouteError) -> Self {
+        Self::Route(error)
     }
 }
 

@@ -15,8 +15,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peregrine_core::connection::Event;
+use peregrine_core::connection::{Event, NetworkChange};
 use peregrine_core::endpoint::{EndpointStats, Handle};
+use peregrine_core::path::RouteId;
 use peregrine_core::time::Instant;
 
 use crate::builder::{Builder, ClientFactory};
@@ -42,7 +43,7 @@ impl EventLoop {
     }
 
     pub(crate) fn new(engine: Engine, client: Option<ClientFactory>) -> Result<Self, Error> {
-        let port = Port::new(engine.sockets()).map_err(Error::System)?;
+        let port = Port::new().map_err(Error::System)?;
         Ok(Self { engine, port, client, flow: Flow::Done })
     }
 
@@ -98,7 +99,8 @@ impl EventLoop {
     /// never), and then handles what came and what is due.
     ///
     /// # Errors
-    /// Those of the system that no peer can cause.
+    /// Those of the system that no peer can cause: it cannot wait, or the last socket has failed. A client may go on from
+    /// another one.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         self.flow = self.engine.transmit();
         let due = self.next_timeout();
@@ -108,10 +110,15 @@ impl EventLoop {
         };
         let timeout = if self.flow == Flow::More { Some(Duration::ZERO) } else { timeout };
         let engine = &mut self.engine;
+        self.port.follow(engine.sockets());
         self.port.wait(self.flow, timeout).map_err(Error::System)?;
-        self.port.receive(|key, inbox| engine.handle(key, inbox)).map_err(Error::System)?;
+        let mut lost = None;
+        self.port.receive(|key, received| match received {
+            Ok(inbox) => engine.handle(key, inbox),
+            Err(error) => lost = Some(error).filter(|_| !engine.on_socket_failed(key)),
+        });
         self.engine.handle_timeout();
-        Ok(())
+        lost.map_or(Ok(()), |error| Err(Error::System(error)))
     }
 
     /// How long the next call of [`Self::turn`] can wait; `None` is for ever.
@@ -120,14 +127,46 @@ impl EventLoop {
         self.engine.clock().until(deadline)
     }
 
-    /// The sockets, in the order of their addresses.
+    /// The sockets, in the order of their addresses; those that routes were opened from follow. To be asked for again after
+    /// [`Self::add_route`], [`Self::migrate`], [`Self::rebind`], and events of routes.
     pub fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
-        self.engine.sockets()
+        self.engine.sockets().alive().map(|(_, socket)| socket)
     }
 
-    /// The addresses bound to, in the order in which they were given.
+    /// The addresses of [`Self::sockets`].
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.engine.sockets().map(|socket| socket.local_addr())
+        self.sockets().map(|socket| socket.local_addr())
+    }
+
+    /// Opens a route of a connection from another local address (port 0 is any) and asks whether it works;
+    /// [`Event::Route`] tells. All else about routes is done with the connection itself. The socket is closed when no
+    /// connection has a route from there any more.
+    ///
+    /// # Errors
+    /// [`Error::Route`], [`Error::Bind`] and [`Error::OtherFamily`].
+    pub fn add_route(&mut self, handle: Handle, local: SocketAddr) -> Result<RouteId, Error> {
+        self.engine.add_route(handle, local)
+    }
+
+    /// Moves a connection to another local address at once and validates meanwhile: for when the route in use is gone.
+    ///
+    /// # Errors
+    /// As for [`Self::add_route`].
+    pub fn migrate(&mut self, handle: Handle, local: SocketAddr) -> Result<RouteId, Error> {
+        self.engine.migrate(handle, local)
+    }
+
+    /// As [`Endpoint::rebind`](crate::Endpoint::rebind).
+    ///
+    /// # Errors
+    /// [`Error::Bind`]; [`Error::Family`] if no socket can be replaced.
+    pub fn rebind(&mut self, local: SocketAddr) -> Result<SocketAddr, Error> {
+        self.engine.rebind(local)
+    }
+
+    /// Tells all connections what the system says of our networks.
+    pub fn network_changed(&mut self, change: NetworkChange) {
+        self.engine.network_changed(change);
     }
 
     /// The counters of the endpoint.

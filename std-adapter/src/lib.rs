@@ -17,9 +17,11 @@ pub mod provider;
 pub mod provider_aws;
 #[cfg(feature = "rustls")]
 pub mod rustls_session;
+pub mod seen;
 pub mod session;
 mod shared;
 pub mod socket;
+mod sockets;
 pub mod storage;
 pub mod stream;
 #[cfg(feature = "identity")]
@@ -31,6 +33,7 @@ pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{Closed, Error};
 pub use event_loop::EventLoop;
+pub use seen::Seen;
 pub use session::{Agreed, AnySession, HostSession};
 pub use storage::Sizes;
 pub use stream::{RecvStream, SendStream};

@@ -22,6 +22,7 @@ use crate::builder::Observer;
 use crate::clock::Clock;
 use crate::engine::{Engine, Flow};
 use crate::error::{Closed, Error};
+use crate::seen::Seen;
 use crate::session::Agreed;
 use crate::wait::Waker;
 
@@ -29,6 +30,8 @@ use crate::wait::Waker;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
     Connected,
+    Confirmed,
+    Route,
     Accept(Dir),
     Open(Dir),
     Read(StreamId),
@@ -42,6 +45,7 @@ pub(crate) enum Wait {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) agreed: OnceLock<Agreed>,
+    pub(crate) confirmed: OnceLock<()>,
     pub(crate) ended: OnceLock<Closed>,
 }
 
@@ -77,6 +81,8 @@ pub(crate) struct State {
     pub(crate) engine: Engine,
     /// When the driver wakes by itself; a moment of the past while it is awake.
     pub(crate) asleep_until: Deadline,
+    /// How many changes of the sockets the driver knows of.
+    pub(crate) followed: u64,
     pub(crate) arrivals: VecDeque<Arrival>,
     rows: Vec<Option<Row>>,
     acceptors: Vec<Thread>,
@@ -106,6 +112,7 @@ impl Shared {
         let state = State {
             engine,
             asleep_until: Deadline::at(Instant::ZERO),
+            followed: 0,
             arrivals: VecDeque::new(),
             rows: Vec::new(),
             acceptors: Vec::new(),
@@ -203,7 +210,8 @@ impl Locked<'_> {
     pub(crate) fn flush_here(&mut self) {
         let flow = self.flush();
         let deadline = self.engine.next_timeout();
-        if flow != Flow::Done || deadline < self.asleep_until {
+        let sockets = self.engine.sockets().changes();
+        if flow != Flow::Done || deadline < self.asleep_until || sockets != self.followed {
             self.asleep_until = self.asleep_until.min(deadline);
             self.wake_driver();
         }
@@ -315,6 +323,14 @@ impl State {
         self.row(handle)?.fates.get(&id).copied()
     }
 
+    /// Nothing can be received from this socket any more. With the last one gone nobody can come in; connections that are
+    /// there may still be moved to another.
+    pub(crate) fn on_socket_failed(&mut self, key: u32) {
+        if !self.engine.on_socket_failed(key) {
+            self.shut();
+        }
+    }
+
     /// The system has failed us: nothing will happen any more.
     pub(crate) fn fail(&mut self, error: &io::Error) {
         self.failed = true;
@@ -354,8 +370,10 @@ impl State {
 
     fn dispatch(&mut self) {
         while let Some((handle, event)) = self.engine.poll_event() {
-            if let Some(observe) = &mut self.observer {
-                observe(handle, self.engine.now(), &event);
+            if let Some(observe) = &mut self.observer
+                && let Some((connection, now)) = self.engine.connection(handle)
+            {
+                observe(&mut Seen::new(handle, now, event, connection));
             }
             match event {
                 Event::Connected => self.on_connected(handle),
@@ -363,6 +381,10 @@ impl State {
                     if let Some((connection, _)) = self.engine.connection(handle) {
                         connection.session_mut().after_handshake();
                     }
+                    if let Some(row) = self.row(handle) {
+                        let _ = row.facts.confirmed.set(());
+                    }
+                    self.wake(handle, Wait::Confirmed);
                 }
                 Event::Stream(event) => self.on_stream(handle, event),
                 Event::Datagram => self.wake(handle, Wait::Datagram),
@@ -374,11 +396,10 @@ impl State {
                         self.rows[handle.slot()] = None;
                     }
                 }
+                Event::Route(..) | Event::Moved { .. } => self.wake(handle, Wait::Route),
                 Event::Token
                 | Event::KeysUpdated(_)
                 | Event::Mtu(_)
-                | Event::Route(..)
-                | Event::Moved { .. }
                 | Event::NoSpareCid
                 | Event::PolicyRefused => {}
             }

@@ -229,6 +229,21 @@ const fn is_about_a_peer(kind: ErrorKind) -> bool {
     )
 }
 
+/// Whether an error on sending says that nothing at all can be sent from here to there: our address, our network or the
+/// way from it is gone.
+pub(crate) fn is_about_us(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AddrNotAvailable
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+            | ErrorKind::BrokenPipe
+            // What Linux says where our address is gone.
+            | ErrorKind::InvalidInput
+    )
+}
+
 /// Memory for what one call of [`Socket::receive`] takes. The system backs it with pages only as far as it is used.
 #[derive(Debug)]
 pub struct Inbox {

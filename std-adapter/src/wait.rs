@@ -86,10 +86,16 @@ impl Waiter {
         self.waker.clone()
     }
 
-    /// Watches `socket` for datagrams; returns its key: 0 for the first one, then 1, and so on.
+    /// Watches `socket` for datagrams; returns its key: 0 for the first one, then 1, and so on; again from 0 after
+    /// [`Self::clear`].
     pub fn add(&mut self, socket: Arc<Socket>) -> usize {
         self.sockets.push(Watched { socket, interest: Interest::Receive });
         self.sockets.len() - 1
+    }
+
+    /// Watches nothing any more.
+    pub fn clear(&mut self) {
+        self.sockets.clear();
     }
 
     /// Changes what the socket `key` is watched for; without such a socket nothing happens.

@@ -195,7 +195,7 @@ fn keys_are_updated_and_exported_alike() {
     let (told, events) = std::sync::mpsc::channel();
     let pair = Pair::with(|builder| {
         let told = told.clone();
-        builder.observe(move |_, _, event| told.send(*event).unwrap_or_default())
+        builder.observe(move |seen| told.send(seen.event).unwrap_or_default())
     });
     let (client, server) = pair.connect();
     let (mut one, mut other) = ([0; 32], [0; 32]);

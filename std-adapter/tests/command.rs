@@ -107,10 +107,18 @@ fn code(output: &Output) -> i32 {
 
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    for dump in ["Os {", "Error(", "Some(", "Closed {", "kind:", "panicked", "0x0)\"", "unwrap"] {
+    no_dump(&text);
+    text
+}
+
+/// What people read holds nothing that only programmers understand.
+fn no_dump(text: &str) {
+    for dump in [
+        "Os {", "Error(", "Some(", "Closed {", "kind:", "panicked", "0x0)\"", "unwrap", "RouteId", "Moved {",
+        "None",
+    ] {
         assert!(!text.contains(dump), "a dump of {dump}: {text}");
     }
-    text
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -399,9 +407,119 @@ fn the_demonstration_verifies_what_it_shows() {
     let demo = Command::new(COMMAND).arg("demo").output().unwrap();
     let text = String::from_utf8_lossy(&demo.stdout);
     assert_eq!(code(&demo), 0, "{text} {}", said(&demo));
-    for words in
-        ["listens on", "TLS 1.3, TLS_AES_128_GCM_SHA256, X25519", "packet keys updated (1)", "verified: "]
-    {
+    for words in [
+        "listens on",
+        "TLS 1.3, TLS_AES_128_GCM_SHA256, X25519",
+        "packet keys updated (1)",
+        "client  has another port",
+        "client  the server answers on the route from 127.0.0.",
+        "client  moves from ",
+        "verified: 3 times",
+    ] {
         assert!(text.contains(words), "{text}");
+    }
+    assert_eq!(text.matches("server  the client has moved from ").count(), 2, "{text}");
+    no_dump(&text);
+}
+
+/// A download long enough for something to happen in its middle, and what the command wrote as JSON.
+fn roam(server: &Server, args: &[&str]) -> (Value, String) {
+    let got =
+        server.get(&["/60000000"], &[&["--insecure", "--out", "-", "--json", "--timeline"], args].concat());
+    assert_eq!(code(&got), 0, "{}", said(&got));
+    let report: Value = serde_json::from_slice(&got.stdout).unwrap();
+    assert_eq!(report["files"][0]["sha256"], PATTERN_60_MB);
+    let timeline = said(&got);
+    no_dump(&timeline);
+    (report, timeline)
+}
+
+/// The SHA-256 of so many bytes of the pattern.
+const PATTERN_60_MB: &str = "285b24dca8b4333b533f64664bbe27c724191ea6692ee0da0eb05553237abd8d";
+
+#[test]
+fn a_download_moves_to_another_address_in_its_middle() {
+    let server = Server::start(&[]);
+    for after in [&["--after", "4MiB"][..], &["--after", "1ms"], &[]] {
+        let (report, timeline) = roam(&server, &[&["--migrate-to", "127.0.0.2"], after].concat());
+        let moves = report["moves"].as_array().unwrap();
+        assert_eq!((moves.len(), &moves[0]["cause"]), (1, &"chosen".into()), "{report}");
+        assert!(moves[0]["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{report}");
+        if after.contains(&"4MiB") {
+            assert!(moves[0]["bytes"].as_u64().unwrap() >= 4 << 20, "{report}");
+        }
+        let routes = report["routes"].as_array().unwrap();
+        let active = routes.iter().find(|route| route["role"] == "active").unwrap();
+        assert!(active["local"] == moves[0]["to"] && active["validated"] == true, "{report}");
+        assert!(active["local"].as_str().unwrap().starts_with("127.0.0.2:"), "{report}");
+        for words in [
+            "asks the server for an answer on a route from 127.0.0.2:",
+            "the server answers on the route from 127.0.0.2:",
+            ": as it was told",
+        ] {
+            assert!(timeline.contains(words), "{timeline}");
+        }
+    }
+}
+
+#[test]
+fn a_download_survives_another_port_and_then_a_move() {
+    let server = Server::start(&[]);
+    let (report, timeline) = roam(&server, &["--rebind-after", "2MiB"]);
+    assert_eq!(
+        (report["moves"].as_array().unwrap().len(), report["routes"].as_array().unwrap().len()),
+        (0, 1)
+    );
+    let rebound = &report["rebindings"][0];
+    assert!(rebound["bytes"].as_u64().unwrap() >= 2 << 20, "{report}");
+    assert!(timeline.contains("; the connection is not told"), "{timeline}");
+    let both =
+        ["--rebind-after", "2MiB", "--migrate-to", "127.0.0.2", "--after", "20MiB", "--bind", "127.0.0.1"];
+    let (report, _) = roam(&server, &both);
+    assert_eq!(report["moves"].as_array().unwrap().len(), 1, "{report}");
+    let both = ["--rebind-after", "20MiB", "--migrate-to", "127.0.0.2", "--after", "2MiB"];
+    let (report, _) = roam(&server, &both);
+    assert!(report["rebindings"][0]["local"].as_str().unwrap().starts_with("127.0.0.2:"), "{report}");
+}
+
+#[test]
+fn why_a_download_did_not_move_is_said_and_the_file_is_there() {
+    let place = Place::new();
+    let (willing, unwilling) = (Server::start(&[]), Server::start(&["--no-active-migration"]));
+    for (server, args, expected, words) in [
+        (
+            &unwilling,
+            &["--migrate-to", "127.0.0.2"][..],
+            6,
+            "the peer does not allow migration; --rebind-after shows",
+        ),
+        (&willing, &["--migrate-to", "192.0.2.77"], 3, "choose an address of this machine"),
+        (&willing, &["--migrate-to", "::1"], 2, "that takes a local address of IPv4"),
+        (
+            &willing,
+            &["--migrate-to", "127.0.0.2", "--after", "1GiB"],
+            2,
+            "over before 1.00 GiB; choose an earlier",
+        ),
+        (&willing, &["--rebind-after", "60s"], 2, "over before 60 seconds; choose an earlier"),
+    ] {
+        let out = place.text("out");
+        let got = server.get(&["/2000000"], &[&["--insecure", "--out", &out], args].concat());
+        assert_eq!(code(&got), expected, "{args:?} {}", said(&got));
+        assert!(said(&got).contains(words), "{args:?} {}", said(&got));
+        assert_eq!(files(&place.path("out")), ["2000000"]);
+        fs::remove_dir_all(out).unwrap();
+    }
+    // A NAT asks nobody.
+    let (report, _) = roam(&unwilling, &["--rebind-after", "2MiB"]);
+    assert_eq!(report["rebindings"].as_array().unwrap().len(), 1);
+    for (args, words) in [
+        (&["--after", "1MiB"][..], "--migrate-to"),
+        (&["--rebind-after", "soon"], "for example 1000000, 500KiB, 1MiB, 2MB, 400ms or 3s"),
+        (&["--migrate-to", "wlan0"], "expected an IP address"),
+    ] {
+        let got = willing.get(&["/1"], args);
+        assert_eq!(code(&got), 2);
+        assert!(said(&got).contains(words), "{}", said(&got));
     }
 }

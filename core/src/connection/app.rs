@@ -52,6 +52,8 @@ pub struct RouteView {
     pub interface: u32,
     /// Whether the peer was reached over it (RFC 9000 8.2), or by the handshake.
     pub validated: bool,
+    /// Whether nothing can be sent from its local address, as far as we were told.
+    pub down: bool,
     /// When something authentic last came over it, or when it was opened.
     pub last_packet: Instant,
     /// Our address; unspecified as long as the system chose it and nothing came.
@@ -276,6 +278,7 @@ impl RouteView {
             remote: on.remote,
             interface: on.interface,
             validated: route.validation.is_validated(),
+            down: route.down,
             last_packet: route.last_packet,
             rtt: route.rtt.smoothed(),
             min_rtt: route.rtt.min(),

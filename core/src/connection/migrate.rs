@@ -234,6 +234,7 @@ impl State {
                 NetworkChange::AddressGone(ip) => route.down |= on.local.ip() == ip,
                 NetworkChange::InterfaceGone(interface) => route.down |= on.interface == interface,
                 NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
+                    route.down = false;
                     route.forget_way(&self.new_routes);
                     route.validation.start(now, pto);
                 }

@@ -9,6 +9,8 @@ use peregrine_std::identity::{Pin, Psk, PskError};
 use zeroize::Zeroizing;
 
 use crate::exit::Exit;
+use crate::moment::Moment;
+use crate::steer::{Act, Order};
 use crate::url::Url;
 
 /// Files over QUIC.
@@ -62,6 +64,9 @@ pub(crate) struct Serve {
     /// Validate every client's address with a Retry packet
     #[arg(long)]
     pub(crate) retry: bool,
+    /// Ask clients not to move to other addresses of their own will (NATs may still move them)
+    #[arg(long)]
+    pub(crate) no_active_migration: bool,
     /// Application protocol
     #[arg(long, value_name = "NAME", default_value = "hq-interop", value_parser = alpn)]
     pub(crate) alpn: String,
@@ -101,6 +106,18 @@ pub(crate) struct Get {
     /// Send from this address; port 0 is any free one
     #[arg(long, value_name = "ADDR", value_parser = bind_address)]
     pub(crate) bind: Option<SocketAddr>,
+    /// Move to this local address in the middle: try it first, then switch; port 0 is any free one
+    #[arg(long, value_name = "ADDR", value_parser = bind_address)]
+    migrate_to: Option<SocketAddr>,
+    /// When to move, for example 1MiB or 400ms (default: as soon as possible)
+    #[arg(long, value_name = "BYTES|MS", requires = "migrate_to")]
+    after: Option<Moment>,
+    /// Take another local port then, without telling the connection: what a NAT does to it
+    #[arg(long, value_name = "BYTES|MS")]
+    rebind_after: Option<Moment>,
+    /// Tell on standard error what happens to the connection: when, after how many bytes, on which local address
+    #[arg(long)]
+    pub(crate) timeline: bool,
     /// Show this certificate chain to the server
     #[arg(long, value_name = "PEM", requires = "client_key")]
     client_cert: Option<PathBuf>,
@@ -211,6 +228,15 @@ impl Get {
             _ if self.insecure => Trust::Anyone,
             _ => Trust::System,
         }
+    }
+
+    /// What is to be done in the middle.
+    pub(crate) fn orders(&self) -> Vec<Order> {
+        let migrate = self
+            .migrate_to
+            .map(|local| Order { when: self.after.unwrap_or(Moment::NOW), what: Act::Migrate(local) });
+        let rebind = self.rebind_after.map(|when| Order { when, what: Act::Rebind });
+        migrate.into_iter().chain(rebind).collect()
     }
 
     /// The folder to save into; none if the bytes are only counted and hashed.

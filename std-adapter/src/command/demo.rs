@@ -1,5 +1,6 @@
-//! `peregrine demo`: a server and a client on loopback in one program, a verified transfer, and a timeline. A line of
-//! the timeline is printed only when the event it tells of has come out of the connection.
+//! `peregrine demo`: a server and a client on loopback in one program, verified transfers in the middle of which the client
+//! gets another port and moves to another address, and a timeline. A line of the timeline is printed only when the event it
+//! tells of has come out of the connection.
 
 use std::fmt;
 use std::io;
@@ -9,26 +10,27 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::HumanBytes;
-use peregrine_core::connection::Event;
-use peregrine_core::ids::Dir;
-use peregrine_core::stream::StreamEvent;
+use peregrine_core::ids::Side;
 use peregrine_std::clock::Clock;
 use peregrine_std::identity::Identity;
 use peregrine_std::pattern::Pattern;
 use peregrine_std::tls::{ClientTls, ServerTls, Shown, Trust};
-use peregrine_std::{Agreed, Builder, Closed, Connection, Endpoint, Error};
+use peregrine_std::{Agreed, Builder, Connection, Endpoint, Error};
 
 use crate::args::Tls;
 use crate::credentials::{client_factory, server_factory};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hq;
+use crate::narrator::Narrator;
 use crate::root::Root;
 use crate::save::{Received, Sink};
 use crate::serve;
 
-/// Bytes of each of the two transfers.
+/// Bytes of each of the transfers.
 const BYTES: u64 = 32 << 20;
+/// How long a route may take to work.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prints what happens, with the time since the start.
 #[derive(Clone)]
@@ -46,31 +48,15 @@ impl Timeline {
     }
 
     /// Tells of events of an endpoint's connections from now on.
-    fn watch(&self, builder: Builder, who: &'static str) -> Builder {
-        let timeline = self.clone();
-        builder.observe(move |_, _, event| {
-            if let Some(what) = words(event) {
+    fn watch(&self, builder: Builder, side: Side) -> Builder {
+        let (timeline, mut narrator) = (self.clone(), Narrator::new(side));
+        let who = if side.is_client() { "client" } else { "server" };
+        builder.observe(move |seen| {
+            if let Some(what) = narrator.tell(seen) {
                 timeline.tell(who, what);
             }
         })
     }
-}
-
-/// What is told of an event; most of streams are too many.
-fn words(event: &Event) -> Option<String> {
-    Some(match event {
-        Event::Connected => "handshake complete".into(),
-        Event::Confirmed => "handshake confirmed".into(),
-        Event::Token => "got a token for a later connection".into(),
-        Event::KeysUpdated(count) => format!("packet keys updated ({count})"),
-        Event::Mtu(bytes) => format!("the path carries datagrams of {bytes} bytes"),
-        Event::Stream(StreamEvent::Opened(Dir::Bi)) => "the peer opened a stream".into(),
-        Event::Stream(StreamEvent::Finished(id)) => {
-            format!("stream {}: all that was sent has arrived", id.0)
-        }
-        Event::Closed(cause) => Closed::from(*cause).to_string(),
-        _ => return None,
-    })
 }
 
 /// Runs the demonstration.
@@ -84,9 +70,13 @@ pub(crate) fn run() -> Result<(), Failure> {
     let new_client = client_factory(ClientTls::new(Trust::Pins(vec![pin]), &[hq::ALPN]), Tls::Ours)?;
 
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = timeline.watch(Endpoint::builder().listen(loopback), "server");
+    let server = timeline.watch(Endpoint::builder().listen(loopback), Side::Server);
     let server = server.server(move |_| Ok(new_server())).bind().map_err(failed)?;
-    let client = timeline.watch(Endpoint::builder(), "client").client(new_client).bind().map_err(failed)?;
+    let client = timeline
+        .watch(Endpoint::builder().listen(loopback), Side::Client)
+        .client(new_client)
+        .bind()
+        .map_err(failed)?;
     let address = server.local_addrs().first().copied().unwrap_or(loopback);
     timeline.tell("server", format_args!("listens on {address}, its key has the pin {pin}"));
     let root = Arc::new(Root::open(None).map_err(|error| Failure::local("no root", error))?);
@@ -98,16 +88,14 @@ pub(crate) fn run() -> Result<(), Failure> {
     timeline.tell("client", Secured(connection.agreed()));
     let expected = expected()?;
     let began = timeline.clock.now();
-    for update in [true, false] {
-        let got = fetch(&connection).map_err(|error| Failure::new(Exit::Defect, error))?;
+    for scene in SCENES {
+        let act = || scene.play(&connection, &timeline);
+        let got = fetch(&connection, act).map_err(|error| Failure::new(Exit::Defect, error))?;
         if got.sha256 != expected.sha256 || got.bytes != BYTES {
             return Err(Failure::new(Exit::Defect, "the bytes that arrived are not those that were sent"));
         }
         let hash = hex(&got.sha256);
         timeline.tell("client", format_args!("got {} with the SHA-256 {hash}", HumanBytes(got.bytes)));
-        if update {
-            connection.update_keys().map_err(failed)?;
-        }
     }
     let took = timeline.clock.now().since(began);
     let route = connection.route().map_err(failed)?;
@@ -116,14 +104,48 @@ pub(crate) fn run() -> Result<(), Failure> {
     settle(&client, &server);
     let _ = serving.join();
     println!(
-        "\nverified: 2 times {}, each with the hash computed beforehand; {:.0} MB/s, {} packets received, {} lost, RTT {:.3} ms",
+        "\nverified: {} times {}, each with the hash computed beforehand; {:.0} MB/s, {} packets received, {} lost, RTT {:.3} ms",
+        SCENES.len(),
         HumanBytes(BYTES),
-        2.0 * BYTES as f64 / 1e6 / took.as_secs_f64().max(1e-6),
+        SCENES.len() as f64 * BYTES as f64 / 1e6 / took.as_secs_f64().max(1e-6),
         stats.received_packets,
         stats.lost_packets,
         route.rtt.as_secs_f64() * 1e3
     );
     Ok(())
+}
+
+/// What happens in the middle of a transfer.
+#[derive(Clone, Copy, Debug)]
+enum Scene {
+    KeyUpdate,
+    Rebinding,
+    Move,
+}
+
+const SCENES: [Scene; 3] = [Scene::KeyUpdate, Scene::Rebinding, Scene::Move];
+
+impl Scene {
+    fn play(self, connection: &Connection, timeline: &Timeline) -> Result<(), Error> {
+        match self {
+            Self::KeyUpdate => connection.update_keys(),
+            Self::Rebinding => {
+                let address = connection.rebind_port()?;
+                timeline
+                    .tell("client", format_args!("has another port, as after a NAT's restart: {address}"));
+                Ok(())
+            }
+            Self::Move => {
+                // Not every system has more than one loopback address.
+                let another = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
+                let route = connection
+                    .add_route(another)
+                    .or_else(|_| connection.add_route((Ipv4Addr::LOCALHOST, 0).into()))?;
+                connection.wait_route(route, Some(PATIENCE))?;
+                connection.switch_route(route)
+            }
+        }
+    }
 }
 
 /// Gives the server time to hear of the close.
@@ -151,16 +173,22 @@ fn expected() -> Result<Received, Failure> {
     hashed.map_err(|error| Failure::local("cannot hash", error))
 }
 
-fn fetch(connection: &Connection) -> io::Result<Received> {
+/// Downloads, and does something half-way.
+fn fetch(connection: &Connection, act: impl FnOnce() -> Result<(), Error>) -> io::Result<Received> {
     let (mut send, mut recv) = connection.open_bi()?;
     io::Write::write_all(&mut send, &hq::request(&format!("/{BYTES}")))?;
     send.finish()?;
     let mut sink = Sink::discard();
     let mut buffer = vec![0; 256 << 10];
+    let (mut act, mut got) = (Some(act), 0);
     loop {
         let len = recv.recv(&mut buffer)?;
         let Some(bytes @ [_, ..]) = buffer.get(..len) else { return sink.finish() };
         io::Write::write_all(&mut sink, bytes)?;
+        got += len as u64;
+        if let Some(act) = act.take_if(|_| got >= BYTES / 2) {
+            act()?;
+        }
     }
 }
 

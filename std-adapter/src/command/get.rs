@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -16,8 +16,11 @@ use crate::exit::Exit;
 use crate::failure::{Failure, advice};
 use crate::hq::{self, Reset};
 use crate::interrupt;
-use crate::report::{Download, Progress, Report, complain};
+use crate::meter::Meter;
+use crate::report::{Download, Progress, Report, Ways, complain};
 use crate::save::{self, Received, Sink};
+use crate::steer;
+use crate::timeline::Timeline;
 use crate::url::{Host, Url};
 
 /// Bytes taken at a time.
@@ -42,12 +45,20 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         // A server of files has no reason to open streams.
         (config.peer_bidi_streams, config.peer_uni_streams) = (0, 0);
     });
+    let clock = Clock::start();
+    let meter = Arc::new(Meter::new(clock));
+    let timeline = Arc::new(Timeline::new(clock, Arc::clone(&meter), get.timeline));
+    let builder = if get.timeline || get.json {
+        let timeline = Arc::clone(&timeline);
+        builder.observe(move |seen| timeline.see(seen))
+    } else {
+        builder
+    };
     let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
     interrupt::closes(endpoint.clone())?;
     let servers = servers(&get.urls);
-    let progress = Progress::new(get.json);
-    let clock = Clock::start();
+    let progress = Progress::new(get.json || get.timeline);
     let results: Vec<OnceLock<Result<Received, Failure>>> =
         get.urls.iter().map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
@@ -67,8 +78,13 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
                 |()| Err(Failure::new(Exit::Defect, "a URL without a server")),
                 |server| {
                     server.connect(&endpoint).and_then(|connection| {
+                        meter.on_connected();
                         let sink = open_sink(get, name)?;
-                        download(connection, url, sink, &progress, &mut buffer)
+                        let count = |bytes| {
+                            meter.add(bytes);
+                            progress.add(bytes);
+                        };
+                        download(connection, url, sink, count, &mut buffer)
                     })
                 },
             );
@@ -77,22 +93,31 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         }
     };
     let workers = usize::from(get.parallel).min(get.urls.len());
-    thread::scope(|scope| {
-        for _ in 1..workers {
-            // With fewer threads it takes longer.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
+    let orders = get.orders();
+    let connections = || servers.iter().filter_map(Server::connected).collect();
+    let carry_out = |order| steer::carry_out(order, &meter, &timeline, connections);
+    let carried_out: Vec<Result<(), Failure>> = thread::scope(|scope| {
+        let steering: Vec<_> = orders.iter().map(|order| scope.spawn(move || carry_out(order))).collect();
+        thread::scope(|scope| {
+            for _ in 1..workers {
+                // With fewer threads it takes longer.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        meter.end();
+        steering.into_iter().map(|steering| steering.join().unwrap_or(Ok(()))).collect()
     });
     progress.end();
     let took = clock.now().since(peregrine_core::time::Instant::ZERO);
-    for server in &servers {
-        if let Some(Ok(connection)) = server.connection.get() {
-            connection.close(Reset::Done as u64, "");
-        }
+    let mut routes = Vec::new();
+    for connection in servers.iter().filter_map(Server::connected) {
+        routes.extend(connection.routes().unwrap_or_default());
+        connection.close(Reset::Done as u64, "");
     }
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
-    Ok(tell(get, results.collect(), took))
+    let ways = Ways { routes, moves: timeline.moves(), rebindings: timeline.rebindings() };
+    Ok(tell(get, results.collect(), carried_out, ways, took))
 }
 
 /// What became of a download when we were asked to end.
@@ -100,15 +125,26 @@ fn interrupted() -> Failure {
     Failure::new(Exit::Interrupted, "interrupted")
 }
 
-fn tell(get: &Get, results: Vec<Result<Received, Failure>>, took: Duration) -> Exit {
+fn tell(
+    get: &Get,
+    results: Vec<Result<Received, Failure>>,
+    carried_out: Vec<Result<(), Failure>>,
+    ways: Ways,
+    took: Duration,
+) -> Exit {
     let failed = || results.iter().filter_map(|result| result.as_ref().err()).map(|error| error.exit);
-    let exit = failed().find(|exit| *exit == Exit::Interrupted).or(failed().next()).unwrap_or(Exit::Done);
+    let exit = failed().find(|exit| *exit == Exit::Interrupted).or(failed().next());
+    // A download that has failed cannot be moved either.
+    let unmoved: Vec<_> =
+        carried_out.into_iter().filter_map(Result::err).filter(|_| exit.is_none()).collect();
+    let exit = exit.or(unmoved.first().map(|failure| failure.exit)).unwrap_or(Exit::Done);
     let downloads = get
         .urls
         .iter()
         .zip(results)
         .map(|(url, result)| Download { url: url.to_string(), result: result.map_err(|error| error.text) });
-    let report = Report { downloads: downloads.collect(), took };
+    let unmoved = unmoved.into_iter().map(|failure| failure.text).collect();
+    let report = Report { downloads: downloads.collect(), unmoved, ways, took };
     if get.json {
         println!("{}", report.json());
     } else {
@@ -153,6 +189,10 @@ fn find<'s>(servers: &'s [Server], url: &Url) -> Option<&'s Server> {
 }
 
 impl Server {
+    fn connected(&self) -> Option<&Connection> {
+        self.connection.get()?.as_ref().ok()
+    }
+
     fn connect(&self, endpoint: &Endpoint) -> Result<&Connection, Failure> {
         self.connection.get_or_init(|| self.try_all(endpoint)).as_ref().map_err(Clone::clone)
     }
@@ -209,7 +249,7 @@ fn download(
     connection: &Connection,
     url: &Url,
     mut sink: Sink,
-    progress: &Progress,
+    count: impl Fn(u64),
     buffer: &mut [u8],
 ) -> Result<Received, Failure> {
     let failed = |error: &Error| {
@@ -236,7 +276,7 @@ fn download(
         let len = recv.recv(buffer).map_err(|error| failed(&error))?;
         let Some(bytes @ [_, ..]) = buffer.get(..len) else { break };
         sink.write_all(bytes).map_err(local)?;
-        progress.add(len as u64);
+        count(len as u64);
     }
     sink.finish().map_err(local)
 }

@@ -10,11 +10,16 @@ mod failure;
 mod get;
 mod hq;
 mod interrupt;
+mod meter;
+mod moment;
+mod narrator;
 mod percent;
 mod report;
 mod root;
 mod save;
 mod serve;
+mod steer;
+mod timeline;
 mod url;
 
 use args::{Args, Command};

@@ -2,12 +2,17 @@
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use peregrine_core::connection::RouteView;
+use peregrine_core::path::Role;
 use serde_json::{Value, json};
 
+use crate::narrator::{Move, cause_name};
 use crate::save::Received;
+use crate::timeline::Happened;
 
 /// Says on standard error what went wrong.
 pub(crate) fn complain(what: &str) {
@@ -37,7 +42,55 @@ pub(crate) struct Download {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) downloads: Vec<Download>,
+    /// Why moves that were asked for did not come about.
+    pub(crate) unmoved: Vec<String>,
+    pub(crate) ways: Ways,
     pub(crate) took: Duration,
+}
+
+/// Over which routes it went.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    /// Those at the end.
+    pub(crate) routes: Vec<RouteView>,
+    pub(crate) moves: Vec<Happened<Move>>,
+    pub(crate) rebindings: Vec<Happened<SocketAddr>>,
+}
+
+impl Ways {
+    fn route(route: &RouteView) -> Value {
+        json!({
+            "local": route.local.to_string(),
+            "remote": route.remote.to_string(),
+            "role": match route.role {
+                Role::Active => "active",
+                Role::Fallback => "fallback",
+                Role::Candidate => "candidate",
+                Role::Free => "closed",
+            },
+            "validated": route.validated,
+            "rtt_ms": route.rtt.as_secs_f64() * 1e3,
+            "mtu": route.mtu,
+            "sent_bytes": route.stats.sent_bytes,
+            "received_bytes": route.stats.received_bytes,
+            "lost_packets": route.stats.lost_packets,
+        })
+    }
+
+    fn step(Happened { seconds, bytes, what }: &Happened<Move>) -> Value {
+        let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        json!({
+            "seconds": seconds,
+            "bytes": bytes,
+            "from": text(what.from),
+            "to": text(what.to),
+            "cause": cause_name(what.cause),
+        })
+    }
+
+    fn rebinding(Happened { seconds, bytes, what }: &Happened<SocketAddr>) -> Value {
+        json!({ "seconds": seconds, "bytes": bytes, "local": what.to_string() })
+    }
 }
 
 impl Report {
@@ -46,18 +99,19 @@ impl Report {
     }
 
     fn is_ok(&self) -> bool {
-        self.downloads.iter().all(|download| download.result.is_ok())
+        self.unmoved.is_empty() && self.downloads.iter().all(|download| download.result.is_ok())
     }
 
     fn megabytes_per_second(&self) -> f64 {
         self.bytes() as f64 / 1e6 / self.took.as_secs_f64().max(1e-6)
     }
 
-    /// For people: a line for each download that failed.
+    /// For people: a line for each download that failed, and each move.
     pub(crate) fn complaints(&self) -> impl Iterator<Item = String> {
-        self.downloads.iter().filter_map(|Download { url, result }| {
+        let failed = self.downloads.iter().filter_map(|Download { url, result }| {
             result.as_ref().err().map(|error| format!("{url}: {error}"))
-        })
+        });
+        failed.chain(self.unmoved.iter().cloned())
     }
 
     /// For people: a line for each download that is done, and a sum.
@@ -96,6 +150,10 @@ impl Report {
             "bytes": self.bytes(),
             "seconds": self.took.as_secs_f64(),
             "mb_per_second": self.megabytes_per_second(),
+            "routes": self.ways.routes.iter().map(Ways::route).collect::<Vec<_>>(),
+            "moves": self.ways.moves.iter().map(Ways::step).collect::<Vec<_>>(),
+            "rebindings": self.ways.rebindings.iter().map(Ways::rebinding).collect::<Vec<_>>(),
+            "errors": self.unmoved,
         })
     }
 }
@@ -112,11 +170,11 @@ fn hex(bytes: &[u8]) -> String {
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Draws on standard error if that is a terminal and nobody asked for JSON. HTTP/0.9 tells no lengths, so there
+    /// Draws on standard error if that is a terminal, unless something else is written. HTTP/0.9 tells no lengths, so there
     /// is a count and a rate but no end in sight.
-    pub(crate) fn new(json: bool) -> Self {
+    pub(crate) fn new(hidden: bool) -> Self {
         let bar = ProgressBar::no_length();
-        if json || !io::stderr().is_terminal() {
+        if hidden || !io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         if let Ok(style) = ProgressStyle::with_template("{spinner} {bytes} {binary_bytes_per_sec} {elapsed}")
@@ -148,6 +206,8 @@ mod tests {
                 Download { url: "hq://a:443/x".into(), result: Ok(got) },
                 Download { url: "hq://a:443/y".into(), result: Err("closed: \x1b[2J".into()) },
             ],
+            unmoved: vec!["--migrate-to: no".into()],
+            ways: Ways::default(),
             took: Duration::from_millis(500),
         }
     }
@@ -159,7 +219,7 @@ mod tests {
         assert_eq!(lines[0], format!("hq://a:443/x: 2000000 bytes, sha256 {}, out/x", "ab".repeat(32)));
         assert_eq!(lines[1], "1 of 2 done, 1.91 MiB in 0.500 s, 4.0 MB/s");
         let complaints: Vec<_> = report().complaints().map(|line| printable(&line)).collect();
-        assert_eq!(complaints, ["hq://a:443/y: closed: \\u{1b}[2J"]);
+        assert_eq!(complaints, ["hq://a:443/y: closed: \\u{1b}[2J", "--migrate-to: no"]);
     }
 
     #[test]

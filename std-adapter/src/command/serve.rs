@@ -41,6 +41,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })
         .sizes(SIZES)
+        .tune(|config| config.disable_active_migration = serve.no_active_migration)
         .bind()
         .map_err(|error| Failure::of_connection(&error))?;
     announce(serve, endpoint.local_addrs(), pin.map(|pin| pin.to_string()));

@@ -75,9 +75,9 @@ fn server_fails(
 ) -> (String, u64, u64) {
     let (tell, told) = mpsc::channel();
     let server = ours::server_with(tls, |builder| {
-        builder.observe(move |_, _, event| {
-            if let Event::Closed(cause) = event {
-                tell.send(Closed::from(*cause)).unwrap();
+        builder.observe(move |seen| {
+            if let Event::Closed(cause) = seen.event {
+                tell.send(Closed::from(cause)).unwrap();
             }
         })
     });

@@ -1,0 +1,108 @@
+//! How far a download has come, for those who wait for a moment of it.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use peregrine_core::time::Instant;
+use peregrine_std::clock::Clock;
+
+use crate::moment::Moment;
+
+/// Counts the bytes of all downloads together.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    clock: Clock,
+    reading: Mutex<Reading>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    bytes: u64,
+    /// When the first connection was made.
+    connected: Option<Instant>,
+    is_over: bool,
+}
+
+impl Meter {
+    /// Nothing has come yet.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, reading: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is a connection.
+    pub(crate) fn on_connected(&self) {
+        let now = self.clock.now();
+        self.reading().connected.get_or_insert(now);
+        self.changed.notify_all();
+    }
+
+    /// Counts more bytes.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.reading().bytes += bytes;
+        self.changed.notify_all();
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn end(&self) {
+        self.reading().is_over = true;
+        self.changed.notify_all();
+    }
+
+    /// Bytes that have come.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.reading().bytes
+    }
+
+    /// Whether all downloads are over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.reading().is_over
+    }
+
+    /// Waits for the moment; returns whether it came before the end.
+    pub(crate) fn wait(&self, moment: Moment) -> bool {
+        let mut reading = self.reading();
+        loop {
+            let left = match (reading.connected, moment) {
+                (Some(_), Moment::Bytes(bytes)) if reading.bytes >= bytes => Some(Duration::ZERO),
+                (Some(since), Moment::Elapsed(time)) => Some(since.after(time).since(self.clock.now())),
+                _ => None,
+            };
+            reading = match left {
+                Some(Duration::ZERO) => return true,
+                _ if reading.is_over => return false,
+                Some(left) => {
+                    self.changed.wait_timeout(reading, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(reading).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_moment_comes_by_bytes_or_by_time_or_not_at_all() {
+        let meter = Meter::new(Clock::start());
+        thread::scope(|scope| {
+            let bytes = scope.spawn(|| meter.wait(Moment::Bytes(30)));
+            let time = scope.spawn(|| meter.wait(Moment::Elapsed(Duration::from_millis(5))));
+            let never = scope.spawn(|| meter.wait(Moment::Bytes(31)));
+            let too_late = scope.spawn(|| meter.wait(Moment::Elapsed(Duration::from_secs(99))));
+            meter.on_connected();
+            (0..3).for_each(|_| meter.add(10));
+            assert!(bytes.join().unwrap() && time.join().unwrap());
+            meter.end();
+            assert!(!never.join().unwrap() && !too_late.join().unwrap());
+        });
+        assert!(meter.is_over() && meter.bytes() == 30);
+    }
+}

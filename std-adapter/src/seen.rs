@@ -1,0 +1,45 @@
+//! What an observer is shown.
+
+use peregrine_core::connection::{Event, RouteView, Stats};
+use peregrine_core::endpoint::Handle;
+use peregrine_core::path::RouteId;
+use peregrine_core::time::Instant;
+
+use crate::storage::HeapConnection;
+
+/// An event, and the connection as it is right after it.
+pub struct Seen<'a> {
+    /// Which connection.
+    pub handle: Handle,
+    /// When.
+    pub now: Instant,
+    /// What happened.
+    pub event: Event,
+    connection: &'a mut HeapConnection,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) const fn new(
+        handle: Handle,
+        now: Instant,
+        event: Event,
+        connection: &'a mut HeapConnection,
+    ) -> Self {
+        Self { handle, now, event, connection }
+    }
+
+    /// A route of the connection; `None` if it is gone.
+    pub fn route(&mut self, id: RouteId) -> Option<RouteView> {
+        self.connection.routes().find(|route| route.id == id)
+    }
+
+    /// The route in use.
+    pub fn route_in_use(&mut self) -> Option<RouteView> {
+        self.connection.route()
+    }
+
+    /// The counters of the connection.
+    pub fn stats(&mut self) -> Stats {
+        self.connection.stats()
+    }
+}
