@@ -62,6 +62,12 @@ impl<P: Provider, G: CidGenerator> EndpointKeys<P, G> {
         self.cids.cid_len()
     }
 
+    /// The generator: to ask it, or to put another one of the same length in its place. IDs made before stay good until
+    /// they are retired.
+    pub const fn cids(&mut self) -> &mut G {
+        &mut self.cids
+    }
+
     /// Whether `cid` may be a connection ID of ours, now or before a restart ([`CidGenerator::may_have_made`]).
     pub fn may_have_made(&self, cid: &[u8]) -> bool {
         self.cids.may_have_made(cid)
@@ -236,6 +242,20 @@ mod tests {
         }
         assert_ne!(cids[0], cids[1]);
         assert!(!keys.may_have_made(&cids[0][1..]));
+    }
+
+    #[test]
+    fn a_generator_gives_way_to_the_next_configuration() {
+        let fleet = |id| QuicLbConfig::encrypted(id, 1, 4, &[id; 16]).unwrap();
+        let server = QuicLb::new(&fleet(0), &[9]).unwrap();
+        let mut keys = EndpointKeys::with_cids(provider(), &[1; 32], server).unwrap();
+        let mut cid = [0; 6];
+        keys.fill_cid(&mut cid);
+        assert_eq!(keys.cids().left(), (1 << 32) - 1);
+        *keys.cids() = QuicLb::new(&fleet(1), &[8]).unwrap();
+        assert!(!keys.may_have_made(&cid));
+        keys.fill_cid(&mut cid);
+        assert_eq!(QuicLbReader::new(&fleet(1)).server_id(&cid).unwrap(), [8]);
     }
 
     #[test]
