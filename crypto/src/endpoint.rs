@@ -1,5 +1,5 @@
-//! What an endpoint needs of cryptography with no connection at hand: tokens, reset tokens, the Retry tag, one Initial
-//! packet to refuse a connection (RFC 9000 8.1, 10.3.2; RFC 9001 5.8).
+//! What an endpoint needs of cryptography with no connection at hand: connection IDs, tokens, reset tokens, the Retry tag,
+//! one Initial packet to refuse a connection (RFC 9000 5.1, 8.1, 10.3.2; RFC 9001 5.8).
 //!
 //! All keys come from one master secret: servers that share it accept each other's tokens and compute the same reset
 //! tokens, also after a restart.
@@ -10,9 +10,10 @@
 use core::net::{IpAddr, SocketAddr};
 
 use peregrine_core::ids::{FourTuple, PathId, Side};
-use peregrine_core::limits::{RESET_TOKEN_LEN, SAMPLE_LEN, TAG_LEN};
+use peregrine_core::limits::{MAX_CID_LEN, RESET_TOKEN_LEN, SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{EndpointCrypto, TOKEN_OVERHEAD};
 
+use crate::cid::{CidGenerator, RandomCids};
 use crate::hkdf::{DeriveError, derive_secret, expand_label};
 use crate::initial::{INITIAL_SUITE, Version, initial_secret};
 use crate::keys::{PacketKey, header_key};
@@ -23,9 +24,10 @@ use crate::{protect, retry};
 const SALT_LEN: usize = TOKEN_OVERHEAD - TAG_LEN;
 const HASH: HashAlgorithm = HashAlgorithm::Sha256;
 
-/// Keys of an endpoint.
-pub struct EndpointKeys<P> {
+/// Keys of an endpoint, and what makes its connection IDs.
+pub struct EndpointKeys<P, G = RandomCids> {
     provider: P,
+    cids: G,
     token_secret: Secret,
     reset_secret: Secret,
     flow_secret: Secret,
@@ -33,15 +35,42 @@ pub struct EndpointKeys<P> {
 
 impl<P: Provider> EndpointKeys<P> {
     /// Derives all keys from `master`, which is random, secret, and best kept over restarts: otherwise peers of the
-    /// connections that are lost learn so by a timeout only.
+    /// connections that are lost learn so by a timeout only. Connection IDs are random, of any length that is asked for.
     ///
     /// # Errors
     /// Never for a provider that hashes.
     pub fn new(provider: P, master: &[u8; 32]) -> Result<Self, DeriveError> {
+        Self::with_cids(provider, master, RandomCids::default())
+    }
+}
+
+impl<P: Provider, G: CidGenerator> EndpointKeys<P, G> {
+    /// Like [`EndpointKeys::new`], with connection IDs from `cids`. The endpoint's configuration must ask for IDs of
+    /// [`Self::cid_len`] bytes.
+    ///
+    /// # Errors
+    /// Never for a provider that hashes.
+    pub fn with_cids(provider: P, master: &[u8; 32], cids: G) -> Result<Self, DeriveError> {
         let token_secret = derive_secret(&provider, HASH, master, b"peregrine token", &[])?;
         let reset_secret = derive_secret(&provider, HASH, master, b"peregrine reset", &[])?;
         let flow_secret = derive_secret(&provider, HASH, master, b"peregrine flow", &[])?;
-        Ok(Self { provider, token_secret, reset_secret, flow_secret })
+        Ok(Self { provider, cids, token_secret, reset_secret, flow_secret })
+    }
+
+    /// Bytes of the connection IDs that the generator makes.
+    pub fn cid_len(&self) -> u8 {
+        self.cids.cid_len()
+    }
+
+    /// The generator: to ask it, or to put another one of the same length in its place. IDs made before stay good until
+    /// they are retired.
+    pub const fn cids(&mut self) -> &mut G {
+        &mut self.cids
+    }
+
+    /// Whether `cid` may be a connection ID of ours, now or before a restart ([`CidGenerator::may_have_made`]).
+    pub fn may_have_made(&self, cid: &[u8]) -> bool {
+        self.cids.may_have_made(cid)
     }
 
     /// The key and nonce of the one token with this salt.
@@ -78,7 +107,7 @@ impl<P: Provider> EndpointKeys<P> {
     }
 }
 
-impl<P: Provider> EndpointCrypto for EndpointKeys<P> {
+impl<P: Provider, G: CidGenerator> EndpointCrypto for EndpointKeys<P, G> {
     fn retry_tag(&mut self, version: u32, original_dcid: &[u8], retry: &[u8]) -> [u8; TAG_LEN] {
         Version::find(version)
             .and_then(|version| retry::tag(&self.provider, version, original_dcid, retry))
@@ -103,6 +132,12 @@ impl<P: Provider> EndpointCrypto for EndpointKeys<P> {
     fn reset_token(&mut self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
         let mac = self.provider.hmac(HASH, self.reset_secret.as_bytes(), &[cid]);
         mac.as_bytes().first_chunk().copied().unwrap_or_default()
+    }
+
+    fn fill_cid(&mut self, cid: &mut [u8]) {
+        let mut random = [0; MAX_CID_LEN];
+        self.provider.fill_random(&mut random);
+        self.cids.fill(&random, cid);
     }
 
     fn flow_label(&mut self, on: &FourTuple, dcid: &[u8]) -> u32 {
@@ -137,6 +172,7 @@ impl<P: Provider> EndpointCrypto for EndpointKeys<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cid::{QuicLb, QuicLbConfig, QuicLbReader};
     use crate::testing::provider;
 
     fn keys(master: u8) -> EndpointKeys<impl Provider> {
@@ -189,5 +225,49 @@ mod tests {
         assert_eq!(token, keys(1).reset_token(b"cid"));
         assert_ne!(token, keys(1).reset_token(b"cie"));
         assert_ne!(token, keys(2).reset_token(b"cid"));
+    }
+
+    #[test]
+    fn connection_ids_come_from_the_generator() {
+        let fleet = QuicLbConfig::encrypted(2, 1, 8, &[3; 16]).unwrap();
+        let mut server = QuicLb::new(&fleet, &[9]).unwrap();
+        let generator: &mut dyn CidGenerator = &mut server;
+        let mut keys = EndpointKeys::with_cids(provider(), &[1; 32], generator).unwrap();
+        let mut cids = [[0; 10]; 2];
+        assert_eq!(usize::from(keys.cid_len()), cids[0].len());
+        for cid in &mut cids {
+            keys.fill_cid(cid);
+            assert_eq!(QuicLbReader::new(&fleet).server_id(cid).unwrap(), [9]);
+            assert!(keys.may_have_made(cid));
+        }
+        assert_ne!(cids[0], cids[1]);
+        assert!(!keys.may_have_made(&cids[0][1..]));
+    }
+
+    #[test]
+    fn a_generator_gives_way_to_the_next_configuration() {
+        let fleet = |id| QuicLbConfig::encrypted(id, 1, 4, &[id; 16]).unwrap();
+        let server = QuicLb::new(&fleet(0), &[9]).unwrap();
+        let mut keys = EndpointKeys::with_cids(provider(), &[1; 32], server).unwrap();
+        let mut cid = [0; 6];
+        keys.fill_cid(&mut cid);
+        assert_eq!(keys.cids().left(), (1 << 32) - 1);
+        *keys.cids() = QuicLb::new(&fleet(1), &[8]).unwrap();
+        assert!(!keys.may_have_made(&cid));
+        keys.fill_cid(&mut cid);
+        assert_eq!(QuicLbReader::new(&fleet(1)).server_id(&cid).unwrap(), [8]);
+    }
+
+    #[test]
+    fn without_a_generator_they_are_random_of_any_length() {
+        for len in 1..=20 {
+            let (mut cid, mut other) = ([0; 20], [0; 20]);
+            let mut keys = keys(1);
+            keys.fill_cid(&mut cid[..len]);
+            keys.fill_cid(&mut other[..len]);
+            assert_ne!(cid, other);
+            assert!(cid[len..].iter().all(|byte| *byte == 0));
+            assert!(keys.may_have_made(&cid[..len]));
+        }
     }
 }

@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cid;
 mod der;
 pub mod endpoint;
 pub mod hkdf;
