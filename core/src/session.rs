@@ -198,6 +198,12 @@ pub trait EndpointCrypto {
         self.fill_random(cid);
     }
 
+    /// Whether [`Self::fill_cid`] of this endpoint, before a restart too, may have made this connection ID. A stateless reset
+    /// is sent for no other (RFC 9000 10.3).
+    fn may_have_made(&mut self, _cid: &[u8]) -> bool {
+        true
+    }
+
     /// The IPv6 flow label, in the low 20 bits, of packets to `dcid` between these addresses: always the same for the same,
     /// and of no use to link it with another (RFC 9000 9.7).
     fn flow_label(&mut self, on: &FourTuple, dcid: &[u8]) -> u32;

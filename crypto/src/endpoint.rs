@@ -68,11 +68,6 @@ impl<P: Provider, G: CidGenerator> EndpointKeys<P, G> {
         &mut self.cids
     }
 
-    /// Whether `cid` may be a connection ID of ours, now or before a restart ([`CidGenerator::may_have_made`]).
-    pub fn may_have_made(&self, cid: &[u8]) -> bool {
-        self.cids.may_have_made(cid)
-    }
-
     /// The key and nonce of the one token with this salt.
     fn token_key(&self, salt: &[u8]) -> Result<(P::Aead, [u8; NONCE_LEN]), DeriveError> {
         let secret = self.token_secret.as_bytes();
@@ -138,6 +133,10 @@ impl<P: Provider, G: CidGenerator> EndpointCrypto for EndpointKeys<P, G> {
         let mut random = [0; MAX_CID_LEN];
         self.provider.fill_random(&mut random);
         self.cids.fill(&random, cid);
+    }
+
+    fn may_have_made(&mut self, cid: &[u8]) -> bool {
+        self.cids.may_have_made(cid)
     }
 
     fn flow_label(&mut self, on: &FourTuple, dcid: &[u8]) -> u32 {

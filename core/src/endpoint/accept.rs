@@ -10,7 +10,7 @@ use super::{Endpoint, EndpointMemory, Handle, Handled};
 use crate::connection::{Accepted, Connection, Opened};
 use crate::error::{Code, TransportError, Why};
 use crate::ids::{Ecn, FourTuple};
-use crate::limits::{MIN_INITIAL_DATAGRAM, MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN};
+use crate::limits::{MAX_CID_LEN, MIN_INITIAL_DATAGRAM, MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN};
 use crate::session::EndpointCrypto;
 use crate::time::{Deadline, Instant};
 use crate::wire::Cid;
@@ -290,10 +290,12 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     }
 
     fn retry(&mut self, now: Instant, on: FourTuple, dcid: Cid, scid: Cid, datagram: &mut [u8]) -> Handled {
-        let mut random = [0; 20];
-        self.crypto.fill_random(&mut random);
+        let mut bytes = [0; MAX_CID_LEN];
         let len = usize::from(self.config.cid_len).max(MIN_INITIAL_DCID_LEN);
-        let retry_scid = random.get(..len).and_then(Cid::new).unwrap_or_default();
+        let room = bytes.get_mut(..len).unwrap_or_default();
+        // The client's next Initial goes to it: a balancer must know whose it is.
+        self.crypto.fill_cid(room);
+        let retry_scid = Cid::new(room).unwrap_or_default();
         let token = Token::Retry { remote: on.remote, original_dcid: dcid, retry_scid, issued: now };
         let retry = Retry {
             version: V1,
@@ -337,10 +339,12 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
 
     /// A packet of a connection that is not here: perhaps one that we have lost, and should reset.
     fn handle_lost(&mut self, now: Instant, datagram: &mut [u8]) -> Handled {
-        if self.config.cid_len == 0 || !self.resets.take(now) {
+        let cid_len = usize::from(self.config.cid_len);
+        let dcid = datagram.get(1..cid_len.saturating_add(1)).unwrap_or_default();
+        if dcid.is_empty() || !self.crypto.may_have_made(dcid) || !self.resets.take(now) {
             return Handled::Ignored(Why::UnknownCid);
         }
-        match stateless::reset(&mut self.crypto, usize::from(self.config.cid_len), datagram) {
+        match stateless::reset(&mut self.crypto, cid_len, datagram) {
             Some(len) => {
                 self.stats.resets = self.stats.resets.saturating_add(1);
                 Handled::Reply(len)

@@ -112,6 +112,9 @@ pub(crate) struct Get {
     /// When to move, for example 1MiB or 400ms (default: as soon as possible)
     #[arg(long, value_name = "BYTES|MS", requires = "migrate_to")]
     after: Option<Moment>,
+    /// Try this local address too and keep it in reserve: it is taken when nothing comes over the other any more
+    #[arg(long, value_name = "ADDR", value_parser = bind_address)]
+    backup: Option<SocketAddr>,
     /// Take another local port then, without telling the connection: what a NAT does to it
     #[arg(long, value_name = "BYTES|MS")]
     rebind_after: Option<Moment>,
@@ -235,8 +238,9 @@ impl Get {
         let migrate = self
             .migrate_to
             .map(|local| Order { when: self.after.unwrap_or(Moment::NOW), what: Act::Migrate(local) });
+        let backup = self.backup.map(|local| Order { when: Moment::NOW, what: Act::Keep(local) });
         let rebind = self.rebind_after.map(|when| Order { when, what: Act::Rebind });
-        migrate.into_iter().chain(rebind).collect()
+        backup.into_iter().chain(migrate).chain(rebind).collect()
     }
 
     /// The folder to save into; none if the bytes are only counted and hashed.

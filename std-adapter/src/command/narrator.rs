@@ -117,6 +117,7 @@ impl Narrator {
             MoveCause::Peer => return format!("the client has moved from {from} to {to}"),
             MoveCause::Fallback => "the other route does not work",
             MoveCause::Liveness => "nothing goes over the other route any more",
+            MoveCause::Preference => "that is preferred, or much faster",
             MoveCause::PreferredAddress => "the server prefers that",
         };
         format!("moves from {from} to {to}: {why}")
@@ -130,6 +131,7 @@ pub(crate) const fn cause_name(cause: MoveCause) -> &'static str {
         MoveCause::Peer => "peer",
         MoveCause::Fallback => "fallback",
         MoveCause::Liveness => "liveness",
+        MoveCause::Preference => "preference",
         MoveCause::PreferredAddress => "preferred-address",
     }
 }

@@ -65,7 +65,7 @@ impl Ways {
             "role": match route.role {
                 Role::Active => "active",
                 Role::Fallback => "fallback",
-                Role::Candidate => "candidate",
+                Role::Candidate | Role::Awaited => "candidate",
                 Role::Free => "closed",
             },
             "validated": route.validated,

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use peregrine_core::connection::RouteError;
+use peregrine_core::path::RouteId;
 use peregrine_std::{Connection, Error};
 
 use crate::exit::Exit;
@@ -33,6 +34,8 @@ pub(crate) struct Order {
 pub(crate) enum Act {
     /// Try a route from this address, then take it.
     Migrate(SocketAddr),
+    /// Try a route from this address, and keep it.
+    Keep(SocketAddr),
     /// Take another local port.
     Rebind,
 }
@@ -41,6 +44,7 @@ impl Act {
     const fn option(&self) -> &'static str {
         match self {
             Self::Migrate(_) => "--migrate-to",
+            Self::Keep(_) => "--backup",
             Self::Rebind => "--rebind-after",
         }
     }
@@ -65,6 +69,9 @@ pub(crate) fn carry_out<'c>(
         Act::Migrate(local) => {
             connections().into_iter().try_for_each(|connection| migrate(connection, local, meter))
         }
+        Act::Keep(local) => connections().into_iter().try_for_each(|connection| {
+            open(connection, local, &format!("--backup {local}"), meter).map(|_| ())
+        }),
         Act::Rebind => rebind(&connections(), timeline),
     }
 }
@@ -85,7 +92,14 @@ fn rebind(connections: &[&Connection], timeline: &Timeline) -> Result<(), Failur
 }
 
 fn migrate(connection: &Connection, local: SocketAddr, meter: &Meter) -> Result<(), Failure> {
-    let failed = |error: &Error| failure(&format!("--migrate-to {local}"), error);
+    let option = format!("--migrate-to {local}");
+    let route = open(connection, local, &option, meter)?;
+    connection.switch_route(route).map_err(|error| failure(&option, &error))
+}
+
+/// Opens a route and waits until the server has answered on it.
+fn open(connection: &Connection, local: SocketAddr, option: &str, meter: &Meter) -> Result<RouteId, Failure> {
+    let failed = |error: &Error| failure(option, error);
     let mut attempts = 0..CID_STEPS;
     let route = loop {
         match connection.add_route(local) {
@@ -102,10 +116,10 @@ fn migrate(connection: &Connection, local: SocketAddr, meter: &Meter) -> Result<
         if meter.is_over() {
             let why =
                 "the download was over before the server answered on that route; choose an earlier moment";
-            return Err(Failure::new(Exit::Usage, format_args!("--migrate-to {local}: {why}")));
+            return Err(Failure::new(Exit::Usage, format_args!("{option}: {why}")));
         }
     }
-    connection.switch_route(route).map_err(|error| failed(&error))
+    Ok(route)
 }
 
 fn failure(option: &str, error: &Error) -> Failure {
