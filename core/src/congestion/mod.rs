@@ -150,10 +150,14 @@ impl Controller {
     }
 
     /// Bytes to be sent per smoothed RTT: somewhat more than the window, so that pacing never is what limits
-    /// (RFC 9002 7.7); twice the window while it doubles every round trip.
+    /// (RFC 9002 7.7); twice the window while it doubles every round trip, once it has begun to.
     pub fn per_rtt(&self) -> u64 {
         let window = u64::from(self.window);
-        if self.is_slow_start() { window.saturating_mul(2) } else { window.saturating_add(window / 4) }
+        if self.is_slow_start() && self.window > initial_window(self.mtu) {
+            window.saturating_mul(2)
+        } else {
+            window.saturating_add(window / 4)
+        }
     }
 
     /// A packet of `bytes` that counts as in flight was sent.

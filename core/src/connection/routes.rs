@@ -9,6 +9,7 @@ use super::events::Fact;
 use super::receive::Seat;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
+use crate::congestion::Pacer;
 use crate::error::Why;
 use crate::ids::{FourTuple, PathId, Side};
 use crate::lifecycle::Cause;
@@ -255,6 +256,9 @@ impl State {
         }
         if !known {
             route.ecn = ecn;
+            if route.rtt.first_sample().is_some() {
+                route.pacer = Pacer::empty(now);
+            }
         }
         route.role = Role::Active;
         route.pto.on_keys_discarded(now);

@@ -12,8 +12,9 @@ use crate::lab::{BEHIND, SERVER, inside};
 
 /// Bytes that wait in front of a link at most, as a time at its rate.
 const QUEUE: Duration = Duration::from_millis(60);
-/// What is larger is data, not an acknowledgment.
-const DATA: usize = 600;
+/// What is larger is data, not an acknowledgment or a challenge: to an address that is not validated yet data come in small
+/// packets.
+const DATA: usize = 100;
 const PORT: u16 = 4433;
 
 /// What a link is like, the same both ways.
