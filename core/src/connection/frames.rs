@@ -59,7 +59,7 @@ impl State {
                 Ok(())
             }
             Frame::PathResponse(frame) => {
-                self.on_path_response(now, lent, frame.data);
+                self.on_path_response(now, lent, seat, frame.data);
                 Ok(())
             }
             Frame::ConnectionClose(frame) => {

@@ -44,6 +44,8 @@ impl State {
         };
         for route in 0..lent.buffers.routes.len() {
             if self.has_flight(lent, seat.level, route) {
+                // An acknowledgment that came another way than its packet went tells the RTT of neither.
+                let delay = (seat.route == route).then_some(delay);
                 self.on_ack_of_flight(now, lent, seat.level, route, &news, delay);
             }
         }
@@ -58,14 +60,14 @@ impl State {
         level: Level,
         route_row: usize,
         news: &AckNews,
-        delay: Duration,
+        delay: Option<Duration>,
     ) {
         let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
         let mut acked = flight.on_ack(lent.buffers.sent, now, &news.ranges);
         let confirmed = self.levels.is_confirmed();
         let validated_by_peer = self.is_validated_by_peer();
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
-        if let Some(sample) = acked.sample {
+        if let (Some(sample), Some(delay)) = (acked.sample, delay) {
             route.rtt.on_sample(now, sample, delay, confirmed.then_some(self.peer.max_ack_delay()));
         }
         if let Some(newest) = acked.newest {

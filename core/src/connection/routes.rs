@@ -328,12 +328,15 @@ impl State {
     }
 
     /// A PATH_RESPONSE came.
-    pub(super) fn on_path_response(&mut self, now: Instant, lent: &mut Lent<'_>, data: [u8; 8]) {
+    pub(super) fn on_path_response(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, data: [u8; 8]) {
         let active = self.route(lent);
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let confirmed = self.levels.is_confirmed();
         let mut renew = false;
         for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
+            if let Some(sample) = route.validation.sample(now, data).filter(|_| row == seat.route) {
+                route.rtt.on_sample(now, sample, Duration::ZERO, None);
+            }
             match route.validation.on_response(now, data) {
                 Proved::Nothing => {}
                 Proved::Address => route.amplification.on_validated(),

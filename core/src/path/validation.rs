@@ -130,6 +130,16 @@ impl Validation {
         Ok(())
     }
 
+    /// How long the answer to the newest challenge took, if these are its data: a sample of the route's RTT, as the peer
+    /// answers by the same route.
+    pub fn sample(&self, now: Instant, data: [u8; 8]) -> Option<Duration> {
+        let State::Running { ask_at, wait, .. } = self.state else { return None };
+        let newest = self.asked.first()?.filter(|asked| asked.data == data);
+        // The wait was doubled when the challenge was sent.
+        let waited = Duration::from_micros(u64::from(wait / 2)).checked_sub(ask_at.instant()?.since(now));
+        newest.and(waited)
+    }
+
     /// A PATH_RESPONSE came. One that answers none of our challenges is ignored: it may answer one long forgotten.
     pub fn on_response(&mut self, now: Instant, data: [u8; 8]) -> Proved {
         let State::Running { wait, proved, .. } = self.state else { return Proved::Nothing };
@@ -291,6 +301,19 @@ mod tests {
         assert!(validation.is_validated());
         assert_eq!(validation.on_response(T0, [1; 8]), Proved::Nothing);
         assert_eq!(validation.next_timeout(), Deadline::NEVER);
+    }
+
+    #[test]
+    fn the_answer_to_the_newest_challenge_tells_the_rtt() {
+        let mut validation = started();
+        let ms = |millis| T0.after(Duration::from_millis(millis));
+        ask(&mut validation, T0, 1, true);
+        assert_eq!(validation.sample(ms(80), [1; 8]), Some(Duration::from_millis(80)));
+        assert!(!validation.on_timeout(ms(100)));
+        assert_eq!(validation.sample(ms(130), [1; 8]), None, "a new one is to be sent");
+        ask(&mut validation, ms(130), 2, true);
+        assert_eq!(validation.sample(ms(150), [1; 8]), None, "that may have been answered long ago");
+        assert_eq!(validation.sample(ms(210), [2; 8]), Some(Duration::from_millis(80)));
     }
 
     #[test]

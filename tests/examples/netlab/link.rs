@@ -14,7 +14,7 @@ use crate::lab::{BEHIND, SERVER, inside};
 const QUEUE: Duration = Duration::from_millis(60);
 /// What is larger is data, not an acknowledgment or a challenge: to an address that is not validated yet data come in small
 /// packets.
-const DATA: usize = 100;
+const DATA: usize = 64;
 const PORT: u16 = 4433;
 
 /// What a link is like, the same both ways.
