@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use peregrine_core::connection::{Event, NetworkChange, RouteEvent, RouteView, Transmit};
+use peregrine_core::connection::{Event, NetworkChange, RouteEvent, RouteView, Transmit, WhenSuspect};
 use peregrine_core::endpoint::{self, Connect, ConnectError, EndpointConfig, EndpointStats, Handle, Handled};
 use peregrine_core::ids::{Ecn, FourTuple};
-use peregrine_core::path::RouteId;
+use peregrine_core::path::{Preference, RouteId};
 use peregrine_core::time::{Deadline, Instant};
 use peregrine_crypto::endpoint::EndpointKeys;
 
@@ -197,15 +197,20 @@ impl Engine {
         self.sockets.alive().next().is_some()
     }
 
-    /// Routes from this socket do not work. A client that has others leaves them. Who has not, or may not move, tries
-    /// again when loss is found: the network may be back by then.
+    /// Routes from this socket do not work. A client that has others, and leave to take them by itself, does so. Who has
+    /// not tries again when loss is found: the network may be back by then.
     fn leave(&mut self, handle: Handle, key: u32) {
         let now = self.clock.now();
-        let is_client = matches!(self.known.get(handle.slot()), Some(Some((_, true))));
-        let Some(connection) = self.core.connection_mut(handle).filter(|_| is_client) else { return };
-        let works = |here: bool| move |route: &RouteView| !route.down && (route.interface == key) == here;
-        let is_here = connection.routes().any(|route| works(true)(&route));
-        if is_here && connection.routes().any(|route| works(false)(&route)) {
+        let may_move = self.core.config().connection.when_suspect == WhenSuspect::Move
+            && matches!(self.known.get(handle.slot()), Some(Some((_, true))));
+        let Some(connection) = self.core.connection_mut(handle).filter(|_| may_move) else { return };
+        let is_here = |route: &RouteView| !route.down && route.interface == key;
+        let is_better = |route: &RouteView| {
+            !route.down && route.interface != key && route.preference != Preference::NEVER
+        };
+        if connection.routes().any(|route| is_here(&route))
+            && connection.routes().any(|route| is_better(&route))
+        {
             connection.network_changed(now, NetworkChange::InterfaceGone(key));
         }
     }

@@ -477,7 +477,7 @@ fn a_download_survives_another_port_and_then_a_move() {
         ["--rebind-after", "2MiB", "--migrate-to", "127.0.0.2", "--after", "20MiB", "--bind", "127.0.0.1"];
     let (report, _) = roam(&server, &both);
     assert_eq!(report["moves"].as_array().unwrap().len(), 1, "{report}");
-    let both = ["--rebind-after", "20MiB", "--migrate-to", "127.0.0.2", "--after", "2MiB"];
+    let both = ["--rebind-after", "40MiB", "--migrate-to", "127.0.0.2", "--after", "2MiB"];
     let (report, _) = roam(&server, &both);
     assert!(report["rebindings"][0]["local"].as_str().unwrap().starts_with("127.0.0.2:"), "{report}");
 }

@@ -10,7 +10,7 @@ use crate::cid::local::{LocalCid, NotYet};
 use crate::ids::{Dir, StreamId};
 use crate::lifecycle::{Cause, Close};
 use crate::limits::{RESET_TOKEN_LEN, TAG_LEN};
-use crate::path::{Role, Route, RouteId, RouteStats};
+use crate::path::{Preference, Role, Route, RouteId, RouteStats};
 use crate::session::{Level, Session};
 use crate::stream::{Closed, OpenError, Read, WriteError};
 use crate::table::queue::Queue;
@@ -48,6 +48,8 @@ pub struct RouteView {
     pub id: RouteId,
     /// What it is to its path.
     pub role: Role,
+    /// How gladly the application uses it.
+    pub preference: Preference,
     /// Our number for the local interface.
     pub interface: u32,
     /// Whether the peer was reached over it (RFC 9000 8.2), or by the handshake.
@@ -274,6 +276,7 @@ impl RouteView {
         Self {
             id: id(row, route),
             role: route.role,
+            preference: route.preference,
             local: on.local,
             remote: on.remote,
             interface: on.interface,

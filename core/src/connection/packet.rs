@@ -86,13 +86,14 @@ impl State {
         if level == Level::OneRtt {
             skip_packet_number(lent);
         }
+        let least = least_width(lent, level);
         let space = self.space_mut(lent, level);
         let Some(pn) = space.next_pn() else {
             // Nothing may be said any more, not even that (RFC 9000 12.3).
             self.lifecycle.abandon(Cause::Local(Close::transport(&NUMBERS_USED_UP)));
             return 0;
         };
-        let truncated = Truncated::new(pn, encoded_len(pn, space.largest_acked()));
+        let truncated = Truncated::new(pn, encoded_len(pn, space.largest_acked()).max(least));
         let Some(layout) = self.write_header(lent, order, truncated, out) else { return 0 };
         let Some(end) = out.len().checked_sub(TAG_LEN) else { return 0 };
         let Some(room) = out.get_mut(layout.end..end) else { return 0 };
@@ -402,6 +403,13 @@ impl State {
 struct Sent {
     packet: Packet,
     in_flight: bool,
+}
+
+/// Bytes of a packet number at least. Packets that left later over another route may come first, and many of them: what a
+/// slow route carries must be understood all the same (RFC 9000 17.1).
+fn least_width(lent: &Lent<'_>, level: Level) -> usize {
+    let routes = lent.buffers.routes.iter().filter(|route| route.is_open()).count();
+    if level == Level::OneRtt && routes > 1 { 3 } else { 1 }
 }
 
 /// Now and then a number is used for nothing (RFC 9000 21.4).

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peregrine_core::connection::{NetworkChange, RouteView};
-use peregrine_core::path::RouteId;
+use peregrine_core::path::{Preference, RouteId};
 
 use super::Connection;
 use crate::error::Error;
@@ -70,6 +70,18 @@ impl Connection {
     pub fn migrate(&self, local: SocketAddr) -> Result<RouteId, Error> {
         self.wait_confirmed()?;
         self.0.steer(|engine, handle| engine.migrate(handle, local))
+    }
+
+    /// Says how gladly a route is used. A client that moves by itself goes by that first; a route of
+    /// [`Preference::NEVER`] is taken only when the application says so.
+    ///
+    /// # Errors
+    /// [`Error::Route`]; [`Error::Closed`].
+    pub fn set_preference(&self, route: RouteId, preference: Preference) -> Result<(), Error> {
+        self.0.steer(|engine, handle| {
+            let (connection, now) = engine.connection(handle).ok_or(Error::Shutdown)?;
+            Ok(connection.set_preference(now, route, preference)?)
+        })
     }
 
     /// Gives up a route that is not in use. Its socket is closed with the last route from there.

@@ -4,6 +4,7 @@ mod app;
 mod bad_input;
 mod handshake;
 mod lifecycle;
+mod migration;
 mod ours;
 mod pki;
 mod relay;

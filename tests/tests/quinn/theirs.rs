@@ -195,6 +195,12 @@ impl Theirs {
         Connection { inner, runtime: self.runtime.handle().clone() }
     }
 
+    /// Goes on from another socket.
+    pub(crate) fn rebind(&self, socket: std::net::UdpSocket) {
+        let _entered = self.runtime.enter();
+        self.endpoint.rebind(socket).unwrap();
+    }
+
     /// Stops in the middle of everything, without a word to anybody.
     pub(crate) fn kill(self) {
         self.runtime.shutdown_timeout(Duration::from_secs(10));

@@ -677,3 +677,22 @@ fn the_application_may_bound_how_long_a_silence_is_borne() {
     let (usual, bounded) = (silence(None), silence(Some(Duration::from_millis(80))));
     assert!(bounded <= Duration::from_millis(80) && bounded < usual, "{bounded:?} {usual:?}");
 }
+
+#[test]
+fn a_slow_route_is_understood_beside_a_fast_one_that_overtakes_it() {
+    let fast = Interface::at(WIFI).link(Link::mbit(100).delay_ms(5));
+    let slow = Interface::at(CELLULAR).link(Link::mbit(10).delay_ms(200));
+    let mut pair = Pair::roaming(1, [fast, slow], |_, _| {}).connected();
+    let id = stream(&mut pair);
+    pair.client(|connection, _| connection.write_stream(id, b"x").unwrap());
+    pair.run_ms(100);
+    let opened = pair.world.now();
+    let route = pair.client(|connection, now| connection.add_route(now, cellular(), 2).unwrap());
+    pair.carry(false, id, 8 * MIB);
+    let validated = |(at, _, event): &(_, _, Event)| {
+        (*event == Event::Route(route, RouteEvent::Validated)).then_some(*at)
+    };
+    let validated = pair.client_node().events.iter().find_map(validated);
+    let took = validated.expect("validated during the download").since(opened);
+    assert!(took < Duration::from_millis(420), "one round trip: {took:?}");
+}
