@@ -203,7 +203,7 @@ impl State {
             return;
         };
         route.last_packet = now;
-        (route.down, route.suspect) = (false, false);
+        route.suspect = false;
         let newest = non_probing && path.on_non_probing(pn);
         if newest {
             path.local_cids.on_used(lent.buffers.local_cids, &seat.dcid);

@@ -4,6 +4,8 @@
 //! `tests/netlab.sh` builds and runs it (Linux, root). For each way to lose a network: medians of the longest silence at the
 //! client and of the time of the whole download.
 
+#![cfg_attr(target_os = "linux", expect(clippy::disallowed_methods, reason = "a lab measures wall time"))]
+
 #[cfg(target_os = "linux")]
 mod lab;
 #[cfg(target_os = "linux")]
