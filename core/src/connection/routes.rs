@@ -144,6 +144,8 @@ impl State {
             told: Told::ADDED,
             ..Route::new(now, PathId::ZERO, on, &self.new_routes)
         };
+        // A challenge that is acknowledged does not open the window.
+        place.congestion.set_app_limited(true);
         if opener == Opener::Local {
             // Who opens a route owes nobody a proof of its address.
             place.amplification.on_validated();
