@@ -173,6 +173,11 @@ impl Interface {
         self.plugged = true;
     }
 
+    /// Whether it is connected.
+    pub const fn is_plugged(&self) -> bool {
+        self.plugged
+    }
+
     /// The NAT in front.
     ///
     /// # Panics
