@@ -143,7 +143,7 @@ impl QuicNode {
     /// Connects, with a token of an earlier connection or nothing.
     pub fn connect(&mut self, now: Instant, remote: SocketAddr, token: &[u8]) -> Handle {
         let session = self.session(Side::Client);
-        let unspecified = if remote.is_ipv4() { "0.0.0.0:5000" } else { "[::]:5000" };
+        let unspecified = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let on = FourTuple { local: unspecified.parse().unwrap(), remote, interface: 1 };
         let memory = HeapMemory::new(self.setup.sizes);
         let handle = self.endpoint.connect(now, Connect { on, token }, memory, session).expect("a free slot");

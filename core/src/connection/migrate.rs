@@ -72,6 +72,8 @@ impl core::error::Error for RouteError {}
 pub enum NetworkChange {
     /// Nothing can be sent from this local address any more.
     AddressGone(IpAddr),
+    /// This local address, which was gone, is there again, in the same network.
+    AddressBack(IpAddr),
     /// Nothing can be sent through this interface any more.
     InterfaceGone(u32),
     /// The local address is the same, the network behind it is not: what was known of the routes from there is void.
@@ -202,7 +204,7 @@ impl State {
                 self.try_preferred(now, lent, preferred);
             }
         }
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         let row = self.open_route(now, lent, on, Opener::Local).ok_or(RouteError::Full)?;
         let route = lent.buffers.routes.get_mut(row).ok_or(RouteError::Full)?;
         route.validation.start(now, pto);
@@ -227,18 +229,22 @@ impl State {
     }
 
     fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
             let on = route.on();
             match change {
                 NetworkChange::AddressGone(ip) => route.down |= on.local.ip() == ip,
+                NetworkChange::AddressBack(ip) if route.down && on.local.ip() == ip => {
+                    route.down = false;
+                    route.validation.start(now, pto);
+                }
                 NetworkChange::InterfaceGone(interface) => route.down |= on.interface == interface,
                 NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
                     route.down = false;
                     route.forget_way(&self.new_routes);
                     route.validation.start(now, pto);
                 }
-                NetworkChange::NewNetwork(_) => {}
+                NetworkChange::AddressBack(_) | NetworkChange::NewNetwork(_) => {}
             }
         }
         let active = self.route(lent);

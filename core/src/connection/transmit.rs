@@ -76,7 +76,13 @@ impl State {
             return self.lifecycle.wants_close().then_some(plan);
         }
         plan.allowed = self.allow(now, lent, &mut plan)?;
-        if let Some(route) = lent.buffers.routes.get_mut(row) {
+        // A network that drops marked packets is not to be taken for one that drops all (RFC 9000 13.4.2): on a new route marks
+        // wait until it is known to carry packets without, and no acknowledgment is lost to the test of it.
+        let confirmed = self.levels.is_confirmed();
+        if let Some(route) = lent.buffers.routes.get_mut(row)
+            && (route.validation.is_validated() || !confirmed)
+            && (plan.allowed != Allowed::AckOnly || route.ecn.is_capable())
+        {
             plan.ecn = route.ecn.codepoint(now);
         }
         Some(plan)

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::congestion::{Algorithm, Controller, Pacer};
-use crate::ids::{FourTuple, PathId};
+use crate::ids::{CidTag, FourTuple, PathId};
 use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Preference, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
 use crate::time::{Instant, micros};
@@ -148,6 +148,8 @@ pub struct Route {
     pub suspect: bool,
     /// How gladly it is used.
     pub preference: Preference,
+    /// Our connection ID that the peer sends to on it; not known to a client.
+    pub reached_at: Option<CidTag>,
     /// The addresses.
     pub addresses: Addresses,
     /// What may be sent to an address that was not proved.
@@ -206,6 +208,7 @@ impl Route {
         down: false,
         suspect: false,
         preference: Preference::NORMAL,
+        reached_at: None,
         addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
         validation: Validation::new(),
@@ -292,6 +295,13 @@ impl Route {
         let in_flight = self.congestion.in_flight();
         (self.rtt, self.congestion, self.pacer, self.mtu) = (rtt, congestion, pacer, mtu);
         self.congestion.on_moved(in_flight);
+    }
+
+    /// It has another connection ID to send to, and its packets another flow label to bear (RFC 9000 9.7).
+    pub fn on_cid_changed(&mut self) {
+        if self.on().remote.is_ipv6() {
+            self.flow_label = FlowLabel::WANTED;
+        }
     }
 
     /// A datagram of `len` bytes came over it.
