@@ -287,7 +287,7 @@ impl RouteView {
             remote: on.remote,
             interface: on.interface,
             validated: route.validation.is_validated(),
-            down: route.down,
+            down: route.is_down(),
             last_packet: route.last_packet,
             rtt: route.rtt.smoothed(),
             min_rtt: route.rtt.min(),

@@ -13,7 +13,7 @@ use super::start::State;
 use super::{Connection, Lent, Memory};
 use crate::ids::FourTuple;
 use crate::path::choice::{Standing, is_better, is_worth_it};
-use crate::path::{Opener, Preference, Role, Route, RouteId, Told};
+use crate::path::{Health, Opener, Preference, Role, Route, RouteId, Told};
 use crate::session::Session;
 use crate::time::Instant;
 
@@ -233,22 +233,24 @@ impl State {
         for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
             let on = route.on();
             match change {
-                NetworkChange::AddressGone(ip) => route.down |= on.local.ip() == ip,
-                NetworkChange::AddressBack(ip) if route.down && on.local.ip() == ip => {
-                    route.down = false;
+                NetworkChange::AddressGone(ip) if on.local.ip() == ip => route.health = Health::Down,
+                NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => {
+                    route.health = Health::Works;
                     route.validation.start(now, pto);
                 }
-                NetworkChange::InterfaceGone(interface) => route.down |= on.interface == interface,
+                NetworkChange::InterfaceGone(interface) if on.interface == interface => {
+                    route.health = Health::Down;
+                }
                 NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
-                    route.down = false;
+                    route.health = Health::Works;
                     route.forget_way(&self.new_routes);
                     route.validation.start(now, pto);
                 }
-                NetworkChange::AddressBack(_) | NetworkChange::NewNetwork(_) => {}
+                _ => {}
             }
         }
         let active = self.route(lent);
-        if lent.buffers.routes.get(active).is_some_and(|route| route.down) {
+        if lent.buffers.routes.get(active).is_some_and(Route::is_down) {
             self.move_off(now, lent);
         }
     }
@@ -276,7 +278,7 @@ impl State {
     /// than one that is only suspect.
     pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
-        let down = lent.buffers.routes.get(active).is_some_and(|route| route.down);
+        let down = lent.buffers.routes.get(active).is_some_and(Route::is_down);
         let others = lent.buffers.routes.iter().enumerate();
         let best = others
             .filter(|(row, route)| *row != active && is_ours(route))
@@ -296,7 +298,10 @@ impl State {
 
 /// Whether a client may take a route by itself.
 fn is_ours(route: &Route) -> bool {
-    route.is_open() && !route.down && route.opener == Opener::Local && route.preference != Preference::NEVER
+    route.is_open()
+        && !route.is_down()
+        && route.opener == Opener::Local
+        && route.preference != Preference::NEVER
 }
 
 fn standing(route: &Route) -> Standing {

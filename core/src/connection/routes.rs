@@ -16,7 +16,7 @@ use crate::ids::{CidTag, FourTuple, PathId, Side};
 use crate::lifecycle::Cause;
 use crate::path::migration::{Facts, Verdict, decide};
 use crate::path::validation::Proved;
-use crate::path::{EcnValidation, Opener, Role, Route, RouteId, Told};
+use crate::path::{EcnValidation, Health, Opener, Role, Route, RouteId, Told};
 use crate::session::Level;
 use crate::table::list::at;
 use crate::time::{Deadline, Instant};
@@ -233,7 +233,9 @@ impl State {
             return;
         };
         route.last_packet = now;
-        route.suspect = false;
+        if route.health == Health::Suspect {
+            route.health = Health::Works;
+        }
         let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn);
         let facts = Facts {
             side: self.side,
@@ -344,7 +346,9 @@ impl State {
     pub(super) fn on_silence(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
         if let Some(route) = lent.buffers.routes.get_mut(active) {
-            route.suspect = true;
+            if !route.is_down() {
+                route.health = Health::Suspect;
+            }
             route.told.note(Told::SUSPECT);
         }
         self.leave_suspect(now, lent);
@@ -352,7 +356,8 @@ impl State {
 
     /// Moves off a suspect route, if we may and can.
     fn leave_suspect(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let suspect = lent.buffers.routes.get(self.route(lent)).is_some_and(|route| route.suspect);
+        let suspect =
+            lent.buffers.routes.get(self.route(lent)).is_some_and(|route| route.health == Health::Suspect);
         if suspect && self.when_suspect == WhenSuspect::Move {
             self.move_off(now, lent);
         }
@@ -455,7 +460,7 @@ impl State {
             }
             return;
         }
-        let usable = |(_, route): &(usize, &Route)| route.role == Role::Fallback && !route.down;
+        let usable = |(_, route): &(usize, &Route)| route.role == Role::Fallback && !route.is_down();
         let last = lent.buffers.routes.iter().enumerate().filter(usable);
         match last.max_by_key(|(_, route)| route.left).map(|(row, _)| row) {
             Some(fallback) => {

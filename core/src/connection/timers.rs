@@ -22,7 +22,7 @@ impl State {
             return life;
         }
         let alarm = self.alarm(lent).map(|(at, _)| at).into();
-        let alive = self.liveness.next_timeout(self.base_pto(lent));
+        let alive = self.liveness.next_timeout(self.liveness_pto(lent));
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
         let acks = if self.is_blocked(lent) { Deadline::NEVER } else { self.next_ack(lent) };
         [self.keys.next_timeout(), self.levels.next_timeout(), alarm, alive, route, acks, self.paced_until]
@@ -49,7 +49,7 @@ impl State {
         if !self.lifecycle.is_open() {
             return;
         }
-        let pto = self.base_pto(lent);
+        let pto = self.liveness_pto(lent);
         match self.liveness.on_timeout(now, pto) {
             Some(Silence::Ask) => self.ask(lent),
             Some(Silence::Suspect) => self.on_silence(now, lent),
@@ -174,13 +174,18 @@ impl State {
         route.pto.alarm(&route.rtt, &flights, &situation)
     }
 
+    /// A silence of so long is asked about.
+    fn liveness_pto(&self, lent: &Lent<'_>) -> Duration {
+        // One half of the time that the application grants is for the question, the other for the answer.
+        let most = Duration::from_millis(u64::from(self.suspect_after_ms) / 2);
+        self.base_pto(lent).min(most)
+    }
+
     /// A probe timeout that was not backed off, by which routes are measured: silence on one says nothing of another.
     pub(super) fn base_pto(&self, lent: &Lent<'_>) -> Duration {
         let route = lent.buffers.routes.get(self.route(lent));
         let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());
-        // One half of the time that the application grants is for the question, the other for the answer.
-        let most = Duration::from_millis(u64::from(self.suspect_after_ms) / 2);
-        base.saturating_add(self.peer.max_ack_delay()).min(most)
+        base.saturating_add(self.peer.max_ack_delay())
     }
 
     /// The current probe timeout, by which other periods are measured.

@@ -9,6 +9,7 @@ use super::start::State;
 use crate::congestion::{Budget, Pace};
 use crate::ids::Ecn;
 use crate::limits::MIN_INITIAL_DATAGRAM;
+use crate::path::Route;
 use crate::session::Level;
 use crate::time::{Deadline, Instant};
 
@@ -96,7 +97,7 @@ impl State {
         lent.buffers.routes.iter().enumerate().position(|(row, route)| {
             row != active
                 && route.is_open()
-                && !route.down
+                && !route.is_down()
                 && route.amplification.allowance() >= MIN_DATAGRAM
                 && self.wants_on_route(lent, row)
                 && u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
@@ -175,7 +176,7 @@ impl State {
         let short = lent.buffers.paths.first().is_some_and(|path| {
             u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
         });
-        let down = lent.buffers.routes.get(row).is_some_and(|route| route.down);
+        let down = lent.buffers.routes.get(row).is_some_and(Route::is_down);
         allowance < self.smallest_datagram() || !(long || short) || down
     }
 

@@ -67,6 +67,17 @@ impl FlowLabel {
     }
 }
 
+/// Whether anything gets through, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// Nothing speaks against it.
+    Works,
+    /// What was sent over it is not answered.
+    Suspect,
+    /// Nothing can be sent from its local address now.
+    Down,
+}
+
 /// A route of a connection by name. The name of one that is gone names no other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct RouteId {
@@ -142,10 +153,8 @@ pub struct Route {
     pub flow_label: FlowLabel,
     /// What the application was not told yet.
     pub told: Told,
-    /// Nothing can be sent from its local address now.
-    pub down: bool,
-    /// What was sent over it is not answered.
-    pub suspect: bool,
+    /// Whether it can be sent over.
+    pub health: Health,
     /// How gladly it is used.
     pub preference: Preference,
     /// Our connection ID that the peer sends to on it; not known to a client.
@@ -205,8 +214,7 @@ impl Route {
         opener: Opener::Local,
         flow_label: FlowLabel::NONE,
         told: Told::ALL,
-        down: false,
-        suspect: false,
+        health: Health::Works,
         preference: Preference::NORMAL,
         reached_at: None,
         addresses: Addresses::NONE,
@@ -295,6 +303,11 @@ impl Route {
         let in_flight = self.congestion.in_flight();
         (self.rtt, self.congestion, self.pacer, self.mtu) = (rtt, congestion, pacer, mtu);
         self.congestion.on_moved(in_flight);
+    }
+
+    /// Whether nothing can be sent from its local address now.
+    pub const fn is_down(&self) -> bool {
+        matches!(self.health, Health::Down)
     }
 
     /// It has another connection ID to send to, and its packets another flow label to bear (RFC 9000 9.7).
