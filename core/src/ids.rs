@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use core::num::NonZero;
+use core::num::NonZeroU8;
 
 /// The role of an endpoint in a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -152,6 +153,17 @@ impl Ecn {
             Self::Ect0 => 2,
             Self::Ce => 3,
         }
+    }
+}
+
+/// A connection ID of ours by number, as far as needed to tell those that the peer may use apart: a few, made one by one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CidTag(NonZeroU8);
+
+impl CidTag {
+    /// The tag of the ID with this sequence number.
+    pub const fn of(seq: u64) -> Self {
+        Self(NonZeroU8::MIN.saturating_add((seq % 255) as u8))
     }
 }
 

@@ -6,6 +6,7 @@
 //! * [`memory`]: memory of connections on the heap.
 //! * [`quic`]: an endpoint as a node of the simulator, with a small application.
 //! * [`pair`]: a client and a server with a link between them.
+//! * [`observer`]: what somebody who sees every wire may demand.
 //! * [`puppet`]: a peer whose every packet a test writes.
 //! * [`source`]: the sources of the workspace, for rules about them.
 //!
@@ -15,6 +16,7 @@
 pub mod digest;
 pub mod memory;
 pub mod null_session;
+pub mod observer;
 pub mod pair;
 pub mod puppet;
 pub mod quic;

@@ -356,6 +356,8 @@ pub struct Bout {
     pub to_node: Vec<usize>,
     /// Sizes of the datagrams that the node has sent.
     pub from_node: Vec<usize>,
+    /// Where each of these went, and in a batch of how many.
+    pub batches: Vec<(SocketAddr, usize)>,
     /// What the node has sent and the puppet has not looked at.
     pub unheard: Vec<Vec<u8>>,
 }
@@ -369,6 +371,7 @@ impl Bout {
             now: Instant::from_micros(1_000),
             to_node: Vec::new(),
             from_node: Vec::new(),
+            batches: Vec::new(),
             unheard: Vec::new(),
         }
     }
@@ -485,6 +488,7 @@ impl Bout {
             let segment = transmit.segment_size.unwrap_or(transmit.len);
             for datagram in out[..transmit.len].chunks(segment) {
                 self.from_node.push(datagram.len());
+                self.batches.push((transmit.four_tuple.remote, transmit.len.div_ceil(segment)));
                 self.unheard.push(datagram.to_vec());
             }
         }

@@ -111,8 +111,6 @@ pub struct LocalCids {
     path: PathId,
     /// Rows that wait to be sent, so that a packet with nothing to tell costs no scan.
     unsent: u8,
-    /// The low byte of the sequence number that the peer uses.
-    used: u8,
     supply: Supply,
     next_seq: u32,
     /// The peer was shown every sequence number below.
@@ -123,7 +121,7 @@ pub struct LocalCids {
 impl LocalCids {
     /// A path that has no connection ID yet.
     pub const fn new(path: PathId) -> Self {
-        Self { path, unsent: 0, used: 0, supply: Supply::Unknown, next_seq: 0, shown: 0, retire_prior_to: 0 }
+        Self { path, unsent: 0, supply: Supply::Unknown, next_seq: 0, shown: 0, retire_prior_to: 0 }
     }
 
     /// The path.
@@ -168,17 +166,6 @@ impl LocalCids {
             let limit = active_connection_id_limit.min(share as u64);
             self.supply = Supply::UpTo(u8::try_from(limit).unwrap_or(u8::MAX));
         }
-    }
-
-    /// The peer sends to this ID now.
-    pub fn on_used(&mut self, rows: &[LocalCid], dcid: &Cid) {
-        let used = self.issued(rows).find(|row| row.cid == *dcid).map(|row| row.seq as u8);
-        self.used = used.unwrap_or(self.used);
-    }
-
-    /// Whether this is the ID that the peer sent to last.
-    pub fn is_used(&self, rows: &[LocalCid], dcid: &Cid) -> bool {
-        self.issued(rows).any(|row| row.cid == *dcid && row.seq as u8 == self.used)
     }
 
     /// How many more IDs the peer should be given now: up to its limit, and to the free rows.

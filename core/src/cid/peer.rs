@@ -5,6 +5,11 @@
 //!                  '------- retire_prior_to -------------------^        ^-----lost---------'
 //! ```
 //!
+//! Who follows a peer has one ID for each that the peer sends to: as long as that stays the same, so does the answer, from
+//! whatever address the peer comes (RFC 9000 9.5). So rebindings, copies and spoofed packets use up no ID, and a peer that
+//! may be given as many as it gives can always be answered. Such an ID is held by no route between two; it is retired when
+//! the peer retires its own.
+//!
 //! A retired ID needs no more than its number remembered until the peer has our RETIRE_CONNECTION_ID: such rows are
 //! small and lie in a table of their own. Their number bounds what a peer can make us remember: one that withdraws IDs
 //! faster than it acknowledges their retirement is closed with CONNECTION_ID_LIMIT_ERROR, as RFC 9000 5.1.2 permits
@@ -16,7 +21,7 @@
 use crate::cid::Carrier;
 use crate::delivery::Delivery;
 use crate::error::{Code, Full, TransportError, Trap};
-use crate::ids::PathId;
+use crate::ids::{CidTag, PathId};
 use crate::limits::RESET_TOKEN_LEN;
 use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
 use crate::wire::{Cid, PacketWriter};
@@ -68,6 +73,8 @@ pub struct PeerCid {
     seq: u32,
     path: PathId,
     state: State,
+    /// Our ID that it answers, if it stays with one.
+    answers: Option<CidTag>,
     cid: Cid,
     reset_token: Option<[u8; RESET_TOKEN_LEN]>,
 }
@@ -77,14 +84,20 @@ enum State {
     Free,
     /// Never sent to.
     Spare,
-    /// What these routes send to.
+    /// What these routes send to, or did.
     Held(Routes),
 }
 
 impl PeerCid {
     /// A free row.
-    pub const FREE: Self =
-        Self { seq: 0, path: PathId::ZERO, state: State::Free, cid: Cid::EMPTY, reset_token: None };
+    pub const FREE: Self = Self {
+        seq: 0,
+        path: PathId::ZERO,
+        state: State::Free,
+        answers: None,
+        cid: Cid::EMPTY,
+        reset_token: None,
+    };
 
     /// Its sequence number on its path.
     pub const fn seq(&self) -> u64 {
@@ -315,17 +328,77 @@ impl PeerCids {
         Some(row.cid)
     }
 
-    /// Lets `other` send to the same ID as `route`: the peer came from a new address without changing its own ID
-    /// (RFC 9000 9.5).
-    pub fn share(&self, cids: &mut [PeerCid], route: u8, other: u8) -> Option<Cid> {
-        if self.kind == Kind::ZeroLength {
-            return self.of(cids, route).map(|row| row.cid);
+    /// Whether there is an ID that answers ours of this tag.
+    pub fn has_answer(&self, cids: &[PeerCid], tag: CidTag) -> bool {
+        cids.iter().any(|row| !row.is_free() && row.path == self.path && row.answers == Some(tag))
+    }
+
+    /// Gives `route`, which has none, the ID that answers ours of this `tag`, or else an unused one. If there is neither,
+    /// IDs that no route holds are retired, for which the peer will give others.
+    pub fn answer(&mut self, rows: &mut PeerCidRows<'_>, route: u8, tag: Option<CidTag>) {
+        let known = self.find_mut(rows.cids, |row| tag.is_some() && row.answers == tag);
+        if let Some(PeerCid { state: State::Held(routes), .. }) = known {
+            *routes = routes.and(Routes::only(route));
+        } else if self.take(rows.cids, route).is_some() {
+            self.tie(rows.cids, route, tag);
+        } else {
+            self.retire_unheld(rows, |_| true);
         }
-        let row = self.find_mut(cids, |row| row.is_held_by(route))?;
-        if let State::Held(routes) = &mut row.state {
-            *routes = routes.and(Routes::only(other));
+    }
+
+    /// The peer has reached us for the first time on `route`, by our ID of this tag, which what is sent there answers.
+    pub fn on_reached(&self, cids: &mut [PeerCid], route: u8, tag: CidTag) {
+        self.tie(cids, route, Some(tag));
+    }
+
+    /// The peer has gone over to our ID of this tag on `route`, which goes over to another one as well if it can.
+    pub fn follow(&mut self, rows: &mut PeerCidRows<'_>, route: u8, tag: CidTag) {
+        let can = self.has_answer(rows.cids, tag) || self.spares(rows.cids) > 0;
+        if can && self.leave(rows, route).is_ok() {
+            self.answer(rows, route, Some(tag));
         }
-        Some(row.cid)
+    }
+
+    fn tie(&self, cids: &mut [PeerCid], route: u8, tag: Option<CidTag>) {
+        let row = self.find_mut(cids, |row| row.is_held_by(route));
+        if let Some(row) = row.filter(|_| self.kind == Kind::Numbered) {
+            row.answers = tag;
+        }
+    }
+
+    /// `route` will not send to its ID any more. Unlike with [`Self::retire`] the ID stays as long as it answers one of ours.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn leave(&mut self, rows: &mut PeerCidRows<'_>, route: u8) -> Result<(), Full> {
+        match self.find_mut(rows.cids, |row| row.is_held_by(route) && row.answers.is_some()) {
+            Some(PeerCid { state: State::Held(routes), .. }) => {
+                *routes = routes.without(route);
+                Ok(())
+            }
+            _ => self.retire(rows, route),
+        }
+    }
+
+    /// The peer has retired our ID of this tag: what answered it may be retired as well.
+    pub fn on_peer_retired(&mut self, rows: &mut PeerCidRows<'_>, tag: CidTag) {
+        if let Some(row) = self.find_mut(rows.cids, |row| row.answers == Some(tag)) {
+            row.answers = None;
+        }
+        self.retire_unheld(rows, |row| row.answers.is_none());
+    }
+
+    /// With no room for another retirement an ID stays as it is.
+    fn retire_unheld(&mut self, rows: &mut PeerCidRows<'_>, which: impl Fn(&PeerCid) -> bool) {
+        for row in rows.cids.iter_mut() {
+            if row.path == self.path
+                && row.state == State::Held(Routes::NONE)
+                && which(row)
+                && self.want_retirement(rows.retiring, row.seq).is_ok()
+            {
+                *row = PeerCid::FREE;
+            }
+        }
     }
 
     /// `route` will not send to its ID any more; an ID that no route is left with is retired.
@@ -476,7 +549,7 @@ impl PeerCids {
     ) -> Result<(), TransportError> {
         let row = cids.iter_mut().find(|row| row.is_free());
         let row = row.trap("fewer rows of peer connection IDs than advertised")?;
-        *row = PeerCid { seq, path: self.path, state, cid, reset_token };
+        *row = PeerCid { seq, path: self.path, state, answers: None, cid, reset_token };
         Ok(())
     }
 

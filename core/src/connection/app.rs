@@ -218,9 +218,10 @@ impl<M: Memory, S: Session> Connection<M, S> {
         self.state.keys.request();
     }
 
-    /// Makes the peer send to another connection ID, and gives it new ones (RFC 9000 5.1.2): it is to retire all that it has,
-    /// or, where memory has no row for another, all but the newest. Those stay valid until it does so, and what is to replace
-    /// them is asked for by [`Self::cids_wanted`]. Where our ID has no bytes there is nothing to do.
+    /// Makes the peer send to another connection ID, and gives it new ones (RFC 9000 5.1.2): it is to retire all that it has but
+    /// the newest two, so that it can still follow a move before the new ones arrive; of two, all but the newest; its only one,
+    /// where memory has a row for another. They stay valid until it does so, and what is to replace them is asked for by
+    /// [`Self::cids_wanted`]. Where our ID has no bytes there is nothing to do.
     ///
     /// # Errors
     /// [`NotYet`] before the handshake is complete, as long as the peer has not retired all IDs of the rotation before, or if it
@@ -232,11 +233,16 @@ impl<M: Memory, S: Session> Connection<M, S> {
         if path.local_cids.is_rotating(rows) {
             return Err(NotYet);
         }
-        let issued = |row: &&LocalCid| row.issued().is_some() && row.path() == path.id();
-        let newest = rows.iter().filter(issued).map(LocalCid::seq).max();
-        let has_older = rows.iter().filter(issued).any(|row| Some(row.seq()) < newest);
-        let all_but_newest = newest.filter(|_| has_older).ok_or(NotYet);
-        path.local_cids.rotate(rows, u64::MAX).or_else(|NotYet| path.local_cids.rotate(rows, all_but_newest?))
+        let id = path.id();
+        let newest_below = |rows: &[LocalCid], below: u64| {
+            let issued = rows.iter().filter(|row| row.issued().is_some() && row.path() == id);
+            issued.map(LocalCid::seq).filter(|seq| *seq < below).max()
+        };
+        let newest = newest_below(rows, u64::MAX);
+        let second = newest.and_then(|newest| newest_below(rows, newest));
+        let third = second.and_then(|second| newest_below(rows, second));
+        let before = third.and(second).or(second.and(newest)).unwrap_or(u64::MAX);
+        path.local_cids.rotate(rows, before)
     }
 
     /// Why the connection ended, if it did.
@@ -281,7 +287,7 @@ impl RouteView {
             remote: on.remote,
             interface: on.interface,
             validated: route.validation.is_validated(),
-            down: route.down,
+            down: route.is_down(),
             last_packet: route.last_packet,
             rtt: route.rtt.smoothed(),
             min_rtt: route.rtt.min(),

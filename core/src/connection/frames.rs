@@ -6,7 +6,7 @@ use super::receive::Seat;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Trap};
-use crate::path::{FlowLabel, Route};
+use crate::ids::CidTag;
 use crate::session::Level;
 use crate::table::queue::Queue;
 use crate::time::Instant;
@@ -49,7 +49,11 @@ impl State {
             Frame::NewConnectionId(frame) => self.on_new_cid(lent, frame),
             Frame::RetireConnectionId(frame) => {
                 let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
-                path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)
+                path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)?;
+                let mut rows =
+                    PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+                path.peer_cids.on_peer_retired(&mut rows, CidTag::of(frame.seq));
+                Ok(())
             }
             Frame::PathChallenge(frame) => {
                 let route = u8::try_from(seat.route).unwrap_or(u8::MAX);
@@ -93,24 +97,7 @@ impl State {
     fn on_new_cid(&mut self, lent: &mut Lent<'_>, frame: &NewConnectionId) -> Result<(), TransportError> {
         let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        path.peer_cids.on_new_cid(&mut rows, frame)?;
-        // A route whose ID the peer has withdrawn takes another one, now or when one comes (RFC 9000 5.1.2): the one in use
-        // before the others.
-        let active = usize::from(path.active);
-        let others = (0..lent.buffers.routes.len()).filter(|row| *row != active);
-        for row in core::iter::once(active).chain(others) {
-            let open = lent.buffers.routes.get(row).is_some_and(Route::is_open);
-            let Some(row) = u8::try_from(row).ok().filter(|_| open) else { continue };
-            if path.peer_cids.of(lent.buffers.peer_cids, row).is_none() {
-                path.peer_cids.take(lent.buffers.peer_cids, row);
-                if let Some(route) =
-                    lent.buffers.routes.get_mut(usize::from(row)).filter(|route| route.on().remote.is_ipv6())
-                {
-                    route.flow_label = FlowLabel::WANTED;
-                }
-            }
-        }
-        Ok(())
+        path.peer_cids.on_new_cid(&mut rows, frame).map(drop)
     }
 
     fn on_datagram_frame(&mut self, lent: &mut Lent<'_>, data: &[u8]) -> Result<(), TransportError> {

@@ -13,7 +13,7 @@ use super::start::State;
 use super::{Connection, Lent, Memory};
 use crate::ids::FourTuple;
 use crate::path::choice::{Standing, is_better, is_worth_it};
-use crate::path::{Opener, Preference, Role, Route, RouteId, Told};
+use crate::path::{Health, Opener, Preference, Role, Route, RouteId, Told};
 use crate::session::Session;
 use crate::time::Instant;
 
@@ -72,6 +72,8 @@ impl core::error::Error for RouteError {}
 pub enum NetworkChange {
     /// Nothing can be sent from this local address any more.
     AddressGone(IpAddr),
+    /// This local address, which was gone, is there again, in the same network.
+    AddressBack(IpAddr),
     /// Nothing can be sent through this interface any more.
     InterfaceGone(u32),
     /// The local address is the same, the network behind it is not: what was known of the routes from there is void.
@@ -202,7 +204,7 @@ impl State {
                 self.try_preferred(now, lent, preferred);
             }
         }
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         let row = self.open_route(now, lent, on, Opener::Local).ok_or(RouteError::Full)?;
         let route = lent.buffers.routes.get_mut(row).ok_or(RouteError::Full)?;
         route.validation.start(now, pto);
@@ -227,22 +229,28 @@ impl State {
     }
 
     fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
             let on = route.on();
             match change {
-                NetworkChange::AddressGone(ip) => route.down |= on.local.ip() == ip,
-                NetworkChange::InterfaceGone(interface) => route.down |= on.interface == interface,
+                NetworkChange::AddressGone(ip) if on.local.ip() == ip => route.health = Health::Down,
+                NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => {
+                    route.health = Health::Works;
+                    route.validation.start(now, pto);
+                }
+                NetworkChange::InterfaceGone(interface) if on.interface == interface => {
+                    route.health = Health::Down;
+                }
                 NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
-                    route.down = false;
+                    route.health = Health::Works;
                     route.forget_way(&self.new_routes);
                     route.validation.start(now, pto);
                 }
-                NetworkChange::NewNetwork(_) => {}
+                _ => {}
             }
         }
         let active = self.route(lent);
-        if lent.buffers.routes.get(active).is_some_and(|route| route.down) {
+        if lent.buffers.routes.get(active).is_some_and(Route::is_down) {
             self.move_off(now, lent);
         }
     }
@@ -270,7 +278,7 @@ impl State {
     /// than one that is only suspect.
     pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
-        let down = lent.buffers.routes.get(active).is_some_and(|route| route.down);
+        let down = lent.buffers.routes.get(active).is_some_and(Route::is_down);
         let others = lent.buffers.routes.iter().enumerate();
         let best = others
             .filter(|(row, route)| *row != active && is_ours(route))
@@ -290,7 +298,10 @@ impl State {
 
 /// Whether a client may take a route by itself.
 fn is_ours(route: &Route) -> bool {
-    route.is_open() && !route.down && route.opener == Opener::Local && route.preference != Preference::NEVER
+    route.is_open()
+        && !route.is_down()
+        && route.opener == Opener::Local
+        && route.preference != Preference::NEVER
 }
 
 fn standing(route: &Route) -> Standing {

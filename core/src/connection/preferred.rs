@@ -29,7 +29,7 @@ impl State {
         };
         let same_family = on.local.is_ipv4() == on.remote.is_ipv4();
         let on = if same_family { on } else { FourTuple { local: anywhere, interface: 0, ..on } };
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         let Some(row) = self.open_route(now, lent, on, Opener::Local) else { return };
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.role = Role::Awaited;

@@ -15,7 +15,7 @@ use crate::lifecycle::Close;
 use crate::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN};
 use crate::session::{Key, KeyError, Level};
 use crate::time::Instant;
-use crate::wire::frame::{Frame, Frames};
+use crate::wire::frame::{Frame, Frames, Kind};
 use crate::wire::header::{Coalesced, FirstByte, Header, PacketType};
 use crate::wire::packet_number::Truncated;
 use crate::wire::{Cid, reset};
@@ -79,8 +79,9 @@ impl State {
         self.lifecycle.on_reset(now, pto);
     }
 
-    /// Ends the connection; only the first time counts.
+    /// Ends the connection; only the first time counts. The peer may have withdrawn the connection ID that it is told at.
     pub(super) fn close(&mut self, now: Instant, lent: &mut Lent<'_>, close: Close) {
+        self.renew_cids(lent);
         let pto = self.pto(lent);
         self.lifecycle.close(now, pto, close);
     }
@@ -118,7 +119,7 @@ impl State {
         if !self.lifecycle.is_open() {
             return self.listen_for_close(now, lent, level, payload);
         }
-        let (mut ack_eliciting, mut non_probing) = (false, false);
+        let (mut ack_eliciting, mut non_probing, mut renewed) = (false, false, false);
         // Frames are looked at where they are returned: to move what was just stored is to wait for the stores.
         let mut frames = Frames::new(level, payload);
         while let Some(parsed) = &frames.next() {
@@ -126,6 +127,7 @@ impl State {
             let kind = frame.kind();
             ack_eliciting |= kind.rules().ack_eliciting;
             non_probing |= !kind.rules().probing;
+            renewed |= kind == Kind::NewConnectionId;
             self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(kind.types().0))?;
         }
         let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
@@ -133,6 +135,9 @@ impl State {
         self.lifecycle.on_received(now, pto);
         self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
+        if renewed {
+            self.renew_cids(lent);
+        }
         Ok(())
     }
 

@@ -8,14 +8,15 @@ use super::Lent;
 use super::events::Fact;
 use super::receive::Seat;
 use super::start::State;
+use crate::cid::local::{self, LocalCid};
 use crate::cid::peer::PeerCidRows;
 use crate::congestion::Pacer;
 use crate::error::Why;
-use crate::ids::{FourTuple, PathId, Side};
+use crate::ids::{CidTag, FourTuple, PathId, Side};
 use crate::lifecycle::Cause;
 use crate::path::migration::{Facts, Verdict, decide};
 use crate::path::validation::Proved;
-use crate::path::{EcnValidation, Opener, Role, Route, RouteId, Told};
+use crate::path::{EcnValidation, Health, Opener, Role, Route, RouteId, Told};
 use crate::session::Level;
 use crate::table::list::at;
 use crate::time::{Deadline, Instant};
@@ -92,42 +93,38 @@ impl State {
             self.facts.note(Fact::PolicyRefused);
             return Err(Why::Policy);
         }
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         if !self.newcomers.admit(now, pto) {
             return Err(Why::Full);
         }
-        let kept_dcid = self.is_dcid_of_active(lent, dcid);
-        let spare = lent
-            .buffers
-            .paths
-            .first()
-            .is_some_and(|path| path.peer_cids.has_cid_for_another(lent.buffers.peer_cids));
-        if !spare && kept_dcid && self.no_spare_cid == NoSpareCid::Drop {
+        let tag = tag_of(lent.buffers.local_cids, dcid);
+        let path = lent.buffers.paths.first().ok_or(Why::Address)?;
+        let spare = path.peer_cids.has_cid_for_another(lent.buffers.peer_cids);
+        let kept = tag.is_some_and(|tag| path.peer_cids.has_answer(lent.buffers.peer_cids, tag));
+        if !spare {
             self.facts.note(Fact::NoSpareCid);
+        }
+        if !spare && kept && self.no_spare_cid == NoSpareCid::Drop {
             return Err(Why::Full);
         }
         // A peer has one candidate: one that it showed before is abandoned (RFC 9000 9.3).
-        let before = |route: &Route| {
+        let is_earlier = |route: &Route| {
             matches!(route.role, Role::Candidate | Role::Awaited) && route.opener == Opener::Peer
         };
-        while let Some(row) = lent.buffers.routes.iter().position(before) {
+        while let Some(row) = lent.buffers.routes.iter().position(is_earlier) {
             self.release(lent, row, Told::CLOSED);
         }
         let row = self.open_route(now, lent, on, Opener::Peer).ok_or(Why::Full)?;
-        if !spare {
-            self.facts.note(Fact::NoSpareCid);
-            if kept_dcid {
-                self.share_cid(lent, active, row);
-            }
-        }
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.on_received(&on, len);
+            route.reached_at = tag;
             route.validation.start(now, pto);
         }
+        self.give_cid(lent, row);
         Ok(row)
     }
 
-    /// Takes a row for a route, and a connection ID if one is left.
+    /// Takes a row for a route, and a connection ID for one of ours if there is one left.
     pub(super) fn open_route(
         &mut self,
         now: Instant,
@@ -149,9 +146,9 @@ impl State {
         if opener == Opener::Local {
             // Who opens a route owes nobody a proof of its address.
             place.amplification.on_validated();
+            let path = lent.buffers.paths.first()?;
+            path.peer_cids.take(lent.buffers.peer_cids, u8::try_from(row).ok()?);
         }
-        let path = lent.buffers.paths.first()?;
-        path.peer_cids.take(lent.buffers.peer_cids, u8::try_from(row).ok()?);
         Some(row)
     }
 
@@ -163,28 +160,59 @@ impl State {
         if let Some(row) = free(true).or_else(|| free(false)) {
             return Some(row);
         }
-        // The last validated one is what a spoofed address is reverted to: it stays until the active one is validated.
-        let active = routes.get(self.route(lent))?;
-        let left = routes.iter().enumerate().filter(|(_, route)| route.role == Role::Fallback);
-        let (row, _) =
-            left.min_by_key(|(_, route)| route.left).filter(|_| active.validation.is_validated())?;
+        // The last validated one is what a spoofed address is reverted to (RFC 9000 9.3.2): it stays until the active one is
+        // validated.
+        let settled = routes.get(self.route(lent))?.validation.is_validated();
+        let left = || routes.iter().enumerate().filter(|(_, route)| route.role == Role::Fallback);
+        let last = left().max_by_key(|(_, route)| route.left).filter(|_| !settled).map(|(row, _)| row);
+        let (row, _) = left().filter(|(row, _)| Some(*row) != last).min_by_key(|(_, route)| route.left)?;
         self.release(lent, row, Told::CLOSED);
         Some(row)
     }
 
-    fn share_cid(&mut self, lent: &mut Lent<'_>, from: usize, to: usize) {
-        let (Some(path), Ok(from), Ok(to)) =
-            (lent.buffers.paths.first(), u8::try_from(from), u8::try_from(to))
+    /// Gives a route a connection ID if it has none. A client takes one never used; a server answers the same ID of its own by
+    /// the same one of the client (RFC 9000 9.5).
+    fn give_cid(&self, lent: &mut Lent<'_>, row: usize) {
+        let (Some(path), Some(route)) = (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(row))
         else {
             return;
         };
-        path.peer_cids.share(lent.buffers.peer_cids, from, to);
+        let Some(row) = u8::try_from(row).ok().filter(|_| route.is_open()) else { return };
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        if path.peer_cids.of(rows.cids, row).is_none() {
+            let tag = route.reached_at.filter(|_| self.no_spare_cid == NoSpareCid::Reuse);
+            path.peer_cids.answer(&mut rows, row, tag);
+            route.on_cid_changed();
+        }
     }
 
-    /// Whether the peer sends to the same connection ID as before.
-    fn is_dcid_of_active(&self, lent: &Lent<'_>, dcid: &Cid) -> bool {
-        let path = lent.buffers.paths.first();
-        path.is_some_and(|path| path.local_cids.is_used(lent.buffers.local_cids, dcid))
+    /// When the peer goes over to another connection ID of ours on a route, so do we to one of the peer's (RFC 9000 9.5).
+    fn follow_cid(&self, lent: &mut Lent<'_>, seat: &Seat) {
+        let tag = tag_of(lent.buffers.local_cids, &seat.dcid);
+        let (Some(path), Some(route)) =
+            (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
+        else {
+            return;
+        };
+        let (Some(tag), Ok(row)) = (tag, u8::try_from(seat.route)) else { return };
+        let before = route.reached_at.replace(tag);
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        if before.is_none() {
+            path.peer_cids.on_reached(rows.cids, row, tag);
+        } else if before != Some(tag) {
+            path.peer_cids.follow(&mut rows, row, tag);
+            route.on_cid_changed();
+        }
+    }
+
+    /// Connection IDs came. A route whose ID the peer has withdrawn takes another one, or will when one comes (RFC 9000
+    /// 5.1.2): the one in use before the others, and that is known only once the packet has moved the connection or not.
+    pub(super) fn renew_cids(&self, lent: &mut Lent<'_>) {
+        let active = self.route(lent);
+        let others = (0..lent.buffers.routes.len()).filter(|row| *row != active);
+        for row in core::iter::once(active).chain(others) {
+            self.give_cid(lent, row);
+        }
     }
 
     /// After the last frame of a packet: whether it moves the connection.
@@ -205,11 +233,10 @@ impl State {
             return;
         };
         route.last_packet = now;
-        route.suspect = false;
-        let newest = non_probing && path.on_non_probing(pn);
-        if newest {
-            path.local_cids.on_used(lent.buffers.local_cids, &seat.dcid);
+        if route.health == Health::Suspect {
+            route.health = Health::Works;
         }
+        let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn);
         let facts = Facts {
             side: self.side,
             on_active: seat.route == active,
@@ -218,6 +245,9 @@ impl State {
             to_preferred: route.on().local != local,
             validated: route.validation.is_validated(),
         };
+        if newest && self.side == Side::Server {
+            self.follow_cid(lent, seat);
+        }
         match decide(&facts) {
             Verdict::Stay if newest && self.side == Side::Server => await_only(lent, None),
             Verdict::Stay => {}
@@ -229,7 +259,7 @@ impl State {
     /// Sends over another route from now on.
     pub(super) fn activate(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, cause: MoveCause) {
         let old = self.route(lent);
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         let Ok(active) = u8::try_from(row) else { return };
         let (Some(from), Some(to)) = (lent.buffers.routes.get(old).cloned(), lent.buffers.routes.get(row))
         else {
@@ -280,6 +310,7 @@ impl State {
         if cause == MoveCause::PreferredAddress {
             self.settle_at_preferred(lent, row);
         }
+        self.give_cid(lent, row);
         self.moved = Some(moved);
         self.stats.migrations = self.stats.migrations.saturating_add(1);
         // The server moves only when it sees a packet that is no probe; a client may have nothing else to say.
@@ -295,11 +326,11 @@ impl State {
         }
     }
 
-    /// The active route is not that any more. One that works is remembered: what it was left for may turn out a forgery
-    /// (RFC 9000 9.3.2).
+    /// The active route is not that any more. One that was the peer's is remembered: what it was left for may turn out a
+    /// forgery (RFC 9000 9.3.2).
     fn leave(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, cause: MoveCause, pto: Duration) {
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-        if !route.validation.is_validated() && route.opener == Opener::Peer {
+        if !route.amplification.is_validated() {
             return self.release(lent, row, Told::CLOSED);
         }
         route.role = Role::Fallback;
@@ -315,7 +346,9 @@ impl State {
     pub(super) fn on_silence(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
         if let Some(route) = lent.buffers.routes.get_mut(active) {
-            route.suspect = true;
+            if !route.is_down() {
+                route.health = Health::Suspect;
+            }
             route.told.note(Told::SUSPECT);
         }
         self.leave_suspect(now, lent);
@@ -323,7 +356,8 @@ impl State {
 
     /// Moves off a suspect route, if we may and can.
     fn leave_suspect(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let suspect = lent.buffers.routes.get(self.route(lent)).is_some_and(|route| route.suspect);
+        let suspect =
+            lent.buffers.routes.get(self.route(lent)).is_some_and(|route| route.health == Health::Suspect);
         if suspect && self.when_suspect == WhenSuspect::Move {
             self.move_off(now, lent);
         }
@@ -339,11 +373,11 @@ impl State {
             if let Some(sample) = route.validation.sample(now, data).filter(|_| row == seat.route) {
                 route.rtt.on_sample(now, sample, Duration::ZERO, None);
             }
+            let is_new = !route.validation.is_validated();
             match route.validation.on_response(now, data) {
                 Proved::Nothing => {}
                 Proved::Address => route.amplification.on_validated(),
                 Proved::Route => {
-                    let is_new = !route.amplification.is_validated();
                     route.amplification.on_validated();
                     route.told.note(Told::VALIDATED);
                     if row == active && confirmed {
@@ -409,7 +443,7 @@ impl State {
             .paths
             .first()
             .is_some_and(|path| !path.peer_cids.has_cid_for_another(lent.buffers.peer_cids));
-        let kept = if scarce { self.pto(lent).saturating_mul(LINGER).min(KEPT) } else { KEPT };
+        let kept = if scarce { self.base_pto(lent).saturating_mul(LINGER).min(KEPT) } else { KEPT };
         Deadline::at(route.left.after(kept))
     }
 
@@ -426,21 +460,23 @@ impl State {
             }
             return;
         }
-        let usable = |(_, route): &(usize, &Route)| route.role == Role::Fallback && !route.down;
+        let usable = |(_, route): &(usize, &Route)| route.role == Role::Fallback && !route.is_down();
         let last = lent.buffers.routes.iter().enumerate().filter(usable);
         match last.max_by_key(|(_, route)| route.left).map(|(row, _)| row) {
             Some(fallback) => {
                 self.activate(now, lent, fallback, MoveCause::Fallback);
                 self.release(lent, row, Told::FAILED);
             }
-            // Who answers an address that is not the peer's has nobody to tell (RFC 9000 9.3.2).
-            None if self.side == Side::Server => self.lifecycle.abandon(Cause::NoRoute),
-            // A client waits for a network until the idle timeout.
             None => {
-                let pto = self.pto(lent);
-                if let Some(route) = lent.buffers.routes.get_mut(row) {
+                let pto = self.base_pto(lent);
+                let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+                if route.amplification.is_validated() {
+                    // The peer was there once, and may be again: that is waited for until the idle timeout.
                     route.told.note(Told::SUSPECT);
                     route.validation.start(now, pto);
+                } else {
+                    // Who answers an address that never was the peer's has nobody to tell (RFC 9000 9.3.2).
+                    self.lifecycle.abandon(Cause::NoRoute);
                 }
             }
         }
@@ -457,8 +493,12 @@ impl State {
         self.responses.forget(row);
         let Some(path) = lent.buffers.paths.first_mut() else { return };
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        let retired = match self.side {
+            Side::Client => path.peer_cids.retire(&mut rows, row),
+            Side::Server => path.peer_cids.leave(&mut rows, row),
+        };
         // With no room for another retirement the peer keeps an ID that nobody sends to.
-        path.peer_cids.retire(&mut rows, row).ok();
+        retired.ok();
     }
 
     /// What is under way of a level on a route will not arrive, which says nothing of congestion (RFC 9000 9.4): it is
@@ -488,6 +528,11 @@ fn await_only(lent: &mut Lent<'_>, awaited: Option<usize>) {
             role => role,
         };
     }
+}
+
+/// The tag of a connection ID of ours.
+fn tag_of(rows: &[LocalCid], dcid: &Cid) -> Option<CidTag> {
+    local::find(rows, dcid.as_slice()).map(|(_, row)| CidTag::of(row.seq()))
 }
 
 /// The name of the route in a row.

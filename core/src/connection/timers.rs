@@ -51,7 +51,7 @@ impl State {
         }
         let pto = self.liveness_pto(lent);
         match self.liveness.on_timeout(now, pto) {
-            Some(Silence::Ask) => self.ping.want(),
+            Some(Silence::Ask) => self.ask(lent),
             Some(Silence::Suspect) => self.on_silence(now, lent),
             None => {}
         }
@@ -70,6 +70,14 @@ impl State {
             }
             Some((at, Alarm::Probe(space))) if at <= now => self.probe(now, lent, level_of(space), row),
             _ => {}
+        }
+    }
+
+    /// Asks the peer for a sign of life.
+    fn ask(&mut self, lent: &mut Lent<'_>) {
+        self.ping.want();
+        if let Some(route) = lent.buffers.routes.get_mut(self.route(lent)) {
+            route.ecn.on_silence();
         }
     }
 
@@ -166,13 +174,18 @@ impl State {
         route.pto.alarm(&route.rtt, &flights, &situation)
     }
 
-    /// A silence of so long is asked about: a probe timeout that was not backed off.
+    /// A silence of so long is asked about.
     fn liveness_pto(&self, lent: &Lent<'_>) -> Duration {
-        let route = lent.buffers.routes.get(self.route(lent));
-        let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());
         // One half of the time that the application grants is for the question, the other for the answer.
         let most = Duration::from_millis(u64::from(self.suspect_after_ms) / 2);
-        base.saturating_add(self.peer.max_ack_delay()).min(most)
+        self.base_pto(lent).min(most)
+    }
+
+    /// A probe timeout that was not backed off, by which routes are measured: silence on one says nothing of another.
+    pub(super) fn base_pto(&self, lent: &Lent<'_>) -> Duration {
+        let route = lent.buffers.routes.get(self.route(lent));
+        let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());
+        base.saturating_add(self.peer.max_ack_delay())
     }
 
     /// The current probe timeout, by which other periods are measured.

@@ -9,6 +9,7 @@ use super::start::State;
 use crate::congestion::{Budget, Pace};
 use crate::ids::Ecn;
 use crate::limits::MIN_INITIAL_DATAGRAM;
+use crate::path::Route;
 use crate::session::Level;
 use crate::time::{Deadline, Instant};
 
@@ -76,7 +77,13 @@ impl State {
             return self.lifecycle.wants_close().then_some(plan);
         }
         plan.allowed = self.allow(now, lent, &mut plan)?;
-        if let Some(route) = lent.buffers.routes.get_mut(row) {
+        // A network that drops marked packets is not to be taken for one that drops all (RFC 9000 13.4.2): on a new route marks
+        // wait until it is known to carry packets without, and no acknowledgment is lost to the test of it.
+        let confirmed = self.levels.is_confirmed();
+        if let Some(route) = lent.buffers.routes.get_mut(row)
+            && (route.validation.is_validated() || !confirmed)
+            && (plan.allowed != Allowed::AckOnly || route.ecn.is_capable())
+        {
             plan.ecn = route.ecn.codepoint(now);
         }
         Some(plan)
@@ -90,7 +97,7 @@ impl State {
         lent.buffers.routes.iter().enumerate().position(|(row, route)| {
             row != active
                 && route.is_open()
-                && !route.down
+                && !route.is_down()
                 && route.amplification.allowance() >= MIN_DATAGRAM
                 && self.wants_on_route(lent, row)
                 && u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
@@ -169,7 +176,7 @@ impl State {
         let short = lent.buffers.paths.first().is_some_and(|path| {
             u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
         });
-        let down = lent.buffers.routes.get(row).is_some_and(|route| route.down);
+        let down = lent.buffers.routes.get(row).is_some_and(Route::is_down);
         allowance < self.smallest_datagram() || !(long || short) || down
     }
 

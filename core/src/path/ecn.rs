@@ -141,6 +141,14 @@ impl EcnValidation {
         }
     }
 
+    /// Nothing comes from the peer. A route that has not carried a mark yet is asked without, lest a network that drops marked
+    /// packets be taken for one that is gone.
+    pub fn on_silence(&mut self) {
+        if self.state == State::Testing && self.acked == 0 && self.sent > 0 {
+            self.end_test();
+        }
+    }
+
     /// By how much the peer's count can still grow for packets of this route.
     pub const fn uncounted(&self) -> u32 {
         self.uncounted
@@ -185,6 +193,19 @@ mod tests {
 
     fn acked(marked: u32, ect0: u64, ect1: u64, ce: u64) -> Acked {
         Acked { marked, growth: Some(EcnCounts { ect0, ect1, ce }) }
+    }
+
+    #[test]
+    fn silence_ends_a_test_that_has_shown_nothing() {
+        let mut ecn = sent(3);
+        ecn.on_silence();
+        assert_eq!(ecn.codepoint(T0), Ecn::NotEct);
+        ecn.on_acked(acked(1, 1, 0, 0));
+        ecn.on_silence();
+        assert_eq!(ecn.codepoint(T0), Ecn::Ect0, "marks get through");
+        let mut ecn = sent(0);
+        ecn.on_silence();
+        assert_eq!(ecn.codepoint(T0), Ecn::Ect0, "nothing was sent");
     }
 
     #[test]

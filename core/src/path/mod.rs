@@ -18,5 +18,5 @@ pub use choice::Preference;
 pub use ecn::EcnValidation;
 pub use mtu::Mtu;
 pub use newcomers::Newcomers;
-pub use route::{FlowLabel, Opener, Role, Route, RouteConfig, RouteId, RouteStats, Told};
+pub use route::{FlowLabel, Health, Opener, Role, Route, RouteConfig, RouteId, RouteStats, Told};
 pub use validation::{Responses, Validation};

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::congestion::{Algorithm, Controller, Pacer};
-use crate::ids::{FourTuple, PathId};
+use crate::ids::{CidTag, FourTuple, PathId};
 use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Preference, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
 use crate::time::{Instant, micros};
@@ -65,6 +65,17 @@ impl FlowLabel {
     pub const fn is_wanted(self) -> bool {
         self.0 == u32::MAX
     }
+}
+
+/// Whether anything gets through, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// Nothing speaks against it.
+    Works,
+    /// What was sent over it is not answered.
+    Suspect,
+    /// Nothing can be sent from its local address now.
+    Down,
 }
 
 /// A route of a connection by name. The name of one that is gone names no other.
@@ -142,12 +153,12 @@ pub struct Route {
     pub flow_label: FlowLabel,
     /// What the application was not told yet.
     pub told: Told,
-    /// Nothing can be sent from its local address now.
-    pub down: bool,
-    /// What was sent over it is not answered.
-    pub suspect: bool,
+    /// Whether it can be sent over.
+    pub health: Health,
     /// How gladly it is used.
     pub preference: Preference,
+    /// Our connection ID that the peer sends to on it; not known to a client.
+    pub reached_at: Option<CidTag>,
     /// The addresses.
     pub addresses: Addresses,
     /// What may be sent to an address that was not proved.
@@ -203,9 +214,9 @@ impl Route {
         opener: Opener::Local,
         flow_label: FlowLabel::NONE,
         told: Told::ALL,
-        down: false,
-        suspect: false,
+        health: Health::Works,
         preference: Preference::NORMAL,
+        reached_at: None,
         addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
         validation: Validation::new(),
@@ -292,6 +303,18 @@ impl Route {
         let in_flight = self.congestion.in_flight();
         (self.rtt, self.congestion, self.pacer, self.mtu) = (rtt, congestion, pacer, mtu);
         self.congestion.on_moved(in_flight);
+    }
+
+    /// Whether nothing can be sent from its local address now.
+    pub const fn is_down(&self) -> bool {
+        matches!(self.health, Health::Down)
+    }
+
+    /// It has another connection ID to send to, and its packets another flow label to bear (RFC 9000 9.7).
+    pub fn on_cid_changed(&mut self) {
+        if self.on().remote.is_ipv6() {
+            self.flow_label = FlowLabel::WANTED;
+        }
     }
 
     /// A datagram of `len` bytes came over it.

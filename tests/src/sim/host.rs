@@ -9,6 +9,9 @@ use super::link::Pipe;
 use super::{Link, Nat};
 use crate::rng::Rng;
 
+/// The port that the system chooses for a node which leaves it to it.
+const EPHEMERAL: u16 = 5000;
+
 /// What a node wants sent: one datagram, or several of equal size one after the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SimTransmit {
@@ -173,6 +176,11 @@ impl Interface {
         self.plugged = true;
     }
 
+    /// Whether it is connected.
+    pub const fn is_plugged(&self) -> bool {
+        self.plugged
+    }
+
     /// The NAT in front.
     ///
     /// # Panics
@@ -204,7 +212,8 @@ impl Interface {
         } else {
             local.ip()
         };
-        self.answers_to(chosen).then(|| SocketAddr::new(chosen, local.port()))
+        let port = if local.port() == 0 { EPHEMERAL } else { local.port() };
+        self.answers_to(chosen).then(|| SocketAddr::new(chosen, port))
     }
 }
 

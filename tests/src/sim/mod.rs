@@ -42,7 +42,7 @@ pub use host::{Interface, Node, Silent, SimTransmit};
 pub use link::{EcnFault, HEADERS, Link};
 pub use nat::{Filter, Nat};
 pub use trace::{Fate, Trace};
-pub use world::{Ending, HostId, World};
+pub use world::{Ending, HostId, Sighting, World};
 
 /// A UDP datagram on its way.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -33,6 +33,19 @@ pub enum Ending {
     TimeUp,
 }
 
+/// A datagram at a node's own interface, before any NAT has changed its source or after it has restored its destination.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sighting {
+    /// When.
+    pub at: Instant,
+    /// At whose interface.
+    pub host: HostId,
+    /// Whether it left the node, or came to it.
+    pub sent: bool,
+    /// The datagram.
+    pub datagram: Datagram,
+}
+
 type Script<N> = Box<dyn FnOnce(&mut World<N>)>;
 type Attacker = Box<dyn FnMut(Instant, Datagram) -> Vec<(Duration, Datagram)>>;
 
@@ -59,6 +72,7 @@ pub struct World<N> {
     trace: Trace,
     attacker: Option<Attacker>,
     recording: Option<Vec<(Instant, Datagram)>>,
+    watching: Option<Vec<Sighting>>,
     out: Vec<u8>,
 }
 
@@ -75,6 +89,7 @@ impl<N: Node> World<N> {
             trace: Trace::default(),
             attacker: None,
             recording: None,
+            watching: None,
             out: vec![0; LARGEST_BATCH],
         }
     }
@@ -138,6 +153,16 @@ impl<N: Node> World<N> {
     /// What was recorded, oldest first, as it left its sender's NAT.
     pub fn recorded(&self) -> &[(Instant, Datagram)] {
         self.recording.as_deref().unwrap_or_default()
+    }
+
+    /// Keeps a copy of everything that nodes send and are handed from now on.
+    pub fn watch(&mut self) {
+        self.watching.get_or_insert_default();
+    }
+
+    /// What was seen at the nodes, in its order.
+    pub fn watched(&self) -> &[Sighting] {
+        self.watching.as_deref().unwrap_or_default()
     }
 
     /// Puts a datagram into the middle, with whatever source it claims; the attacker there is not shown it.
@@ -239,6 +264,7 @@ impl<N: Node> World<N> {
                 ecn: transmit.ecn,
                 payload: payload.to_vec(),
             };
+            self.sight(host, true, &datagram);
             let arrivals =
                 self.hosts[host].interfaces[interface].up.carry(self.now, datagram, &mut self.trace);
             self.plan_all(arrivals, |datagram| Event::Emerge { host, interface, datagram });
@@ -279,18 +305,24 @@ impl<N: Node> World<N> {
     }
 
     fn arrive(&mut self, host: usize, interface: usize, mut datagram: Datagram) {
-        let Host { node, interfaces } = &mut self.hosts[host];
-        if !interfaces[interface].answers_to(datagram.destination.ip()) {
+        if !self.hosts[host].interfaces[interface].answers_to(datagram.destination.ip()) {
             return self.trace.note(Fate::Unroutable);
         }
         self.trace.deliver(self.now, &datagram);
+        self.sight(host, false, &datagram);
         let on = FourTuple {
             local: datagram.destination,
             remote: datagram.source,
             interface: u32::try_from(interface + 1).expect("few interfaces"),
         };
-        node.handle_datagram(self.now, on, datagram.ecn, &mut datagram.payload);
+        self.hosts[host].node.handle_datagram(self.now, on, datagram.ecn, &mut datagram.payload);
         self.drain(host);
+    }
+
+    fn sight(&mut self, host: usize, sent: bool, datagram: &Datagram) {
+        let Some(watching) = &mut self.watching else { return };
+        let datagram = datagram.clone();
+        watching.push(Sighting { at: self.now, host: HostId(host), sent, datagram });
     }
 
     fn plan_all(&mut self, arrivals: [Option<Arrival>; 2], event: impl Fn(Datagram) -> Event<N>) {

@@ -265,7 +265,7 @@ fn forged_resets_are_ignored() {
         payload[0] = 0x40 | (nth & 0x3f);
         pair.world.inject(Datagram {
             source: SERVER.parse().unwrap(),
-            destination: "10.0.0.2:0".parse().unwrap(),
+            destination: "10.0.0.2:5000".parse().unwrap(),
             ecn: Ecn::NotEct,
             payload,
         });
