@@ -151,8 +151,11 @@ impl State {
             return false;
         }
         let route = lent.buffers.routes.get_mut(plan.route);
-        let probe = route.and_then(|route| route.mtu.next_probe());
-        let Some(size) = probe.filter(|size| u64::from(*size) <= window) else { return false };
+        let Some(route) = route else { return false };
+        // A search that began on another port goes on where nothing was proved yet (RFC 9000 8).
+        let allowance = route.amplification.allowance();
+        let probe = route.mtu.next_probe();
+        let Some(size) = probe.filter(|size| u64::from(*size) <= window.min(allowance)) else { return false };
         plan.max = usize::from(size);
         true
     }

@@ -562,6 +562,38 @@ fn what_was_sent_over_the_old_route_teaches_the_new_one_nothing() {
 }
 
 #[test]
+fn a_search_for_the_mtu_does_not_go_on_at_a_port_that_is_not_proved() {
+    for at in 0..40 {
+        let interface = Interface::at(WIFI).link(link().mtu(1_300)).nat(Nat::at("198.51.100.1"));
+        let mut pair = Pair::on(1, interface, |_, _| {}).connected();
+        pair.world.watch();
+        pair.run_ms(10 * at);
+        pair.world.interface(pair.client, 0).nat_mut().rebind_port();
+        pair.client(|connection, _| connection.ping());
+        pair.run_ms(16);
+        // What the server says does not arrive, and little comes from the client.
+        pair.world.interface(pair.client, 0).set_down(Link::ideal().loss(1.0));
+        for _ in 0..8 {
+            pair.run_ms(30);
+            pair.client(|connection, _| connection.ping());
+        }
+        let old = SocketAddr::from(([198, 51, 100, 1], 40_000));
+        let seen = pair.world.watched().iter().filter(|seen| seen.host == pair.server);
+        let (mut came, mut went) = (0, 0);
+        for seen in seen {
+            let len = seen.datagram.payload.len();
+            if seen.sent && seen.datagram.destination != old {
+                went += len;
+            } else if !seen.sent && seen.datagram.source != old {
+                came += len;
+            }
+            assert!(went <= 3 * came, "{went} for {came}, {at}");
+        }
+        assert!(went > 0);
+    }
+}
+
+#[test]
 fn a_smaller_mtu_on_the_new_route_costs_no_window() {
     let mut pair = phone(link(), link().mtu(1_200));
     let id = pair.client(|connection, _| open(connection, Dir::Bi));
