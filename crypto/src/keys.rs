@@ -109,11 +109,12 @@ mod tests {
     use super::*;
     use crate::testing::hex;
 
-    /// The example of the multipath drafts (section "Nonce Calculation").
+    /// The examples of the multipath drafts 21 and 11 (section "Nonce Calculation").
     #[test]
     fn nonce_holds_path_and_packet_number() {
         let iv = hex("6b26114b9cba2b63a9e8dd4f").try_into().unwrap();
         assert_eq!(nonce(&iv, PathId(3), 54321)[..], hex("6b2611489cba2b63a9e8097e"));
+        assert_eq!(nonce(&iv, PathId(3), 0xaead)[..], hex("6b2611489cba2b63a9e873e2"));
     }
 
     /// RFC 9001 A.5.
