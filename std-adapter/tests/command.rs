@@ -463,6 +463,20 @@ fn a_download_moves_to_another_address_in_its_middle() {
 }
 
 #[test]
+fn a_download_goes_to_where_the_server_prefers_it() {
+    // A port that is free now.
+    let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
+    let server = Server::start(&["--listen", &free, "--preferred", &free]);
+    let (report, timeline) = roam(&server, &[]);
+    let moves = report["moves"].as_array().unwrap();
+    assert_eq!((moves.len(), &moves[0]["cause"]), (1, &"preferred-address".into()), "{report}");
+    let routes = report["routes"].as_array().unwrap();
+    let active = routes.iter().find(|route| route["role"] == "active").unwrap();
+    assert_eq!(active["remote"], free.as_str(), "{report}");
+    assert!(timeline.contains("the server prefers that"), "{timeline}");
+}
+
+#[test]
 fn a_download_survives_another_port_and_then_a_move() {
     let server = Server::start(&[]);
     let (report, timeline) = roam(&server, &["--rebind-after", "2MiB"]);

@@ -64,6 +64,10 @@ pub(crate) struct Serve {
     /// Validate every client's address with a Retry packet
     #[arg(long)]
     pub(crate) retry: bool,
+    /// Ask clients to move to this address after the handshake; once for each address family. The server must be reached there
+    /// and listen there: see --listen
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) preferred: Vec<SocketAddr>,
     /// Ask clients not to move to other addresses of their own will (NATs may still move them)
     #[arg(long)]
     pub(crate) no_active_migration: bool,

@@ -41,7 +41,15 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })
         .sizes(SIZES)
-        .tune(|config| config.disable_active_migration = serve.no_active_migration)
+        .tune(|config| {
+            config.disable_active_migration = serve.no_active_migration;
+            for preferred in &serve.preferred {
+                match preferred {
+                    SocketAddr::V4(preferred) => config.preferred_v4 = Some(*preferred),
+                    SocketAddr::V6(preferred) => config.preferred_v6 = Some(*preferred),
+                }
+            }
+        })
         .bind()
         .map_err(|error| Failure::of_connection(&error))?;
     announce(serve, endpoint.local_addrs(), pin.map(|pin| pin.to_string()));
