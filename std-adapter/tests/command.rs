@@ -465,7 +465,7 @@ fn a_download_moves_to_another_address_in_its_middle() {
 #[test]
 fn a_download_goes_to_where_the_server_prefers_it() {
     // A port that is free now.
-    let free = std::net::UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
+    let free = UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
     let server = Server::start(&["--listen", &free, "--preferred", &free]);
     let (report, timeline) = roam(&server, &[]);
     let moves = report["moves"].as_array().unwrap();
