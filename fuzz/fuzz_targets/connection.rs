@@ -4,9 +4,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peregrine_core::connection::{Algorithm, Config};
+use peregrine_core::connection::{Algorithm, Config, NetworkChange};
 use peregrine_core::endpoint::{EndpointConfig, RetryPolicy};
 use peregrine_core::ids::{Dir, Ecn, FourTuple, StreamId};
+use peregrine_core::path::Preference;
 use peregrine_core::session::{AeadLimits, EndpointCrypto, Level, Session};
 use peregrine_core::time::Instant;
 use peregrine_core::wire::frame::{Frame, HandshakeDone};
@@ -211,7 +212,7 @@ fn deliver(
     let datagram = make(&mut bout.puppet);
     let fate = input.byte();
     if fate & 0x1f == 1 {
-        let remote = "203.0.113.5:6666".parse().unwrap();
+        let remote = format!("203.0.113.{}:6666", fate >> 5).parse().unwrap();
         let on = FourTuple { local: NODE.parse().unwrap(), remote, interface: 1 };
         bout.node.handle_datagram(bout.now, on, Ecn::NotEct, &mut datagram.clone());
     } else if fate & 0x1f == 2 {
@@ -263,7 +264,10 @@ fn without_keys(bout: &mut Bout, input: &mut Input<'_>, said: &mut Vec<Vec<u8>>)
 fn act(connection: &mut NullConnection, now: Instant, input: &mut Input<'_>) {
     let mut buffer = [0x5a; 5000];
     let id = StreamId(u64::from(input.byte() % 32));
-    match input.byte() % 16 {
+    let local = format!("10.0.0.{}:700", input.byte() % 8).parse().unwrap();
+    let some = usize::from(input.byte() % 4);
+    let route = connection.routes().nth(some).map(|route| route.id);
+    match input.byte() % 24 {
         0 => drop(connection.open(Dir::Bi)),
         1 => drop(connection.open(Dir::Uni)),
         2 => drop(connection.accept(Dir::Bi)),
@@ -282,6 +286,17 @@ fn act(connection: &mut NullConnection, now: Instant, input: &mut Input<'_>) {
         12 => drop(connection.recv_datagram(&mut buffer[..input.number() % 1500])),
         13 => connection.ping(),
         14 => connection.update_keys(),
+        15 => drop(connection.add_route(now, local, 1)),
+        16 => drop(connection.migrate(now, local, 1)),
+        17 => drop(route.map(|route| connection.switch_route(now, route))),
+        18 => drop(route.map(|route| connection.close_route(route))),
+        19 => drop(
+            route
+                .map(|route| connection.set_preference(now, route, Preference::new(input.byte(), some == 1))),
+        ),
+        20 => connection.network_changed(now, NetworkChange::AddressGone(local.ip())),
+        21 => connection.network_changed(now, NetworkChange::NewNetwork(local.ip())),
+        22 => drop(connection.rotate_cids()),
         _ => connection.close(now, u64::from(input.byte()), "fuzz"),
     }
 }
