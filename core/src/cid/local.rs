@@ -71,9 +71,9 @@ impl LocalCid {
     }
 }
 
-/// The row of the connection ID that a packet is addressed to, and its slot in the table.
-pub fn find<'a>(rows: &'a [LocalCid], dcid: &[u8]) -> Option<(usize, &'a LocalCid)> {
-    rows.iter().enumerate().find(|(_, row)| row.is_issued() && row.cid.as_slice() == dcid)
+/// The row of the connection ID that a packet is addressed to.
+pub fn find<'a>(rows: &'a [LocalCid], dcid: &[u8]) -> Option<&'a LocalCid> {
+    rows.iter().find(|row| row.is_issued() && row.cid.as_slice() == dcid)
 }
 
 /// Frees the row of a retired ID, by which datagrams need no longer be recognised. Until then the row holds no other.
@@ -234,12 +234,19 @@ impl LocalCids {
         Ok(())
     }
 
-    /// The peer retires the ID `seq`, perhaps not for the first time; `dcid` is the one that its packet is addressed to.
+    /// The peer retires the ID `seq`, perhaps not for the first time; its packet is addressed to the one numbered `by`, if to
+    /// one of this path.
     /// [`take_retired`] is to follow.
     ///
     /// # Errors
-    /// PROTOCOL_VIOLATION if the peer was never given such an ID, or `dcid` is the one (RFC 9000 19.16).
-    pub fn on_retire(&mut self, rows: &mut [LocalCid], seq: u64, dcid: &Cid) -> Result<(), TransportError> {
+    /// PROTOCOL_VIOLATION if the peer was never given such an ID, or `by` is the one (RFC 9000 19.16).
+    pub fn on_retire(
+        &mut self,
+        rows: &mut [LocalCid],
+        seq: u64,
+        by: Option<u64>,
+    ) -> Result<(), TransportError> {
+        let addressed = by == Some(seq);
         let seq = u32::try_from(seq).ok().filter(|seq| *seq < self.shown);
         let seq = seq.ok_or(violation("retires a connection ID that was not issued"))?;
         let path = self.path;
@@ -247,7 +254,7 @@ impl LocalCids {
         else {
             return Ok(());
         };
-        if row.cid == *dcid {
+        if addressed {
             return Err(violation("retires the connection ID that it is addressed to"));
         }
         self.retire(row);

@@ -79,6 +79,8 @@ pub(super) enum Fact {
     Mtu = 64,
     NoSpareCid = 512,
     PolicyRefused = 1024,
+    /// The address of the peer may be another one. It is for the endpoint.
+    Remote = 2048,
     /// Not told yet: it is told when there is a cause.
     Closed = 128,
     /// As `Closed`.

@@ -49,7 +49,7 @@ impl State {
             Frame::NewConnectionId(frame) => self.on_new_cid(lent, frame),
             Frame::RetireConnectionId(frame) => {
                 let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
-                path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, &seat.dcid)?;
+                path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, seat.addressed_to)?;
                 let mut rows =
                     PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
                 path.peer_cids.on_peer_retired(&mut rows, CidTag::of(frame.seq));

@@ -12,7 +12,7 @@ use super::routes::{MoveCause, id};
 use super::start::State;
 use super::{Connection, Lent, Memory};
 use crate::ids::FourTuple;
-use crate::path::choice::{Standing, is_better, is_worth_it};
+use crate::path::choice::{Standing, compare, is_worth_it};
 use crate::path::{Health, Opener, Preference, Role, Route, RouteId, Told};
 use crate::session::Session;
 use crate::time::Instant;
@@ -262,14 +262,7 @@ impl State {
         if !self.choose_automatically || !self.side.is_client() {
             return;
         }
-        let others = lent.buffers.routes.iter().enumerate();
-        let best = others
-            .filter(|(row, route)| *row != active && is_ours(route) && route.validation.is_validated())
-            .filter(|(_, route)| is_worth_it(&current, &standing(route)))
-            .reduce(
-                |best, other| if is_better(&standing(other.1), &standing(best.1)) { other } else { best },
-            );
-        if let Some((row, _)) = best {
+        if let Some(row) = best(lent, active, |other| is_worth_it(&current, other)) {
             self.activate(now, lent, row, MoveCause::Preference);
         }
     }
@@ -279,21 +272,23 @@ impl State {
     pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
         let down = lent.buffers.routes.get(active).is_some_and(Route::is_down);
-        let others = lent.buffers.routes.iter().enumerate();
-        let best = others
-            .filter(|(row, route)| *row != active && is_ours(route))
-            .filter(|(_, route)| down || route.validation.is_validated())
-            .reduce(|best, other| {
-                let proved = |route: &Route| route.validation.is_validated();
-                let better = is_better(&standing(other.1), &standing(best.1));
-                if (proved(other.1), better) > (proved(best.1), !better) { other } else { best }
-            });
-        if let Some((row, _)) = best
+        if let Some(row) = best(lent, active, |other| down || other.validated)
             && self.side.is_client()
         {
             self.activate(now, lent, row, MoveCause::Liveness);
         }
     }
+}
+
+/// The best route of ours beside the active one, among those that will do.
+fn best(lent: &Lent<'_>, active: usize, will_do: impl Fn(&Standing) -> bool) -> Option<usize> {
+    let others = lent.buffers.routes.iter().enumerate();
+    others
+        .filter(|(row, route)| *row != active && is_ours(route))
+        .map(|(row, route)| (row, standing(route)))
+        .filter(|(_, route)| will_do(route))
+        .max_by(|(_, one), (_, other)| compare(one, other))
+        .map(|(row, _)| row)
 }
 
 /// Whether a client may take a route by itself.
@@ -305,7 +300,11 @@ fn is_ours(route: &Route) -> bool {
 }
 
 fn standing(route: &Route) -> Standing {
-    Standing { preference: route.preference, rtt: route.rtt.smoothed() }
+    Standing {
+        validated: route.validation.is_validated(),
+        preference: route.preference,
+        rtt: route.rtt.smoothed(),
+    }
 }
 
 fn find(lent: &Lent<'_>, route: RouteId) -> Option<usize> {

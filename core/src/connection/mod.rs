@@ -63,6 +63,7 @@ use crate::path::{Addresses, FlowLabel};
 use crate::session::Session;
 use crate::time::{Deadline, Instant};
 use crate::wire::Cid;
+use events::Fact;
 use start::State;
 
 /// What a call lends to the state.
@@ -231,7 +232,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Whether a datagram that came on these addresses is on a route of this connection.
     pub fn is_on(&mut self, on: &FourTuple) -> bool {
-        self.memory.buffers().routes.iter().any(|route| route.is_on(on))
+        let seen = Addresses::new(on);
+        self.memory.buffers().routes.iter().any(|route| route.takes(&seen))
     }
 
     /// The peer's address.
@@ -239,6 +241,11 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let (state, lent) = self.lend();
         let row = state.route(&lent);
         lent.buffers.routes.get(row).map_or(Addresses::NONE, |route| route.addresses).get().remote
+    }
+
+    /// The peer's address, if it may be another one than when this was asked before.
+    pub fn poll_remote(&mut self) -> Option<SocketAddr> {
+        self.state.facts.take(Fact::Remote).then(|| self.remote())
     }
 
     /// Whether this is the stateless reset token of a connection ID that we send to. Takes the same time for every

@@ -6,13 +6,18 @@ use crate::ids::PathId;
 use crate::recovery::{Skips, Space};
 use crate::table::ranges::widen;
 
+/// No row.
+const NOWHERE: u8 = u8::MAX;
+
 /// A row of the table of paths.
 #[derive(Clone, Debug)]
 pub struct Path {
     /// The row of the route that is in use.
     pub active: u8,
     /// The low half of one beyond the highest number of a packet of the peer that was not only probing.
-    pub(super) non_probing: u32,
+    non_probing: u32,
+    /// The row of the route that it came over, or [`NOWHERE`].
+    newest_on: u8,
     /// Which of our numbers are not used.
     pub skips: Skips,
     /// Its packet number space.
@@ -28,28 +33,41 @@ impl Path {
     pub const EMPTY: Self = Self {
         active: 0,
         non_probing: 0,
+        newest_on: NOWHERE,
         skips: Skips::NEVER,
         space: Space::new(),
         local_cids: LocalCids::new(PathId::ZERO),
         peer_cids: PeerCids::new(PathId::ZERO, 0),
     };
-}
 
-impl Path {
     /// Its number.
     pub const fn id(&self) -> PathId {
         self.local_cids.path()
     }
 
-    /// The peer's packet `pn`, which is not only probing, came. Returns whether none with a larger number came before.
-    pub(super) fn on_non_probing(&mut self, pn: u64) -> bool {
+    /// The peer's packet `pn`, which is not only probing, came over this route. Returns whether none with a larger number
+    /// came before.
+    pub(super) fn on_non_probing(&mut self, pn: u64, route: usize) -> bool {
         let beyond = pn.saturating_add(1);
         let latest = self.space.received.largest().map_or(0, |largest| largest.saturating_add(1)).max(beyond);
         let newest = beyond > widen(latest, self.non_probing);
         if newest {
             self.non_probing = beyond as u32;
+            self.newest_on = u8::try_from(route).unwrap_or(NOWHERE);
         }
         newest
+    }
+
+    /// The row of the route over which the newest packet came that was not only probing, if there is still one.
+    pub(super) fn newest_on(&self) -> Option<usize> {
+        Some(self.newest_on).filter(|row| *row != NOWHERE).map(usize::from)
+    }
+
+    /// There is no such route any more.
+    pub(super) fn forget_newest_on(&mut self, route: u8) {
+        if self.newest_on == route {
+            self.newest_on = NOWHERE;
+        }
     }
 }
 
@@ -75,7 +93,7 @@ mod tests {
             (edge + 4, true),
         ] {
             path.space.received.on_received(Instant::ZERO, pn, true, Ecn::NotEct, Duration::ZERO);
-            assert_eq!(path.on_non_probing(pn), newest, "{pn}");
+            assert_eq!(path.on_non_probing(pn, 1), newest, "{pn}");
         }
     }
 }

@@ -41,16 +41,9 @@ impl State {
     /// asks no more whether the original address can be reached (9.6.3).
     pub(super) fn settle_at_preferred(&mut self, lent: &mut Lent<'_>, active: usize) {
         self.peer.no_migration = false;
-        for row in 0..lent.buffers.routes.len() {
-            if row != active
-                && lent
-                    .buffers
-                    .routes
-                    .get(row)
-                    .is_some_and(|route| matches!(route.role, Role::Candidate | Role::Awaited))
-            {
-                self.release(lent, row, Told::CLOSED);
-            }
+        let asked = |(row, route): (usize, &Route)| row != active && route.is_candidate();
+        while let Some(row) = lent.buffers.routes.iter().enumerate().position(asked) {
+            self.release(lent, row, Told::CLOSED);
         }
     }
 }

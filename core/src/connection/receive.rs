@@ -13,12 +13,13 @@ use crate::handshake::keys::Opened;
 use crate::ids::{Ecn, FourTuple, PathId, Side};
 use crate::lifecycle::Close;
 use crate::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN};
+use crate::path::Addresses;
 use crate::session::{Key, KeyError, Level};
 use crate::time::Instant;
 use crate::wire::frame::{Frame, Frames, Kind};
 use crate::wire::header::{Coalesced, FirstByte, Header, PacketType};
 use crate::wire::packet_number::Truncated;
-use crate::wire::{Cid, reset};
+use crate::wire::reset;
 
 /// Where a packet came from and what protected it.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +28,8 @@ pub(super) struct Seat {
     pub(super) key: Key,
     /// The row of the route.
     pub(super) route: usize,
-    /// What it was addressed to.
-    pub(super) dcid: Cid,
+    /// The number of the connection ID of ours that it was addressed to, if that has one.
+    pub(super) addressed_to: Option<u64>,
 }
 
 impl State {
@@ -43,16 +44,17 @@ impl State {
         if self.lifecycle.is_drained() {
             return;
         }
-        let row = lent.buffers.routes.iter().position(|route| route.is_on(&on));
+        let seen = Addresses::new(&on);
+        let row = lent.buffers.routes.iter().position(|route| route.takes(&seen));
         // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
         // confirmed.
         if row.is_none() && (self.side.is_client() || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
         }
         if let Some(route) = row.and_then(|row| lent.buffers.routes.get_mut(row)) {
-            route.on_received(&on, datagram.len());
+            route.on_received(&seen, datagram.len());
         }
-        let mut origin = row.map_or(Origin::Stranger(on), Origin::Route);
+        let mut origin = row.map_or(Origin::Stranger(seen), Origin::Route);
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
         while let Some(header) = &packets.next(datagram) {
@@ -101,15 +103,15 @@ impl State {
                 _ => self.on_version_negotiation(datagram, header),
             };
         };
-        self.check_addressee(lent, header)?;
+        let addressed_to = self.addressee(lent, header)?;
         self.check_initial(datagram.len(), header)?;
         self.levels.check_open(level)?;
         let opened = self.open(lent, level, datagram, header)?;
         if self.space_mut(lent, level).received.is_duplicate(opened.pn) {
             return Err(Why::Duplicate.into());
         }
-        let route = self.place(now, lent, origin, level, &header.dcid, datagram.len())?;
-        let seat = Seat { level, key: opened.key, route, dcid: header.dcid };
+        let route = self.place(now, lent, origin, level, addressed_to, datagram.len())?;
+        let seat = Seat { level, key: opened.key, route, addressed_to };
         if level != Level::OneRtt {
             self.first_flight.on_opened(header.scid)?;
         }
@@ -148,27 +150,30 @@ impl State {
         lent: &mut Lent<'_>,
         origin: &mut Origin,
         level: Level,
-        dcid: &Cid,
+        addressed_to: Option<u64>,
         len: usize,
     ) -> Result<usize, Why> {
         match *origin {
             Origin::Route(row) => Ok(row),
             Origin::Stranger(_) if level != Level::OneRtt || !self.lifecycle.is_open() => Err(Why::Address),
-            Origin::Stranger(on) => {
-                let row = self.admit(now, lent, on, dcid, len)?;
+            Origin::Stranger(seen) => {
+                let row = self.admit(now, lent, &seen, addressed_to, len)?;
                 *origin = Origin::Route(row);
                 Ok(row)
             }
         }
     }
 
-    /// A packet must be addressed to a connection ID of ours; a client's first Initials go to one it made up.
-    fn check_addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<(), Why> {
-        let ours = header.dcid.is_empty() && self.first_flight.scid().is_empty()
-            || local::find(lent.buffers.local_cids, header.dcid.as_slice()).is_some();
+    /// The number of the connection ID of ours that a packet is addressed to. Without one are our empty ID, and those that a
+    /// client makes up for its first Initials.
+    fn addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<Option<u64>, Why> {
+        if let Some(ours) = local::find(lent.buffers.local_cids, header.dcid.as_slice()) {
+            return Ok(Some(ours.seq()));
+        }
+        let empty = header.dcid.is_empty() && self.first_flight.scid().is_empty();
         let first = !self.side.is_client()
             && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);
-        if ours || first { Ok(()) } else { Err(Why::UnknownCid) }
+        if empty || first { Ok(None) } else { Err(Why::UnknownCid) }
     }
 
     /// A server ignores Initial packets in datagrams below 1,200 bytes (RFC 9000 14.1), a client those with a token (RFC
@@ -288,7 +293,7 @@ enum Origin {
     /// Over the route of this row.
     Route(usize),
     /// On addresses that are no route's.
-    Stranger(FourTuple),
+    Stranger(Addresses),
 }
 
 /// A packet that was opened.

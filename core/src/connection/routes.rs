@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use super::Lent;
 use super::events::Fact;
+use super::path::Path;
 use super::receive::Seat;
 use super::start::State;
-use crate::cid::local::{self, LocalCid};
 use crate::cid::peer::PeerCidRows;
 use crate::congestion::Pacer;
 use crate::error::Why;
@@ -16,11 +16,10 @@ use crate::ids::{CidTag, FourTuple, PathId, Side};
 use crate::lifecycle::Cause;
 use crate::path::migration::{Facts, Verdict, decide};
 use crate::path::validation::Proved;
-use crate::path::{EcnValidation, Health, Opener, Role, Route, RouteId, Told};
+use crate::path::{Addresses, EcnValidation, Health, Opener, Role, Route, RouteId, Told};
 use crate::session::Level;
 use crate::table::list::at;
 use crate::time::{Deadline, Instant};
-use crate::wire::Cid;
 
 /// A route that was left is kept for so long: it may be taken up again with what was known of it.
 const KEPT: Duration = Duration::from_secs(60);
@@ -83,12 +82,13 @@ impl State {
         &mut self,
         now: Instant,
         lent: &mut Lent<'_>,
-        on: FourTuple,
-        dcid: &Cid,
+        seen: &Addresses,
+        addressed_to: Option<u64>,
         len: usize,
     ) -> Result<usize, Why> {
         let active = self.route(lent);
         let from = lent.buffers.routes.get(active).ok_or(Why::Address)?.on();
+        let on = seen.get();
         if !(self.policy)(&from, &on) {
             self.facts.note(Fact::PolicyRefused);
             return Err(Why::Policy);
@@ -97,7 +97,7 @@ impl State {
         if !self.newcomers.admit(now, pto) {
             return Err(Why::Full);
         }
-        let tag = tag_of(lent.buffers.local_cids, dcid);
+        let tag = addressed_to.map(CidTag::of);
         let path = lent.buffers.paths.first().ok_or(Why::Address)?;
         let spare = path.peer_cids.has_cid_for_another(lent.buffers.peer_cids);
         let kept = tag.is_some_and(|tag| path.peer_cids.has_answer(lent.buffers.peer_cids, tag));
@@ -108,15 +108,13 @@ impl State {
             return Err(Why::Full);
         }
         // A peer has one candidate: one that it showed before is abandoned (RFC 9000 9.3).
-        let is_earlier = |route: &Route| {
-            matches!(route.role, Role::Candidate | Role::Awaited) && route.opener == Opener::Peer
-        };
+        let is_earlier = |route: &Route| route.is_candidate() && route.opener == Opener::Peer;
         while let Some(row) = lent.buffers.routes.iter().position(is_earlier) {
             self.release(lent, row, Told::CLOSED);
         }
         let row = self.open_route(now, lent, on, Opener::Peer).ok_or(Why::Full)?;
         if let Some(route) = lent.buffers.routes.get_mut(row) {
-            route.on_received(&on, len);
+            route.on_received(seen, len);
             route.reached_at = tag;
             route.validation.start(now, pto);
         }
@@ -188,13 +186,13 @@ impl State {
 
     /// When the peer goes over to another connection ID of ours on a route, so do we to one of the peer's (RFC 9000 9.5).
     fn follow_cid(&self, lent: &mut Lent<'_>, seat: &Seat) {
-        let tag = tag_of(lent.buffers.local_cids, &seat.dcid);
         let (Some(path), Some(route)) =
             (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
         else {
             return;
         };
-        let (Some(tag), Ok(row)) = (tag, u8::try_from(seat.route)) else { return };
+        let (Some(seq), Ok(row)) = (seat.addressed_to, u8::try_from(seat.route)) else { return };
+        let tag = CidTag::of(seq);
         let before = route.reached_at.replace(tag);
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
         if before.is_none() {
@@ -224,9 +222,6 @@ impl State {
         pn: u64,
         non_probing: bool,
     ) {
-        let active = self.route(lent);
-        // A server has no other address but the one it prefers.
-        let Some(local) = lent.buffers.routes.get(active).map(|route| route.on().local) else { return };
         let (Some(path), Some(route)) =
             (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
         else {
@@ -236,23 +231,30 @@ impl State {
         if route.health == Health::Suspect {
             route.health = Health::Works;
         }
-        let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn);
-        let facts = Facts {
-            side: self.side,
-            on_active: seat.route == active,
-            non_probing,
-            newest,
-            to_preferred: route.on().local != local,
-            validated: route.validation.is_validated(),
-        };
+        let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn, seat.route);
         if newest && self.side == Side::Server {
             self.follow_cid(lent, seat);
         }
-        match decide(&facts) {
-            Verdict::Stay if newest && self.side == Side::Server => await_only(lent, None),
-            Verdict::Stay => {}
-            Verdict::Await => await_only(lent, Some(seat.route)),
-            Verdict::Move => self.activate(now, lent, seat.route, MoveCause::Peer),
+        self.follow_peer(now, lent, seat.route, newest);
+    }
+
+    /// Goes where the peer is, if a packet on this route shows that it has moved: the `newest` that is not only probing.
+    fn follow_peer(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, newest: bool) {
+        let active = self.route(lent);
+        let (Some(current), Some(route)) = (lent.buffers.routes.get(active), lent.buffers.routes.get(row))
+        else {
+            return;
+        };
+        let facts = Facts {
+            side: self.side,
+            on_active: row == active,
+            newest,
+            // A server has no other address but the one it prefers.
+            to_preferred: !route.addresses.has_local_of(&current.addresses),
+            validated: route.validation.is_validated(),
+        };
+        if decide(&facts) == Verdict::Move {
+            self.activate(now, lent, row, MoveCause::Peer);
         }
     }
 
@@ -283,7 +285,7 @@ impl State {
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
         let known = route.role == Role::Fallback && now.since(route.left) <= KEPT;
-        if !known && route.differs_in_port_only(&from) {
+        if !known && route.addresses.differ_in_port_only(&from.addresses) {
             route.inherit(&from);
         }
         if !known {
@@ -304,6 +306,7 @@ impl State {
         if let Some(path) = lent.buffers.paths.first_mut() {
             path.active = active;
         }
+        self.facts.note(Fact::Remote);
         if validated && !known {
             self.renew_token();
         }
@@ -392,8 +395,10 @@ impl State {
         }
         let awaited = |route: &Route| route.role == Role::Awaited && route.validation.is_validated();
         if let Some(row) = lent.buffers.routes.iter().position(awaited) {
-            let cause = if self.side.is_client() { MoveCause::PreferredAddress } else { MoveCause::Peer };
-            self.activate(now, lent, row, cause);
+            self.activate(now, lent, row, MoveCause::PreferredAddress);
+        }
+        if let Some(row) = lent.buffers.paths.first().and_then(Path::newest_on) {
+            self.follow_peer(now, lent, row, true);
         }
         self.leave_suspect(now, lent);
         self.choose_route(now, lent);
@@ -428,13 +433,13 @@ impl State {
 
     /// When a route that was left has had its time.
     fn route_ends(&self, lent: &Lent<'_>, row: usize) -> Deadline {
-        let active = lent.buffers.routes.get(self.route(lent));
-        let settled = active.is_some_and(|active| active.validation.is_validated());
-        let Some(route) =
-            lent.buffers.routes.get(row).filter(|route| route.role == Role::Fallback && settled)
-        else {
+        let Some(route) = lent.buffers.routes.get(row).filter(|route| route.role == Role::Fallback) else {
             return Deadline::NEVER;
         };
+        let active = lent.buffers.routes.get(self.route(lent));
+        if !active.is_some_and(|active| active.validation.is_validated()) {
+            return Deadline::NEVER;
+        }
         if !route.validation.is_validated() && !route.validation.is_running() {
             return Deadline::at(route.left);
         }
@@ -492,6 +497,7 @@ impl State {
         let Ok(row) = u8::try_from(row) else { return };
         self.responses.forget(row);
         let Some(path) = lent.buffers.paths.first_mut() else { return };
+        path.forget_newest_on(row);
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
         let retired = match self.side {
             Side::Client => path.peer_cids.retire(&mut rows, row),
@@ -517,22 +523,6 @@ impl State {
         }
         self.free_unowned(lent);
     }
-}
-
-/// The route of this row becomes the active one once it is validated, and no other.
-fn await_only(lent: &mut Lent<'_>, awaited: Option<usize>) {
-    for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
-        route.role = match route.role {
-            Role::Awaited if awaited != Some(row) => Role::Candidate,
-            Role::Candidate if awaited == Some(row) => Role::Awaited,
-            role => role,
-        };
-    }
-}
-
-/// The tag of a connection ID of ours.
-fn tag_of(rows: &[LocalCid], dcid: &Cid) -> Option<CidTag> {
-    local::find(rows, dcid.as_slice()).map(|(_, row)| CidTag::of(row.seq()))
 }
 
 /// The name of the route in a row.

@@ -283,7 +283,8 @@ impl State {
         let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
             .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
         let path = lent.buffers.paths.first_mut().trap("a connection needs a row for a path")?;
-        *path = Path { local_cids, ..Path::EMPTY };
+        *path = Path::EMPTY;
+        path.local_cids = local_cids;
         let mut random = [0; 2];
         lent.session.fill_random(&mut random);
         path.skips.schedule(0, u16::from_ne_bytes(random));

@@ -3,6 +3,7 @@
 use super::lookup::Index;
 use super::token::{MAX_TOKEN_LEN, Token};
 use super::{Endpoint, EndpointMemory};
+use crate::connection::Connection;
 use crate::limits::MAX_CID_LEN;
 use crate::session::EndpointCrypto;
 use crate::time::{Deadline, Instant};
@@ -85,13 +86,8 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     fn follow(&mut self, slot: u32) {
         let tables = self.memory.tables();
         let Some(row) = tables.slots.get_mut(slot as usize) else { return };
-        let (Some(old), Some(new)) =
-            (row.remote, row.connection.as_mut().map(|connection| connection.remote()))
-        else {
-            return;
-        };
-        if old != new {
-            row.remote = Some(new);
+        let Some(new) = row.connection.as_mut().and_then(Connection::poll_remote) else { return };
+        if let Some(old) = row.remote.replace(new).filter(|old| *old != new) {
             let mut index = Index::new(self.hash_key, tables.index);
             index.remove_remote(old, slot);
             index.insert_remote(new, slot);
@@ -131,7 +127,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     fn with<R>(
         &mut self,
         slot: u32,
-        act: impl FnOnce(&mut crate::connection::Connection<T::Memory, T::Session>) -> R,
+        act: impl FnOnce(&mut Connection<T::Memory, T::Session>) -> R,
     ) -> Option<R> {
         self.memory.tables().slots.get_mut(slot as usize)?.connection.as_mut().map(act)
     }

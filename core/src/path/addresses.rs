@@ -1,4 +1,4 @@
-//! A [`FourTuple`] as the table of routes holds it: half as large.
+//! A [`FourTuple`] as the table of routes holds it: half as large, and compared without being unpacked.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -36,10 +36,46 @@ impl Addresses {
     /// These.
     pub fn new(on: &FourTuple) -> Self {
         let scope = match on.remote {
-            SocketAddr::V6(remote) => remote.scope_id(),
-            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(remote) if remote.ip().is_unicast_link_local() => remote.scope_id(),
+            _ => 0,
         };
         Self { local: End::new(&on.local), remote: End::new(&on.remote), scope, interface: on.interface }
+    }
+
+    /// Whether a datagram that was `seen` on these addresses came over a route on ours. What is left to the system, be it the
+    /// local address, its port or the interface, is any.
+    pub fn takes(&self, seen: &Self) -> bool {
+        self.remote == seen.remote
+            && self.scope == seen.scope
+            && (self.interface == seen.interface || self.interface == 0)
+            && (self.local.ip_bytes() == seen.local.ip_bytes()
+                || self.local.is_unspecified()
+                || seen.local.is_unspecified())
+            && (self.local.port == seen.local.port || self.local.port == 0)
+    }
+
+    /// A datagram was `seen` on these addresses: what was left to the system is known now.
+    pub fn learn(&mut self, seen: &Self) {
+        if self.local.is_unspecified() {
+            (self.local, self.interface) = (seen.local, seen.interface);
+        }
+    }
+
+    /// Whether the local ends are the same.
+    pub fn has_local_of(&self, other: &Self) -> bool {
+        self.local == other.local
+    }
+
+    /// Whether only the remote ports differ, if anything does.
+    pub fn differ_in_port_only(&self, other: &Self) -> bool {
+        self.has_local_of(other)
+            && (self.scope, self.interface) == (other.scope, other.interface)
+            && self.remote.ip_bytes() == other.remote.ip_bytes()
+    }
+
+    /// Whether packets bear the header of IPv6.
+    pub const fn is_ipv6(&self) -> bool {
+        matches!(self.remote.family, Family::V6)
     }
 
     /// Both ends, in full.
@@ -52,12 +88,6 @@ impl Addresses {
     }
 }
 
-impl From<FourTuple> for Addresses {
-    fn from(on: FourTuple) -> Self {
-        Self::new(&on)
-    }
-}
-
 impl End {
     const NONE: Self = Self { ip: [0; 16], port: 0, family: Family::V4 };
 
@@ -67,6 +97,17 @@ impl End {
             IpAddr::V6(ip) => (ip, Family::V6),
         };
         Self { ip: ip.octets(), port: address.port(), family }
+    }
+
+    const fn ip_bytes(&self) -> ([u8; 16], Family) {
+        (self.ip, self.family)
+    }
+
+    fn is_unspecified(&self) -> bool {
+        match self.family {
+            Family::V4 => self.ip == Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets(),
+            Family::V6 => self.ip == Ipv6Addr::UNSPECIFIED.octets(),
+        }
     }
 
     fn get(&self, scope: u32) -> SocketAddr {

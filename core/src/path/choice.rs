@@ -1,5 +1,6 @@
 //! Which of our routes is the best. A pure decision.
 
+use core::cmp::Ordering;
 use core::time::Duration;
 
 /// How gladly a route is used. The larger the better: any that is not metered before any that is, then by priority.
@@ -21,26 +22,29 @@ impl Preference {
     }
 }
 
-/// What matters of a route that works.
+/// What matters of a route that may work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
+    /// Whether the peer was reached over it.
+    pub validated: bool,
     /// How gladly it is used.
     pub preference: Preference,
     /// Its round-trip time.
     pub rtt: Duration,
 }
 
-/// Whether to leave a route that works for another one: it is preferred, or of the same preference and faster by a quarter at
-/// least, so that two routes alike do not take turns.
+/// Whether to leave a route that works for another one: that works too, and is preferred, or of the same preference and faster
+/// by a quarter at least, so that two routes alike do not take turns.
 pub fn is_worth_it(current: &Standing, other: &Standing) -> bool {
-    other.preference > current.preference
-        || other.preference == current.preference
-            && other.rtt.saturating_mul(4) < current.rtt.saturating_mul(3)
+    let faster = other.rtt.saturating_mul(4) < current.rtt.saturating_mul(3);
+    other.validated
+        && (other.preference > current.preference || other.preference == current.preference && faster)
 }
 
-/// Whether `one` is a better place to go to than `other`, when the route in use must be left.
-pub fn is_better(one: &Standing, other: &Standing) -> bool {
-    (one.preference, other.rtt) > (other.preference, one.rtt)
+/// Which of two routes is the better place to go to: one that works, then the preferred, then the fastest.
+pub fn compare(one: &Standing, other: &Standing) -> Ordering {
+    let proved = one.validated.cmp(&other.validated);
+    proved.then(one.preference.cmp(&other.preference)).then(other.rtt.cmp(&one.rtt))
 }
 
 #[cfg(test)]
@@ -48,7 +52,7 @@ mod tests {
     use super::*;
 
     fn standing(preference: Preference, millis: u64) -> Standing {
-        Standing { preference, rtt: Duration::from_millis(millis) }
+        Standing { validated: true, preference, rtt: Duration::from_millis(millis) }
     }
 
     #[test]
@@ -72,12 +76,19 @@ mod tests {
         assert!(!is_worth_it(&wifi, &standing(Preference::METERED, 1)));
         assert!(is_worth_it(&wifi, &standing(Preference::NORMAL, 29)));
         assert!(!is_worth_it(&wifi, &standing(Preference::NORMAL, 30)) && !is_worth_it(&wifi, &wifi));
+        let unproved = Standing { validated: false, ..wifi };
+        assert!(!is_worth_it(&standing(Preference::METERED, 10), &unproved));
     }
 
     #[test]
-    fn who_must_leave_takes_the_preferred_then_the_fastest() {
-        let (slow, fast) = (standing(Preference::NORMAL, 80), standing(Preference::NORMAL, 20));
-        assert!(is_better(&fast, &slow) && !is_better(&slow, &fast));
-        assert!(is_better(&slow, &standing(Preference::METERED, 1)));
+    fn who_must_leave_takes_what_works_then_the_preferred_then_the_fastest() {
+        let order = [
+            Standing { validated: false, ..standing(Preference::NORMAL, 1) },
+            standing(Preference::METERED, 1),
+            standing(Preference::NORMAL, 80),
+            standing(Preference::NORMAL, 20),
+        ];
+        assert!(order.is_sorted_by(|one, other| compare(one, other) == Ordering::Less));
+        assert_eq!(compare(&order[3], &order[1]), Ordering::Greater);
     }
 }

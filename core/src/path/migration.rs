@@ -5,7 +5,7 @@
 //!                     only probing frames ──────────────────────────────▶ Stay       (9.1)
 //!   another route  ── older than the newest non-probing packet ─────────▶ Stay       (9.3)
 //!                     we are the client: servers do not move ───────────▶ Stay       (9)
-//!                     to our preferred address, not validated yet ──────▶ Await      (9.6.2)
+//!                     to our preferred address, not validated yet ──────▶ Stay       (9.6.2; asked again once it is)
 //!                     else ─────────────────────────────────────────────▶ Move
 //! ```
 //!
@@ -21,9 +21,7 @@ pub struct Facts {
     pub side: Side,
     /// Whether it came on the route in use.
     pub on_active: bool,
-    /// Whether it has a frame that is not probing.
-    pub non_probing: bool,
-    /// Whether no non-probing packet with a larger number came before.
+    /// Whether it has a frame that is not probing, and no such packet with a larger number came before.
     pub newest: bool,
     /// Whether it came to the address that we prefer.
     pub to_preferred: bool,
@@ -36,35 +34,22 @@ pub struct Facts {
 pub enum Verdict {
     /// The route in use stays.
     Stay,
-    /// The peer has moved to the packet's route once that is validated.
-    Await,
     /// The peer has moved to the packet's route.
     Move,
 }
 
 /// Whether the packet moves the connection to its route.
 pub const fn decide(facts: &Facts) -> Verdict {
-    if facts.on_active || !facts.non_probing || !facts.newest || facts.side.is_client() {
-        Verdict::Stay
-    } else if facts.to_preferred && !facts.validated {
-        Verdict::Await
-    } else {
-        Verdict::Move
-    }
+    let shows_a_move = !facts.on_active && facts.newest && !facts.side.is_client();
+    if shows_a_move && (facts.validated || !facts.to_preferred) { Verdict::Move } else { Verdict::Stay }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MOVES: Facts = Facts {
-        side: Side::Server,
-        on_active: false,
-        non_probing: true,
-        newest: true,
-        to_preferred: false,
-        validated: false,
-    };
+    const MOVES: Facts =
+        Facts { side: Side::Server, on_active: false, newest: true, to_preferred: false, validated: false };
 
     #[test]
     fn the_newest_non_probing_packet_from_another_address_moves_a_server() {
@@ -76,7 +61,6 @@ mod tests {
     fn each_missing_fact_alone_keeps_the_route() {
         for facts in [
             Facts { on_active: true, ..MOVES },
-            Facts { non_probing: false, ..MOVES },
             Facts { newest: false, ..MOVES },
             Facts { side: Side::Client, ..MOVES },
         ] {
@@ -89,8 +73,8 @@ mod tests {
     #[test]
     fn our_preferred_address_waits_for_validation() {
         let facts = Facts { to_preferred: true, ..MOVES };
-        assert_eq!(decide(&facts), Verdict::Await);
+        assert_eq!(decide(&facts), Verdict::Stay);
         assert_eq!(decide(&Facts { validated: true, ..facts }), Verdict::Move);
-        assert_eq!(decide(&Facts { non_probing: false, ..facts }), Verdict::Stay);
+        assert_eq!(decide(&Facts { newest: false, validated: true, ..facts }), Verdict::Stay);
     }
 }

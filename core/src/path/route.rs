@@ -244,7 +244,7 @@ impl Route {
         Self {
             path,
             role: Role::Candidate,
-            addresses: on.into(),
+            addresses: Addresses::new(&on),
             flow_label: if on.remote.is_ipv6() { FlowLabel::WANTED } else { FlowLabel::NONE },
             last_packet: now,
             rtt: Rtt::new(Duration::from_micros(config.initial_rtt.into())),
@@ -260,18 +260,9 @@ impl Route {
         self.addresses.get()
     }
 
-    /// Whether a datagram that came on these addresses belongs to the route. A local address that we left to the
-    /// system is learned from the first datagram, as is the interface.
-    pub fn is_on(&self, on: &FourTuple) -> bool {
-        let ours = self.on();
-        let same_ip = ours.local.ip().is_unspecified()
-            || on.local.ip().is_unspecified()
-            || ours.local.ip() == on.local.ip();
-        self.role != Role::Free
-            && ours.remote == on.remote
-            && (ours.interface == on.interface || ours.interface == 0)
-            && same_ip
-            && (ours.local.port() == on.local.port() || ours.local.port() == 0)
+    /// Whether a datagram that was `seen` on these addresses came over the route.
+    pub fn takes(&self, seen: &Addresses) -> bool {
+        self.is_open() && self.addresses.takes(seen)
     }
 
     /// Whether the row is in use.
@@ -279,13 +270,9 @@ impl Route {
         !matches!(self.role, Role::Free)
     }
 
-    /// Whether only the peer's port differs between this and `other`, which is NAT rebinding more often than not (RFC 9000
-    /// 9.4).
-    pub fn differs_in_port_only(&self, other: &Self) -> bool {
-        let (ours, theirs) = (self.on(), other.on());
-        ours.local == theirs.local
-            && ours.interface == theirs.interface
-            && ours.remote.ip() == theirs.remote.ip()
+    /// Whether it has not been in use yet.
+    pub const fn is_candidate(&self) -> bool {
+        matches!(self.role, Role::Candidate | Role::Awaited)
     }
 
     /// Goes on with what was known of `other`: the same way through the network.
@@ -312,17 +299,14 @@ impl Route {
 
     /// It has another connection ID to send to, and its packets another flow label to bear (RFC 9000 9.7).
     pub fn on_cid_changed(&mut self) {
-        if self.on().remote.is_ipv6() {
+        if self.addresses.is_ipv6() {
             self.flow_label = FlowLabel::WANTED;
         }
     }
 
-    /// A datagram of `len` bytes came over it.
-    pub fn on_received(&mut self, on: &FourTuple, len: usize) {
-        let ours = self.on();
-        if ours.local.ip().is_unspecified() {
-            self.addresses = FourTuple { local: on.local, interface: on.interface, ..ours }.into();
-        }
+    /// A datagram of `len` bytes that was `seen` on these addresses came over it.
+    pub fn on_received(&mut self, seen: &Addresses, len: usize) {
+        self.addresses.learn(seen);
         self.amplification.on_received(len);
         self.stats.received_datagrams = self.stats.received_datagrams.saturating_add(1);
         self.stats.received_bytes = self.stats.received_bytes.saturating_add(len as u64);
