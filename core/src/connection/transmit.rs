@@ -7,9 +7,9 @@ use super::Lent;
 use super::packet::{Allowed, Order};
 use super::start::State;
 use crate::congestion::{Budget, Pace};
-use crate::ids::Ecn;
+use crate::ids::{Ecn, FourTuple};
 use crate::limits::MIN_INITIAL_DATAGRAM;
-use crate::path::Route;
+use crate::path::{Addresses, Route};
 use crate::session::Level;
 use crate::time::{Deadline, Instant};
 
@@ -35,12 +35,7 @@ pub struct Transmit {
 /// Where the next datagrams go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// Send from here; an unspecified address is the system's choice.
-    pub local: SocketAddr,
-    /// Send to there.
-    pub remote: SocketAddr,
-    /// The adapter's number for the local interface.
-    pub interface: u32,
+    addresses: Addresses,
     /// The codepoint for the IP header.
     pub ecn: Ecn,
     /// The flow label for the header of IPv6, or zero for none (RFC 9000 9.7).
@@ -51,6 +46,13 @@ pub struct Plan {
     allowed: Allowed,
     /// What may be put in flight, in bytes.
     budget: u64,
+}
+
+impl Plan {
+    /// From where to where. An unspecified local address is the system's choice.
+    pub fn on(&self) -> FourTuple {
+        self.addresses.get()
+    }
 }
 
 /// A datagram below this has no room for anything useful: an unvalidated address that may be sent no more is left alone.
@@ -269,15 +271,8 @@ impl State {
             _ => {}
         }
         self.spend(lent, plan, len);
-        Transmit {
-            local: plan.local,
-            remote: plan.remote,
-            interface: plan.interface,
-            ecn: plan.ecn,
-            flow_label: plan.flow_label,
-            len,
-            segment_size,
-        }
+        let FourTuple { local, remote, interface } = plan.on();
+        Transmit { local, remote, interface, ecn: plan.ecn, flow_label: plan.flow_label, len, segment_size }
     }
 
     /// Whether another datagram of the same size may follow in the batch, if there is something to say.
@@ -386,12 +381,9 @@ impl State {
 /// A plan for a route, of what is yet to be said.
 fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
     let route = lent.buffers.routes.get(row)?;
-    let on = route.on();
     let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
     Some(Plan {
-        local: on.local,
-        remote: on.remote,
-        interface: on.interface,
+        addresses: route.addresses,
         ecn: Ecn::NotEct,
         flow_label: route.flow_label.get(),
         max: usize::try_from(max).ok()?,
