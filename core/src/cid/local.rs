@@ -82,13 +82,14 @@ pub fn take_retired(rows: &mut [LocalCid]) -> Option<Cid> {
     Some(core::mem::replace(row, LocalCid::FREE).cid)
 }
 
-/// A rotation that has to wait: rows of the one before are not retired yet, or there is no row for a new ID.
+/// A rotation that has to wait: rows of the one before are not retired yet, there is no row for a new ID, or the peer may not
+/// hear of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotYet;
 
 impl core::fmt::Display for NotYet {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("connection IDs cannot be replaced now; try again when the peer has retired those replaced before")
+        f.write_str("connection IDs cannot be replaced now; try again when the peer has retired those replaced before, and answers")
     }
 }
 

@@ -333,17 +333,24 @@ impl PeerCids {
         cids.iter().any(|row| !row.is_free() && row.path == self.path && row.answers == Some(tag))
     }
 
-    /// Gives `route`, which has none, the ID that answers ours of this `tag`, or else an unused one. If there is neither,
-    /// IDs that no route holds are retired, for which the peer will give others.
-    pub fn answer(&mut self, rows: &mut PeerCidRows<'_>, route: u8, tag: Option<CidTag>) {
-        let known = self.find_mut(rows.cids, |row| tag.is_some() && row.answers == tag);
+    /// Gives `route`, which has none, the ID that answers ours of this `tag`, or else an unused one. Returns whether there was
+    /// one.
+    pub fn answer(&self, cids: &mut [PeerCid], route: u8, tag: Option<CidTag>) -> bool {
+        let known = self.find_mut(cids, |row| tag.is_some() && row.answers == tag);
         if let Some(PeerCid { state: State::Held(routes), .. }) = known {
             *routes = routes.and(Routes::only(route));
-        } else if self.take(rows.cids, route).is_some() {
-            self.tie(rows.cids, route, tag);
-        } else {
-            self.retire_unheld(rows, |_| true);
+            return true;
         }
+        let taken = self.take(cids, route).is_some();
+        if taken {
+            self.tie(cids, route, tag);
+        }
+        taken
+    }
+
+    /// Retires the IDs that no route holds, for which the peer will give others.
+    pub fn exchange(&mut self, rows: &mut PeerCidRows<'_>) {
+        self.retire_unheld(rows, |_| true);
     }
 
     /// The peer has reached us for the first time on `route`, by our ID of this tag, which what is sent there answers.
@@ -355,7 +362,7 @@ impl PeerCids {
     pub fn follow(&mut self, rows: &mut PeerCidRows<'_>, route: u8, tag: CidTag) {
         let can = self.has_answer(rows.cids, tag) || self.spares(rows.cids) > 0;
         if can && self.leave(rows, route).is_ok() {
-            self.answer(rows, route, Some(tag));
+            self.answer(rows.cids, route, Some(tag));
         }
     }
 

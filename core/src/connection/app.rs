@@ -225,11 +225,13 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`NotYet`] before the handshake is complete, as long as the peer has not retired all IDs of the rotation before, or if it
-    /// has only one.
+    /// has only one; and while a route is being tried or nothing comes back: a peer that is left with few IDs then has none to
+    /// answer from where we may turn up next.
     pub fn rotate_cids(&mut self) -> Result<(), NotYet> {
-        let buffers = self.memory.buffers();
-        let path = buffers.paths.first_mut().ok_or(NotYet)?;
-        let rows = buffers.local_cids;
+        let (state, lent) = self.lend();
+        let calm = state.is_calm(&lent);
+        let path = lent.buffers.paths.first_mut().filter(|_| calm).ok_or(NotYet)?;
+        let rows = lent.buffers.local_cids;
         if path.local_cids.is_rotating(rows) {
             return Err(NotYet);
         }

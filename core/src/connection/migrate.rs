@@ -100,7 +100,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// connection returns to the route before.
     ///
     /// # Errors
-    /// [`RouteError::Unknown`], [`RouteError::Server`], [`RouteError::Unvalidated`].
+    /// [`RouteError::Unknown`], [`RouteError::Server`], [`RouteError::Unvalidated`]; [`RouteError::NoSpareCid`] if the peer has
+    /// withdrawn the route's connection ID and not supplied another one yet.
     pub fn switch_route(&mut self, now: Instant, route: RouteId) -> Result<(), RouteError> {
         let (state, mut lent) = self.lend();
         if !state.side.is_client() {
@@ -109,6 +110,9 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let row = find(&lent, route).ok_or(RouteError::Unknown)?;
         if lent.buffers.routes.get(row).is_some_and(|route| route.role == Role::Awaited) {
             return Err(RouteError::Unvalidated);
+        }
+        if !state.has_cid(&lent, row) {
+            return Err(RouteError::NoSpareCid);
         }
         state.activate(now, &mut lent, row, MoveCause::Chosen);
         Ok(())
@@ -262,7 +266,7 @@ impl State {
         if !self.choose_automatically || !self.side.is_client() {
             return;
         }
-        if let Some(row) = best(lent, active, |other| is_worth_it(&current, other)) {
+        if let Some(row) = self.best_other(lent, |other| is_worth_it(&current, other)) {
             self.activate(now, lent, row, MoveCause::Preference);
         }
     }
@@ -272,23 +276,24 @@ impl State {
     pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
         let down = lent.buffers.routes.get(active).is_some_and(Route::is_down);
-        if let Some(row) = best(lent, active, |other| down || other.validated)
+        if let Some(row) = self.best_other(lent, |other| down || other.validated)
             && self.side.is_client()
         {
             self.activate(now, lent, row, MoveCause::Liveness);
         }
     }
-}
 
-/// The best route of ours beside the active one, among those that will do.
-fn best(lent: &Lent<'_>, active: usize, will_do: impl Fn(&Standing) -> bool) -> Option<usize> {
-    let others = lent.buffers.routes.iter().enumerate();
-    others
-        .filter(|(row, route)| *row != active && is_ours(route))
-        .map(|(row, route)| (row, standing(route)))
-        .filter(|(_, route)| will_do(route))
-        .max_by(|(_, one), (_, other)| compare(one, other))
-        .map(|(row, _)| row)
+    /// The best route of ours beside the active one, among those that can be used and will do.
+    fn best_other(&self, lent: &Lent<'_>, will_do: impl Fn(&Standing) -> bool) -> Option<usize> {
+        let active = self.route(lent);
+        let others = lent.buffers.routes.iter().enumerate();
+        others
+            .filter(|(row, route)| *row != active && is_ours(route) && self.has_cid(lent, *row))
+            .map(|(row, route)| (row, standing(route)))
+            .filter(|(_, route)| will_do(route))
+            .max_by(|(_, one), (_, other)| compare(one, other))
+            .map(|(row, _)| row)
+    }
 }
 
 /// Whether a client may take a route by itself.

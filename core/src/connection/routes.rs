@@ -94,7 +94,7 @@ impl State {
             return Err(Why::Policy);
         }
         let pto = self.base_pto(lent);
-        if !self.newcomers.admit(now, pto) {
+        if !self.newcomers.admit(now, self.quickest_pto(lent)) {
             return Err(Why::Full);
         }
         let tag = addressed_to.map(CidTag::of);
@@ -176,11 +176,22 @@ impl State {
             return;
         };
         let Some(row) = u8::try_from(row).ok().filter(|_| route.is_open()) else { return };
-        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        if path.peer_cids.of(rows.cids, row).is_none() {
-            let tag = route.reached_at.filter(|_| self.no_spare_cid == NoSpareCid::Reuse);
-            path.peer_cids.answer(&mut rows, row, tag);
+        let tag = route.reached_at.filter(|_| self.no_spare_cid == NoSpareCid::Reuse);
+        if path.peer_cids.of(lent.buffers.peer_cids, row).is_none()
+            && path.peer_cids.answer(lent.buffers.peer_cids, row, tag)
+        {
             route.on_cid_changed();
+        }
+    }
+
+    /// Exchanges connection IDs that no route holds for others if this one has none. Who has none on the active route cannot tell
+    /// the peer, and would only lose what may answer it where it turns up next.
+    fn make_room(&self, lent: &mut Lent<'_>, row: usize) {
+        let Some(path) = lent.buffers.paths.first_mut() else { return };
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        let has_cid = |row: u8| path.peer_cids.of(rows.cids, row).is_some();
+        if u8::try_from(row).is_ok_and(|row| !has_cid(row)) && has_cid(path.active) {
+            path.peer_cids.exchange(&mut rows);
         }
     }
 
@@ -236,6 +247,9 @@ impl State {
             self.follow_cid(lent, seat);
         }
         self.follow_peer(now, lent, seat.route, newest);
+        if seat.route != self.route(lent) {
+            self.make_room(lent, seat.route);
+        }
     }
 
     /// Goes where the peer is, if a packet on this route shows that it has moved: the `newest` that is not only probing.
@@ -465,9 +479,7 @@ impl State {
             }
             return;
         }
-        let usable = |(_, route): &(usize, &Route)| route.role == Role::Fallback && !route.is_down();
-        let last = lent.buffers.routes.iter().enumerate().filter(usable);
-        match last.max_by_key(|(_, route)| route.left).map(|(row, _)| row) {
+        match self.last_to_work(lent) {
             Some(fallback) => {
                 self.activate(now, lent, fallback, MoveCause::Fallback);
                 self.release(lent, row, Told::FAILED);
@@ -485,6 +497,35 @@ impl State {
                 }
             }
         }
+    }
+
+    /// The route over which the peer was heard last, among those that it was reached over (RFC 9000 9.3.2): one that was in use,
+    /// or one that a server's client has tried. A client stays where it can speak.
+    fn last_to_work(&self, lent: &Lent<'_>) -> Option<usize> {
+        let works = |(row, route): &(usize, &Route)| match (self.side, route.role) {
+            _ if route.is_down() => false,
+            (Side::Client, Role::Fallback) => self.has_cid(lent, *row),
+            (Side::Server, Role::Candidate) => route.validation.is_validated(),
+            (Side::Server, role) => role == Role::Fallback,
+            (Side::Client, _) => false,
+        };
+        let routes = lent.buffers.routes.iter().enumerate().filter(works);
+        routes.max_by_key(|(_, route)| route.last_packet).map(|(row, _)| row)
+    }
+
+    /// Whether the peer answers over the route in use, and no other is being tried.
+    pub(super) fn is_calm(&self, lent: &Lent<'_>) -> bool {
+        let active = lent.buffers.routes.get(self.route(lent));
+        let trying = |route: &Route| route.is_open() && route.validation.is_running();
+        active.is_some_and(|active| active.health == Health::Works && active.pto.count() == 0)
+            && !lent.buffers.routes.iter().any(trying)
+    }
+
+    /// Whether there is a connection ID for what is sent over a route.
+    pub(super) fn has_cid(&self, lent: &Lent<'_>, row: usize) -> bool {
+        let Some(path) = lent.buffers.paths.first() else { return false };
+        let held = u8::try_from(row).ok().and_then(|row| path.peer_cids.of(lent.buffers.peer_cids, row));
+        held.is_some() || path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
     }
 
     /// Gives up a route that is not the active one: its row, its connection ID, and what was under way on it.

@@ -188,6 +188,14 @@ impl State {
         base.saturating_add(self.peer.max_ack_delay())
     }
 
+    /// The shortest probe timeout of the routes that are known: of what the peer may show us anew, the one in use may be the
+    /// work of an attacker.
+    pub(super) fn quickest_pto(&self, lent: &Lent<'_>) -> Duration {
+        let routes = lent.buffers.routes.iter().filter(|route| route.is_open());
+        let base = routes.map(|route| route.rtt.pto_base()).min().unwrap_or(crate::limits::INITIAL_RTT);
+        base.saturating_add(self.peer.max_ack_delay())
+    }
+
     /// The current probe timeout, by which other periods are measured.
     pub(super) fn pto(&self, lent: &Lent<'_>) -> Duration {
         let max_ack_delay =

@@ -47,9 +47,12 @@ impl Rig {
         self.peer.leave(&mut rows, route).unwrap();
     }
 
-    fn answer(&mut self, route: u8, number: Option<u64>) {
-        let mut rows = PeerCidRows { cids: &mut self.cids, retiring: &mut self.retiring };
-        self.peer.answer(&mut rows, route, number.map(CidTag::of));
+    fn answer(&mut self, route: u8, number: Option<u64>) -> bool {
+        self.peer.answer(&mut self.cids, route, number.map(CidTag::of))
+    }
+
+    fn exchange(&mut self) {
+        self.peer.exchange(&mut PeerCidRows { cids: &mut self.cids, retiring: &mut self.retiring });
     }
 
     fn follow(&mut self, route: u8, number: u64) {
@@ -102,16 +105,16 @@ fn the_same_id_of_ours_is_answered_by_the_same_id_of_the_peer() {
     let mut rig = Rig::new(3);
     rig.offer(1, 0).unwrap();
     rig.peer.on_reached(&mut rig.cids, 0, CidTag::of(0));
-    rig.answer(4, Some(0));
+    assert!(rig.answer(4, Some(0)));
     assert_eq!((rig.of(4), rig.peer.spares(&rig.cids)), (Some(cid(0)), 1));
-    rig.answer(5, Some(7));
+    assert!(rig.answer(5, Some(7)));
     assert_eq!((rig.of(5), rig.peer.spares(&rig.cids)), (Some(cid(1)), 0));
     // Left by all routes, it is still there for the next.
     for route in [0, 4] {
         rig.leave(route);
     }
     assert!(!rig.peer.has_wanted());
-    rig.answer(2, Some(0));
+    assert!(rig.answer(2, Some(0)));
     assert_eq!(rig.of(2), Some(cid(0)));
     // On the same route the peer goes over to another ID of ours: there is none to follow with, and then there is.
     rig.follow(2, 1);
@@ -128,14 +131,15 @@ fn what_answered_an_id_is_retired_with_it_or_when_ids_are_scarce() {
     let mut rig = Rig::new(3);
     rig.offer(1, 0).unwrap();
     rig.peer.on_reached(&mut rig.cids, 0, CidTag::of(0));
-    rig.answer(1, Some(1));
+    assert!(rig.answer(1, Some(1)));
     rig.peer_retires(0);
     assert!(!rig.peer.has_wanted(), "a route sends to it");
     rig.leave(0);
     assert_eq!(rig.written(0, 500), [0]);
     rig.leave(1);
     assert!(!rig.peer.has_wanted());
-    rig.answer(2, Some(2));
+    assert!(!rig.answer(2, Some(2)) && !rig.peer.has_wanted());
+    rig.exchange();
     assert_eq!((rig.of(2), rig.written(1, 500)), (None, vec![1]), "the peer will give another");
     let mut rig = Rig::new(3);
     rig.peer.on_reached(&mut rig.cids, 0, CidTag::of(0));
