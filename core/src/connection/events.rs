@@ -43,6 +43,8 @@ pub enum Event {
     /// The peer came from a new address, and there was no unused connection ID to answer it with: see
     /// [`NoSpareCid`](super::NoSpareCid).
     NoSpareCid,
+    /// The peer has supplied a connection ID that no route uses: a client may open another one.
+    SpareCid,
     /// The peer came from a new address that the application's policy forbids.
     PolicyRefused,
     /// The connection is over, for this reason. Only [`Event::Drained`] follows.
@@ -81,6 +83,7 @@ pub(super) enum Fact {
     PolicyRefused = 1024,
     /// The address of the peer may be another one. It is for the endpoint.
     Remote = 2048,
+    SpareCid = 4096,
     /// Not told yet: it is told when there is a cause.
     Closed = 128,
     /// As `Closed`.
@@ -126,6 +129,7 @@ impl State {
             (Fact::KeysUpdated, Event::KeysUpdated(self.stats.key_updates)),
             (Fact::Mtu, Event::Mtu(self.mtu(lent))),
             (Fact::NoSpareCid, Event::NoSpareCid),
+            (Fact::SpareCid, Event::SpareCid),
             (Fact::PolicyRefused, Event::PolicyRefused),
         ] {
             if self.facts.take(fact) {

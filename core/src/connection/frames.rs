@@ -67,7 +67,7 @@ impl State {
                 Ok(())
             }
             Frame::ConnectionClose(frame) => {
-                let pto = self.pto(lent);
+                let pto = self.base_pto(lent);
                 self.lifecycle.on_peer_close(now, pto, frame);
                 Ok(())
             }

@@ -77,14 +77,14 @@ impl State {
 
     /// The peer has lost its state of the connection (RFC 9000 10.3.1).
     pub(super) fn on_reset(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         self.lifecycle.on_reset(now, pto);
     }
 
     /// Ends the connection; only the first time counts. The peer may have withdrawn the connection ID that it is told at.
     pub(super) fn close(&mut self, now: Instant, lent: &mut Lent<'_>, close: Close) {
         self.renew_cids(lent);
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         self.lifecycle.close(now, pto, close);
     }
 
@@ -139,6 +139,7 @@ impl State {
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
         if renewed {
             self.renew_cids(lent);
+            self.tell_of_spare_cid(lent);
         }
         Ok(())
     }
@@ -276,7 +277,7 @@ impl State {
         level: Level,
         payload: &[u8],
     ) -> Result<(), Refusal> {
-        let pto = self.pto(lent);
+        let pto = self.base_pto(lent);
         for frame in Frames::new(level, payload) {
             if let Ok(Frame::ConnectionClose(close)) = frame {
                 self.lifecycle.on_peer_close(now, pto, &close);

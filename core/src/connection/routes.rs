@@ -224,6 +224,15 @@ impl State {
         }
     }
 
+    /// A client that wants another route may have waited for an ID.
+    pub(super) fn tell_of_spare_cid(&mut self, lent: &Lent<'_>) {
+        let spares =
+            lent.buffers.paths.first().map_or(0, |path| path.peer_cids.spares(lent.buffers.peer_cids));
+        if self.side.is_client() && spares > 0 {
+            self.facts.note(Fact::SpareCid);
+        }
+    }
+
     /// After the last frame of a packet: whether it moves the connection.
     pub(super) fn settle_route(
         &mut self,
@@ -368,14 +377,18 @@ impl State {
             }
             route.told.note(Told::SUSPECT);
         }
-        self.leave_suspect(now, lent);
+        self.leave_ill_route(now, lent);
     }
 
-    /// Moves off a suspect route, if we may and can.
-    fn leave_suspect(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let suspect =
-            lent.buffers.routes.get(self.route(lent)).is_some_and(|route| route.health == Health::Suspect);
-        if suspect && self.when_suspect == WhenSuspect::Move {
+    /// Moves off a route over which nothing can be sent, or nothing comes if we may then, if there is a better one.
+    fn leave_ill_route(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let active = lent.buffers.routes.get(self.route(lent));
+        let leave = active.is_some_and(|active| match active.health {
+            Health::Works => false,
+            Health::Suspect => self.when_suspect == WhenSuspect::Move,
+            Health::Down => true,
+        });
+        if leave {
             self.move_off(now, lent);
         }
     }
@@ -414,7 +427,7 @@ impl State {
         if let Some(row) = lent.buffers.paths.first().and_then(Path::newest_on) {
             self.follow_peer(now, lent, row, true);
         }
-        self.leave_suspect(now, lent);
+        self.leave_ill_route(now, lent);
         self.choose_route(now, lent);
     }
 

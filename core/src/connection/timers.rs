@@ -181,7 +181,8 @@ impl State {
         self.base_pto(lent).min(most)
     }
 
-    /// A probe timeout that was not backed off, by which routes are measured: silence on one says nothing of another.
+    /// A probe timeout that was not backed off, by which routes and the end of a connection are measured: silence on one route says
+    /// nothing of another, and nobody waits longer for stragglers because of it.
     pub(super) fn base_pto(&self, lent: &Lent<'_>) -> Duration {
         let route = lent.buffers.routes.get(self.route(lent));
         let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());

@@ -193,6 +193,10 @@ fn a_spoofed_address_and_silence_there_the_old_route_is_taken_again() {
     });
     pair.client(|connection, _| connection.ping());
     pair.until("moved", |pair| server_moves(pair) == [MoveCause::Peer]);
+    let (moved, pto) = (pair.world.now(), pair.client(|connection, _| connection.route().unwrap().rtt) * 3);
+    pair.until("back", |pair| server_moves(pair) == [MoveCause::Peer; 2]);
+    // The challenge on the old route draws a packet that is no probe (RFC 9000 9.3.3): a round trip, not three PTOs.
+    assert!(pair.world.now().since(moved) < pto, "{:?}", pair.world.now().since(moved));
     pair.carry(false, id, MIB);
     assert!(pair.server_cause().is_none());
     let route = pair.server(|connection, _| connection.route().unwrap());

@@ -10,7 +10,7 @@ use peregrine_core::lifecycle::Cause;
 use peregrine_core::session::Level;
 use peregrine_core::wire::Cid;
 use peregrine_core::wire::frame::{Frame, NewConnectionId, PathChallenge, PathResponse, Ping, Stream};
-use peregrine_tests::pair::{Pair, open, write_pattern};
+use peregrine_tests::pair::{Pair, SERVER, open, write_pattern};
 use peregrine_tests::puppet::{Bout, PUPPET, bytes};
 use peregrine_tests::quic::Setup;
 use peregrine_tests::sim::{EcnFault, Interface, Link, Nat};
@@ -511,6 +511,26 @@ fn an_outage_right_after_a_rebinding_is_waited_out_until_the_idle_timeout() {
     pair.world.interface(pair.client, 0).plug();
     let id = pair.client(|connection, _| open(connection, Dir::Bi));
     pair.carry(true, id, 100_000);
+}
+
+/// A server does not move (RFC 9000 9): where it turns up elsewhere, the client waits for it at the old place.
+#[test]
+fn both_ends_addresses_change_at_once_and_the_servers_comes_back() {
+    let mut pair = behind_nat(|_, _| {});
+    let id = pair.client(|connection, _| open(connection, Dir::Bi));
+    pair.carry(true, id, 100_000);
+    let home = address(SERVER).ip().to_string();
+    pair.world.interface(pair.server, 0).set_address("192.0.2.200");
+    pair.world.interface(pair.client, 0).nat_mut().rebind_address("198.51.100.77");
+    pair.client(|connection, _| connection.ping());
+    pair.run_ms(8_000);
+    assert_eq!((pair.server_cause(), pair.client_cause()), (None, None));
+    pair.world.interface(pair.server, 0).set_address(&home);
+    let id = pair.client(|connection, _| open(connection, Dir::Bi));
+    pair.carry(true, id, 100_000);
+    pair.carry(false, id, 100_000);
+    let remote = pair.server(|connection, _| connection.remote());
+    assert_eq!(remote.ip().to_string(), "198.51.100.77");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use peregrine_core::ids::Dir;
 use peregrine_core::path::Role;
 use peregrine_tests::pair::{Pair, SERVER, open};
 use peregrine_tests::quic::{App, QuicNode, Setup};
-use peregrine_tests::sim::{Interface, Link, World};
+use peregrine_tests::sim::{Interface, Link, Nat, World};
 
 const CLIENT: &str = "10.0.0.2";
 const PREFERRED: &str = "192.0.2.99:4444";
@@ -66,6 +66,24 @@ fn the_server_speaks_from_its_own_address_until_then() {
     let asked = recorded.iter().position(|(_, datagram)| datagram.destination == preferred).unwrap();
     let answered = recorded.iter().position(|(_, datagram)| datagram.source == preferred).unwrap();
     assert!(asked < answered);
+}
+
+/// The client's NAT forgets it while it is on its way to where the server wants it.
+#[test]
+fn both_ends_addresses_change_at_once() {
+    for millis in [0, 20, 35, 50, 65] {
+        let interface = Interface::at(CLIENT).link(link()).nat(Nat::at("198.51.100.1"));
+        let mut pair = pair([interface], |_, _| {}).connected();
+        pair.run_ms(millis);
+        pair.world.interface(pair.client, 0).nat_mut().rebind_address("198.51.100.77");
+        let id = pair.client(|connection, _| open(connection, Dir::Bi));
+        pair.carry(true, id, 300_000);
+        pair.carry(false, id, 300_000);
+        let server = pair.server(|connection, _| connection.route().unwrap());
+        assert_eq!(server.remote.ip().to_string(), "198.51.100.77", "after {millis} ms");
+        assert_eq!(server.local, PREFERRED.parse().unwrap(), "after {millis} ms");
+        assert!(server.validated);
+    }
 }
 
 #[test]
