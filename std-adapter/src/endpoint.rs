@@ -11,7 +11,7 @@ use peregrine_core::endpoint::EndpointStats;
 use crate::builder::{Builder, ClientFactory, Observer};
 use crate::connection::Connection;
 use crate::driver::{self, Port};
-use crate::engine::Engine;
+use crate::engine::{Engine, SystemStats};
 use crate::error::Error;
 use crate::session::AnySession;
 use crate::shared::{Shared, Wait};
@@ -141,6 +141,11 @@ impl Endpoint {
     /// The counters.
     pub fn stats(&self) -> EndpointStats {
         self.0.shared.lock().engine.stats()
+    }
+
+    /// What was asked of the system in vain.
+    pub fn system_stats(&self) -> SystemStats {
+        self.0.shared.lock().engine.system_stats()
     }
 }
 

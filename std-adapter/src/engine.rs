@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::provider::HostProvider;
 use crate::session::AnySession;
-use crate::socket::{Inbox, Sent, is_about_us};
+use crate::socket::{Inbox, Marks, Sent, is_about_us};
 use crate::sockets::Sockets;
 use crate::storage::{HeapConnection, HeapSlots, HeapStorage, Sizes};
 
@@ -59,6 +59,19 @@ pub(crate) struct Engine {
     /// link the two (RFC 9000 8.1.3).
     tokens: VecDeque<(SocketAddr, Vec<u8>)>,
     send_error: Option<(SocketAddr, io::Error)>,
+    system: SystemStats,
+}
+
+/// Counts what was asked of the system in vain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SystemStats {
+    /// Batches of datagrams that went out without the flow label they should bear (RFC 9000 9.7): what the system puts there
+    /// may be the same on several routes.
+    pub flow_labels_not_supported: u64,
+    /// Batches that the system refused to send, which is loss to connections.
+    pub sends_failed: u64,
+    /// Sockets from which nothing could be received any more.
+    pub sockets_failed: u64,
 }
 
 /// What a socket had no room for. Its bytes stay in `out`.
@@ -88,6 +101,7 @@ impl Engine {
             sizes,
             tokens: VecDeque::new(),
             send_error: None,
+            system: SystemStats::default(),
         }
     }
 
@@ -189,6 +203,7 @@ impl Engine {
     /// Nothing can be received from this socket any more. Returns whether others are left.
     pub(crate) fn on_socket_failed(&mut self, key: u32) -> bool {
         self.sockets.bury(key);
+        self.system.sockets_failed += 1;
         for slot in 0..self.known.len() {
             if let Some((handle, _)) = self.known[slot] {
                 self.leave(handle, key);
@@ -284,7 +299,12 @@ impl Engine {
         let on = bound.real(FourTuple { local, remote, interface: key });
         let part = self.out.get(bytes.clone()).unwrap_or_default();
         let segment = transmit.segment_size.unwrap_or(part.len());
-        match bound.socket.send(&on, transmit.ecn, segment, part) {
+        let marks = Marks { ecn: transmit.ecn, flow_label: transmit.flow_label };
+        let sent = bound.socket.send(&on, marks, segment, part);
+        if transmit.flow_label != 0 && !bound.socket.sets_flow_labels() {
+            self.system.flow_labels_not_supported += 1;
+        }
+        match sent {
             Sent::All => bound.full_since = None,
             Sent::Blocked { done } => {
                 let now = self.clock.now();
@@ -296,6 +316,7 @@ impl Engine {
                 }
             }
             Sent::Lost(error) => {
+                self.system.sends_failed += 1;
                 if is_about_us(&error) {
                     self.leave(handle, key);
                 }
@@ -357,6 +378,10 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> EndpointStats {
         self.core.stats()
+    }
+
+    pub(crate) const fn system_stats(&self) -> SystemStats {
+        self.system
     }
 
     pub(crate) fn is_empty(&self) -> bool {

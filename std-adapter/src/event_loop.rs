@@ -22,7 +22,7 @@ use peregrine_core::time::Instant;
 
 use crate::builder::{Builder, ClientFactory};
 use crate::driver::Port;
-use crate::engine::{Engine, Flow};
+use crate::engine::{Engine, Flow, SystemStats};
 use crate::error::Error;
 use crate::session::AnySession;
 use crate::socket::Socket;
@@ -172,6 +172,11 @@ impl EventLoop {
     /// The counters of the endpoint.
     pub fn stats(&self) -> EndpointStats {
         self.engine.stats()
+    }
+
+    /// What was asked of the system in vain.
+    pub fn system_stats(&self) -> SystemStats {
+        self.engine.system_stats()
     }
 
     /// The time, as connections know it.

@@ -31,6 +31,7 @@ pub mod wait;
 pub use builder::Builder;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
+pub use engine::SystemStats;
 pub use error::{Closed, Error};
 pub use event_loop::EventLoop;
 pub use seen::Seen;

@@ -1,0 +1,125 @@
+//! The flow labels of IPv6 as they arrive (RFC 9000 9.7).
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeMap;
+use std::io::IoSliceMut;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SetSockOpt, SockaddrIn6, recvmsg};
+use nix::{libc, setsockopt_impl, sockopt_impl};
+use peregrine_core::ids::{Ecn, FourTuple};
+use peregrine_std::socket::{Families, Marks, Sent, Socket};
+
+mod common;
+use common::{NAME, PATIENCE, Pair, fetch, serve};
+
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
+
+sockopt_impl!(
+    /// Tells the flow label of what arrives.
+    ReceiveFlowInfo,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_FLOWINFO,
+    bool
+);
+
+/// A socket that sees flow labels. Machines without IPv6 exist; there these tests have nothing to say.
+fn eye() -> Option<UdpSocket> {
+    let socket = UdpSocket::bind(LOOPBACK).inspect_err(|error| println!("skipped, no IPv6: {error}")).ok()?;
+    ReceiveFlowInfo.set(&socket, &true).unwrap();
+    Some(socket)
+}
+
+/// A datagram: its length, where it came from, and its flow label.
+fn see(socket: &UdpSocket, out: &mut [u8]) -> (usize, SocketAddr, u32) {
+    let mut room = nix::cmsg_space!(u32);
+    let mut out = [IoSliceMut::new(out)];
+    let message =
+        recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut out, Some(&mut room), MsgFlags::empty()).unwrap();
+    let label = message.cmsgs().unwrap().find_map(|told| match told {
+        ControlMessageOwned::Unknown(told) => {
+            Some(u32::from_be_bytes(told.data_bytes[..4].try_into().unwrap()))
+        }
+        _ => None,
+    });
+    let from = SocketAddrV6::from(message.address.unwrap());
+    (message.bytes, from.into(), label.unwrap_or(0) & 0x000f_ffff)
+}
+
+#[test]
+fn a_datagram_bears_the_label_it_is_given() {
+    let Some(eye) = eye() else { return };
+    let socket = Socket::bind(LOOPBACK, Families::Both).unwrap();
+    assert!(socket.sets_flow_labels());
+    let route = FourTuple { local: socket.local_addr(), remote: eye.local_addr().unwrap(), interface: 0 };
+    for flow_label in [1, 0x8_0000, 0xf_ffff, 0xa_bcde] {
+        assert!(matches!(socket.send(&route, Marks { ecn: Ecn::Ect0, flow_label }, 1, b"xy"), Sent::All));
+        for _ in 0..2 {
+            assert_eq!(see(&eye, &mut [0; 8]).2, flow_label);
+        }
+    }
+}
+
+/// By where datagrams came from: their flow labels, one after the other.
+type Labels = Arc<Mutex<BTreeMap<SocketAddr, Vec<u32>>>>;
+
+/// Stands before a server and notes the flow labels of what comes.
+fn watchman(server: SocketAddr) -> Option<(SocketAddr, Labels)> {
+    let front = Arc::new(eye()?);
+    let address = front.local_addr().unwrap();
+    let labels = Labels::default();
+    let notes = Arc::clone(&labels);
+    thread::spawn(move || {
+        let mut backs: BTreeMap<SocketAddr, UdpSocket> = BTreeMap::new();
+        let mut datagram = [0; 65_536];
+        loop {
+            let (len, from, label) = see(&front, &mut datagram);
+            notes.lock().unwrap().entry(from).or_default().push(label);
+            let back = backs.entry(from).or_insert_with(|| {
+                let back = UdpSocket::bind(LOOPBACK).unwrap();
+                back.connect(server).unwrap();
+                let (answers, front) = (back.try_clone().unwrap(), Arc::clone(&front));
+                thread::spawn(move || {
+                    let mut datagram = [0; 65_536];
+                    while let Ok(len) = answers.recv(&mut datagram) {
+                        front.send_to(&datagram[..len], from).unwrap();
+                    }
+                });
+                back
+            });
+            back.send(&datagram[..len]).unwrap();
+        }
+    });
+    Some((address, labels))
+}
+
+#[test]
+fn a_move_changes_the_label() {
+    if eye().is_none() {
+        return;
+    }
+    let pair = Pair::with(|builder| builder.listen(LOOPBACK));
+    let Some((address, labels)) = watchman(pair.server.local_addrs()[1]) else { return };
+    let client = pair.client.connect(address, NAME).unwrap();
+    let server = pair.server.accept_within(PATIENCE).unwrap();
+    thread::spawn(move || serve(&server));
+    fetch(&client, 100_000);
+    let first = client.route().unwrap().local;
+    client.migrate(LOOPBACK).unwrap();
+    fetch(&client, 100_000);
+    let second = client.route().unwrap().local;
+    let labels = labels.lock().unwrap();
+    let [first, second] = [first, second].map(|of| {
+        let mut labels = labels[&of].clone();
+        labels.dedup();
+        labels
+    });
+    // The server's first answer changes the connection ID, and with it the label.
+    assert!(first.len() <= 2 && second.len() == 1, "{first:?}, then {second:?}");
+    assert!(!first.contains(&0) && !second.contains(&0) && !first.contains(&second[0]));
+    assert_eq!(pair.client.system_stats().flow_labels_not_supported, 0);
+}
