@@ -12,12 +12,11 @@ use peregrine_core::endpoint::{self, Connect, ConnectError, EndpointConfig, Endp
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::path::{Preference, RouteId};
 use peregrine_core::time::{Deadline, Instant};
-use peregrine_crypto::endpoint::EndpointKeys;
 
 use crate::builder::ServerFactory;
+use crate::cids::HostKeys;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::provider::HostProvider;
 use crate::session::AnySession;
 use crate::socket::{Inbox, Marks, Sent, is_about_us};
 use crate::sockets::Sockets;
@@ -47,7 +46,7 @@ pub(crate) enum Flow {
 /// Core's endpoint, its sockets and its clock.
 pub(crate) struct Engine {
     clock: Clock,
-    core: endpoint::Endpoint<HeapSlots, EndpointKeys<HostProvider>>,
+    core: endpoint::Endpoint<HeapSlots, HostKeys>,
     sockets: Sockets,
     out: Box<[u8]>,
     unsent: Option<Unsent>,
@@ -86,7 +85,7 @@ impl Engine {
         config: EndpointConfig,
         slots: usize,
         sizes: Sizes,
-        keys: EndpointKeys<HostProvider>,
+        keys: HostKeys,
         sockets: Sockets,
         server: Option<ServerFactory>,
     ) -> Self {

@@ -2,6 +2,7 @@
 //! microcontroller (a faster AEAD, rustls, PEM files, the system's certificate store).
 
 pub mod builder;
+mod cids;
 pub mod clock;
 pub mod connection;
 mod driver;

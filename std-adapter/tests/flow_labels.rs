@@ -14,6 +14,7 @@ use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_std::socket::{Families, Marks, Sent, Socket};
 
 mod common;
+use common::relay::relay;
 use common::{NAME, PATIENCE, Pair, fetch, serve};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
@@ -69,30 +70,12 @@ type Labels = Arc<Mutex<BTreeMap<SocketAddr, Vec<u32>>>>;
 
 /// Stands before a server and notes the flow labels of what comes.
 fn watchman(server: SocketAddr) -> Option<(SocketAddr, Labels)> {
-    let front = Arc::new(eye()?);
-    let address = front.local_addr().unwrap();
     let labels = Labels::default();
     let notes = Arc::clone(&labels);
-    thread::spawn(move || {
-        let mut backs: BTreeMap<SocketAddr, UdpSocket> = BTreeMap::new();
-        let mut datagram = [0; 65_536];
-        loop {
-            let (len, from, label) = see(&front, &mut datagram);
-            notes.lock().unwrap().entry(from).or_default().push(label);
-            let back = backs.entry(from).or_insert_with(|| {
-                let back = UdpSocket::bind(LOOPBACK).unwrap();
-                back.connect(server).unwrap();
-                let (answers, front) = (back.try_clone().unwrap(), Arc::clone(&front));
-                thread::spawn(move || {
-                    let mut datagram = [0; 65_536];
-                    while let Ok(len) = answers.recv(&mut datagram) {
-                        front.send_to(&datagram[..len], from).unwrap();
-                    }
-                });
-                back
-            });
-            back.send(&datagram[..len]).unwrap();
-        }
+    let address = relay(eye()?, server, move |front, datagram| {
+        let (len, from, label) = see(front, datagram);
+        notes.lock().unwrap().entry(from).or_default().push(label);
+        (len, from)
     });
     Some((address, labels))
 }

@@ -11,6 +11,8 @@ use peregrine_std::pattern::{self, Pattern};
 use peregrine_std::tls::{self, ClientTls, ServerTls, Shown, Trust};
 use peregrine_std::{AnySession, Builder, Connection, Endpoint, Error};
 
+pub(crate) mod relay;
+
 pub(crate) const ALPN: &[&[u8]] = &[b"test"];
 pub(crate) const NAME: &str = "server.test";
 pub(crate) const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
