@@ -1,6 +1,8 @@
 //! Core's endpoint over sockets, without any waiting: datagrams in, datagrams out, clients let in. Who calls it, and
 //! when, is the business of the driver or of an own loop.
 
+mod following;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use crate::session::AnySession;
 use crate::socket::{Inbox, Marks, Sent, is_about_us};
 use crate::sockets::Sockets;
 use crate::storage::{HeapConnection, HeapSlots, HeapStorage, Sizes};
+use following::Following;
 
 /// The most bytes of one batch.
 const OUT_BYTES: usize = 65_507;
@@ -59,6 +62,7 @@ pub(crate) struct Engine {
     tokens: VecDeque<(SocketAddr, Vec<u8>)>,
     send_error: Option<(SocketAddr, io::Error)>,
     system: SystemStats,
+    following: Following,
 }
 
 /// Counts what was asked of the system in vain.
@@ -101,6 +105,7 @@ impl Engine {
             tokens: VecDeque::new(),
             send_error: None,
             system: SystemStats::default(),
+            following: Following::default(),
         }
     }
 
@@ -329,11 +334,12 @@ impl Engine {
     pub(crate) fn handle_timeout(&mut self) {
         let now = self.clock.now();
         self.core.handle_timeout(now);
+        self.spread_again(now);
     }
 
     /// When to call [`Self::handle_timeout`]; right after [`Self::transmit`] was [`Flow::Done`].
     pub(crate) fn next_timeout(&mut self) -> Deadline {
-        self.core.next_timeout().min(self.end_of_patience())
+        self.core.next_timeout().min(self.end_of_patience()).min(self.following.next_timeout())
     }
 
     fn end_of_patience(&self) -> Deadline {
@@ -347,6 +353,7 @@ impl Engine {
         let news = self.core.poll_event();
         match news {
             Some((handle, Event::Token)) => self.keep_token(handle),
+            Some((handle, Event::Confirmed)) => self.spread(handle),
             Some((handle, Event::Route(_, RouteEvent::Closed | RouteEvent::Failed))) => {
                 self.close_unused(handle);
             }

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::session::AnySession;
 use crate::socket::Socket;
 use crate::storage::HeapConnection;
+use crate::watch::Networks;
 
 /// An endpoint driven by hand. It stays on one thread, and so does all that is done to its connections.
 pub struct EventLoop {
@@ -167,6 +168,12 @@ impl EventLoop {
     /// Tells all connections what the system says of our networks.
     pub fn network_changed(&mut self, change: NetworkChange) {
         self.engine.network_changed(change);
+    }
+
+    /// This host is on these networks now, as [`NetworkEvents`](crate::NetworkEvents) tell. See
+    /// [`Endpoint::watch_networks`](crate::Endpoint::watch_networks) for what comes of it.
+    pub fn follow_networks(&mut self, networks: Networks) {
+        self.engine.follow(networks);
     }
 
     /// The counters of the endpoint.

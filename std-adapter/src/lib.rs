@@ -28,6 +28,7 @@ pub mod stream;
 #[cfg(feature = "identity")]
 pub mod tls;
 pub mod wait;
+pub mod watch;
 
 pub use builder::Builder;
 pub use connection::Connection;
@@ -39,6 +40,7 @@ pub use seen::Seen;
 pub use session::{Agreed, AnySession, HostSession};
 pub use storage::Sizes;
 pub use stream::{RecvStream, SendStream};
+pub use watch::{NetworkEvents, Networks, Watcher};
 
 /// The examples of the README compile.
 #[cfg(all(doctest, feature = "identity"))]

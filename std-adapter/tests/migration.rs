@@ -1,6 +1,5 @@
 //! Connections that go from one local socket to another in the middle of what they do, over loopback.
 
-use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -9,10 +8,10 @@ use std::time::Duration;
 use peregrine_core::connection::{Event, MoveCause, NetworkChange, RouteError, RouteEvent, RouteView};
 use peregrine_core::path::{Preference, Role};
 use peregrine_std::pattern::Pattern;
-use peregrine_std::{Builder, Connection, Endpoint, Error, RecvStream};
+use peregrine_std::{Builder, Connection, Endpoint, Error};
 
 mod common;
-use common::{ALPN, NAME, PATIENCE, Pair, Tls, drain, fetch, loopback, serve};
+use common::{ALPN, NAME, PATIENCE, Pair, Tls, drain, fetch, fetch_and, loopback, serve};
 
 const MIB: u64 = 1 << 20;
 
@@ -42,36 +41,6 @@ impl Moves {
     fn told(&self) -> Vec<MoveCause> {
         self.0.lock().unwrap().clone()
     }
-}
-
-/// Calls `then` with how many bytes were read, after each read.
-struct Counting<'a, F> {
-    recv: &'a mut RecvStream,
-    taken: u64,
-    then: F,
-}
-
-impl<F: FnMut(u64)> Read for Counting<'_, F> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        let len = self.recv.read(out)?;
-        self.taken += len as u64;
-        (self.then)(self.taken);
-        Ok(len)
-    }
-}
-
-/// Downloads, and does something when so much has come.
-fn fetch_and(connection: &Connection, len: u64, at: u64, act: impl FnOnce()) {
-    let (mut send, mut recv) = connection.open_bi().unwrap();
-    send.write_all(&len.to_be_bytes()).unwrap();
-    send.finish().unwrap();
-    let mut act = Some(act);
-    let then = |taken| {
-        if let Some(act) = act.take_if(|_| taken >= at) {
-            act();
-        }
-    };
-    assert_eq!(drain(&mut Counting { recv: &mut recv, taken: 0, then }), len);
 }
 
 /// Uploads and downloads, and does something in the middle of both.
