@@ -15,7 +15,7 @@ use crate::engine::{Engine, SystemStats};
 use crate::error::Error;
 use crate::session::AnySession;
 use crate::shared::{Shared, Wait};
-use crate::watch::Watcher;
+use crate::watch::{Networks, Watcher};
 
 /// Connections over one set of sockets. Cheap to clone; all clones are the same endpoint.
 ///
@@ -86,6 +86,11 @@ impl Endpoint {
     /// [`Error::System`]: of the kind `Unsupported` where nothing is known of networks.
     pub fn watch_networks(&self) -> Result<Watcher, Error> {
         Watcher::start(&self.0.shared)
+    }
+
+    /// Tells all connections that this host is on these networks now, as [`Self::watch_networks`] does where it can.
+    pub fn follow_networks(&self, networks: Networks) {
+        self.0.shared.follow(networks);
     }
 
     /// Connects to a server of this name; returns when the handshake is complete and the server is known to be who it

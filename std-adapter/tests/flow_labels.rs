@@ -106,3 +106,63 @@ fn a_move_changes_the_label() {
     assert!(!first.contains(&0) && !second.contains(&0) && !first.contains(&second[0]));
     assert_eq!(pair.client.system_stats().flow_labels_not_supported, 0);
 }
+
+/// Where somebody has leased a label for himself alone, the system takes from others only what they have leased themselves.
+#[test]
+fn without_labels_of_ones_own_everything_arrives() {
+    /// What a label is leased with.
+    #[repr(C)]
+    struct Lease {
+        to: [u8; 16],
+        label: u32,
+        action: u8,
+        share: u8,
+        flags: u16,
+        seconds_kept: u16,
+        seconds_lingering: u16,
+        padding: u32,
+    }
+    const GET: u8 = 0;
+    const EXCLUSIVE: u8 = 1;
+    const CREATE: u16 = 1;
+
+    if !nix::unistd::geteuid().is_root() {
+        return println!("skipped: making network namespaces needs root");
+    }
+    let apart = thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        let (true, Some(eye)) = (up.is_ok_and(|up| up.success()), eye()) else { return };
+        let lease = Lease {
+            to: Ipv6Addr::LOCALHOST.octets(),
+            label: 0x1_2345_u32.to_be(),
+            action: GET,
+            share: EXCLUSIVE,
+            flags: CREATE,
+            seconds_kept: 6,
+            seconds_lingering: 6,
+            padding: 0,
+        };
+        // SAFETY: the socket is open, and the system reads as many bytes as the struct has.
+        let leased = unsafe {
+            let len = size_of::<Lease>() as libc::socklen_t;
+            let (level, option) = (libc::IPPROTO_IPV6, libc::IPV6_FLOWLABEL_MGR);
+            libc::setsockopt(eye.as_raw_fd(), level, option, (&raw const lease).cast(), len)
+        };
+        assert_eq!(leased, 0, "{}", std::io::Error::last_os_error());
+
+        let socket = Socket::bind(LOOPBACK, Families::Both).unwrap();
+        let segments = socket.max_segments();
+        let route = FourTuple { local: socket.local_addr(), remote: eye.local_addr().unwrap(), interface: 0 };
+        for _ in 0..2 {
+            let marks = Marks { ecn: Ecn::Ect0, flow_label: 7 };
+            assert!(matches!(socket.send(&route, marks, 2, b"okay"), Sent::All));
+            for _ in 0..2 {
+                let (len, _, label) = see(&eye, &mut [0; 8]);
+                assert!(len == 2 && label != 7);
+            }
+            assert!(!socket.sets_flow_labels() && socket.max_segments() == segments);
+        }
+    });
+    apart.join().unwrap();
+}

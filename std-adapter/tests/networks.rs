@@ -1,14 +1,16 @@
 //! Networks that go and come under a connection, in namespaces with real interfaces (Linux, root; skipped elsewhere).
 #![cfg(target_os = "linux")]
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use peregrine_core::connection::{Event, MoveCause, RouteView};
 use peregrine_std::tls::ClientTls;
-use peregrine_std::{Connection, Endpoint, Watcher};
+use peregrine_std::{Connection, Endpoint, NetworkEvents, Watcher};
 
 mod common;
 use common::lab::{Lab, SERVER, inside, ip, join};
@@ -199,4 +201,73 @@ fn a_socket_that_finds_no_way_is_left_and_the_other_route_goes_on() {
         client.wait_for("10.0.1.2", |route| route.down);
         assert_eq!((client.in_use(), client.moves()), (address("10.0.2.2"), vec![MoveCause::Liveness]));
     });
+}
+
+#[test]
+fn the_command_goes_on_over_the_other_interface() {
+    let Some(lab) = Lab::up() else { return };
+    let spawn = |namespace: &str, args: &'static [&str]| {
+        inside(namespace, move || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_peregrine"));
+            command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+    };
+    let mut server = spawn(&lab.server, &["serve", "--listen", "198.51.100.9:4433"]);
+    let mut listening = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut listening).unwrap();
+    assert_eq!(listening, "listening on 198.51.100.9:4433\n");
+    let mut client = spawn(
+        &lab.client,
+        &[
+            "get",
+            "hq://198.51.100.9:4433/300000000",
+            "--insecure",
+            "--out",
+            "-",
+            "--json",
+            "--timeline",
+            "--watch-interfaces",
+        ],
+    );
+    let mut timeline = BufReader::new(client.stderr.take().unwrap()).lines();
+    let told = timeline
+        .by_ref()
+        .map(Result::unwrap)
+        .find(|line| line.contains("answers on the route from 10.0.2.2"));
+    assert!(told.is_some());
+    ip(&lab.client, "link set net1 down");
+    let rest: Vec<String> = timeline.map(Result::unwrap).collect();
+    let got = client.wait_with_output().unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(got.status.success(), "{rest:?}");
+    let report: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    let moves = report["moves"].as_array().unwrap();
+    assert!(moves.len() == 1 && moves[0]["cause"] == "liveness", "{report}");
+    assert!(moves[0]["to"].as_str().unwrap().starts_with("10.0.2.2:"), "{report}");
+}
+
+/// The system has more to say than there is room for while nobody listens.
+#[test]
+fn what_was_not_heard_is_asked_for() {
+    let Some(lab) = Lab::up() else { return };
+    let mut events = inside(&lab.client, NetworkEvents::new).unwrap();
+    let addresses = |events: &NetworkEvents| {
+        events.networks().addresses().filter(|ip| ip.to_string().starts_with("10.9.")).count()
+    };
+    for (command, expected) in [("add", 1_500), ("del", 0)] {
+        let mut batch = Command::new("ip")
+            .args(["-n", &lab.client, "-batch", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = batch.stdin.take().unwrap();
+        for number in 0..1_500 {
+            writeln!(lines, "addr {command} 10.9.{}.{}/32 dev net2", number / 250, number % 250).unwrap();
+        }
+        drop(lines);
+        assert!(batch.wait().unwrap().success());
+        events.read().unwrap();
+        assert_eq!(addresses(&events), expected);
+    }
 }

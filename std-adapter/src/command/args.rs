@@ -127,6 +127,10 @@ pub(crate) struct Get {
     /// Try this local address too and keep it in reserve: it is taken when nothing comes over the other any more
     #[arg(long, value_name = "ADDR", value_parser = bind_address)]
     backup: Option<SocketAddr>,
+    /// Watch this host's networks: try the address of each interface as it comes, move when the one in use goes or another is
+    /// much better (Linux)
+    #[arg(long)]
+    pub(crate) watch_interfaces: bool,
     /// Take another local port then, without telling the connection: what a NAT does to it
     #[arg(long, value_name = "BYTES|MS")]
     rebind_after: Option<Moment>,

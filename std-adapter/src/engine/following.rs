@@ -34,14 +34,14 @@ impl Following {
 impl Engine {
     /// This host is on these networks now.
     pub(crate) fn follow(&mut self, networks: Networks) {
-        let before = self.following.networks.replace(networks.clone());
-        for change in before.map(|before| networks.since(&before)).unwrap_or_default() {
+        let changes = self.following.networks.as_ref().map(|before| networks.since(before));
+        self.following.networks = Some(networks);
+        self.following.waiting.clear();
+        for change in changes.unwrap_or_default() {
             self.network_changed(change);
         }
-        self.following.waiting.clear();
-        let clients: Vec<_> = self.known.iter().flatten().filter(|(_, is_client)| *is_client).collect();
-        let clients: Vec<_> = clients.into_iter().map(|(handle, _)| *handle).collect();
-        for handle in clients {
+        let known: Vec<_> = self.known.iter().flatten().map(|(handle, _)| *handle).collect();
+        for handle in known {
             self.spread(handle);
         }
     }

@@ -23,7 +23,7 @@ mod watcher;
 
 #[cfg(all(feature = "watch", target_os = "linux"))]
 pub use netlink::NetworkEvents;
-pub use networks::Networks;
+pub use networks::{Networks, Place, Rank};
 #[cfg(not(all(feature = "watch", target_os = "linux")))]
 pub use nowhere::{NetworkEvents, Watcher};
 #[cfg(all(feature = "watch", target_os = "linux"))]

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use peregrine_core::connection::NetworkChange;
 
-/// The local addresses that can be sent from at one moment, and the links they are on.
+/// The local addresses that can be sent from at one moment, and the links they are on. Where
+/// [`NetworkEvents`](super::NetworkEvents) hears nothing, a program may draw the picture itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Networks {
     addresses: BTreeMap<IpAddr, Place>,
@@ -13,26 +14,31 @@ pub struct Networks {
 
 /// Where an address is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub struct Place {
     /// The system's number for the link.
-    pub(super) link: u32,
-    pub(super) loopback: bool,
-    /// Another number says that the address, or its link, was away in between.
-    pub(super) era: u64,
-    pub(super) rank: Rank,
+    pub link: u32,
+    /// Whether the link leads nowhere but to this host.
+    pub loopback: bool,
+    /// Another number than in the picture before says that the address, or its link, was away in between.
+    pub era: u64,
+    /// Which of the addresses of the link it is.
+    pub rank: Rank,
 }
 
 /// Which of several addresses of a link is taken: the least.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Rank {
+pub enum Rank {
+    /// The one that the system would take, or that tells least of us.
     First,
+    /// Another one.
     Second,
     /// Still good, but not for anything new.
     Deprecated,
 }
 
 impl Networks {
-    pub(super) fn add(&mut self, ip: IpAddr, place: Place) {
+    /// There is this address, too.
+    pub fn add(&mut self, ip: IpAddr, place: Place) {
         self.addresses.entry(ip).or_insert(place);
     }
 
