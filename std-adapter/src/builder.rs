@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use peregrine_core::connection::Config;
 use peregrine_core::endpoint::{EndpointConfig, Incoming, RetryPolicy};
+use peregrine_crypto::cid::CidGenerator;
 use peregrine_crypto::endpoint::EndpointKeys;
 use peregrine_crypto::provider::Provider;
 
+use crate::cids::AnyCids;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -32,6 +34,7 @@ pub struct Builder {
     connections: usize,
     sizes: Sizes,
     secret: Option<[u8; 32]>,
+    cids: AnyCids,
     server: Option<ServerFactory>,
     client: Option<ClientFactory>,
     observer: Option<Observer>,
@@ -54,6 +57,7 @@ impl Default for Builder {
             connections: 256,
             sizes: Sizes::default(),
             secret: None,
+            cids: AnyCids::default(),
             server: None,
             client: None,
             observer: None,
@@ -135,6 +139,25 @@ impl Builder {
         self
     }
 
+    /// What makes our connection IDs; without a call they are random, of eight bytes. See [`peregrine_crypto::cid`] for
+    /// those that the endpoint knows again after a restart, and those that lead to one server of a fleet.
+    ///
+    /// ```
+    /// # use peregrine_std::{Builder, Endpoint};
+    /// # use peregrine_std::provider::host_provider;
+    /// # use peregrine_crypto::cid::{CidError, KeyedCids};
+    /// /// A server that answers with stateless resets to its own connection IDs only.
+    /// fn restartable(secret: [u8; 32]) -> Result<Builder, CidError> {
+    ///     let cids = KeyedCids::new(&host_provider(), &secret, 16)?;
+    ///     Ok(Endpoint::builder().secret(secret).cids(cids))
+    /// }
+    /// # restartable([1; 32]).unwrap();
+    /// ```
+    pub fn cids(mut self, cids: impl CidGenerator + Send + 'static) -> Self {
+        self.cids = AnyCids::new(cids);
+        self
+    }
+
     /// Binds the sockets and starts the thread that drives the endpoint.
     ///
     /// # Errors
@@ -162,8 +185,9 @@ impl Builder {
         let mut provider = host_provider();
         let mut random = [0; 32];
         provider.fill_random(&mut random);
-        let keys = EndpointKeys::new(provider, &self.secret.unwrap_or(random))
+        let keys = EndpointKeys::with_cids(provider, &self.secret.unwrap_or(random), self.cids)
             .map_err(|_| Error::Session("no keys for tokens".into()))?;
+        self.config.cid_len = keys.cid_len();
         self.config.server = self.server.is_some();
         let (config, rows) =
             (&mut self.config.connection, u16::try_from(self.sizes.streams).unwrap_or(u16::MAX));

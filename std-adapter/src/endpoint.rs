@@ -11,10 +11,11 @@ use peregrine_core::endpoint::EndpointStats;
 use crate::builder::{Builder, ClientFactory, Observer};
 use crate::connection::Connection;
 use crate::driver::{self, Port};
-use crate::engine::Engine;
+use crate::engine::{Engine, SystemStats};
 use crate::error::Error;
 use crate::session::AnySession;
 use crate::shared::{Shared, Wait};
+use crate::watch::{Networks, Watcher};
 
 /// Connections over one set of sockets. Cheap to clone; all clones are the same endpoint.
 ///
@@ -73,6 +74,23 @@ impl Endpoint {
         let mut state = self.0.shared.lock();
         state.engine.network_changed(change);
         state.flush_here();
+    }
+
+    /// Follows the networks of this host from now on, until the watcher is dropped: connections leave addresses that are gone;
+    /// a client tries the address of each other link as soon as it is there, and with
+    /// [`Config::choose_automatically`](peregrine_core::connection::Config::choose_automatically) also moves there if that
+    /// is better. With none left, it moves to the first that comes. Sockets that [`Self::rebind`] has put in the place of
+    /// others are not followed.
+    ///
+    /// # Errors
+    /// [`Error::System`]: of the kind `Unsupported` where nothing is known of networks.
+    pub fn watch_networks(&self) -> Result<Watcher, Error> {
+        Watcher::start(&self.0.shared)
+    }
+
+    /// Tells all connections that this host is on these networks now, as [`Self::watch_networks`] does where it can.
+    pub fn follow_networks(&self, networks: Networks) {
+        self.0.shared.follow(networks);
     }
 
     /// Connects to a server of this name; returns when the handshake is complete and the server is known to be who it
@@ -141,6 +159,11 @@ impl Endpoint {
     /// The counters.
     pub fn stats(&self) -> EndpointStats {
         self.0.shared.lock().engine.stats()
+    }
+
+    /// What was asked of the system in vain.
+    pub fn system_stats(&self) -> SystemStats {
+        self.0.shared.lock().engine.system_stats()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Core's endpoint over sockets, without any waiting: datagrams in, datagrams out, clients let in. Who calls it, and
 //! when, is the business of the driver or of an own loop.
 
+mod following;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +14,16 @@ use peregrine_core::endpoint::{self, Connect, ConnectError, EndpointConfig, Endp
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::path::{Preference, RouteId};
 use peregrine_core::time::{Deadline, Instant};
-use peregrine_crypto::endpoint::EndpointKeys;
 
 use crate::builder::ServerFactory;
+use crate::cids::HostKeys;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::provider::HostProvider;
 use crate::session::AnySession;
-use crate::socket::{Inbox, Sent, is_about_us};
+use crate::socket::{Inbox, Marks, Sent, is_about_us};
 use crate::sockets::Sockets;
 use crate::storage::{HeapConnection, HeapSlots, HeapStorage, Sizes};
+use following::Following;
 
 /// The most bytes of one batch.
 const OUT_BYTES: usize = 65_507;
@@ -47,7 +49,7 @@ pub(crate) enum Flow {
 /// Core's endpoint, its sockets and its clock.
 pub(crate) struct Engine {
     clock: Clock,
-    core: endpoint::Endpoint<HeapSlots, EndpointKeys<HostProvider>>,
+    core: endpoint::Endpoint<HeapSlots, HostKeys>,
     sockets: Sockets,
     out: Box<[u8]>,
     unsent: Option<Unsent>,
@@ -59,6 +61,20 @@ pub(crate) struct Engine {
     /// link the two (RFC 9000 8.1.3).
     tokens: VecDeque<(SocketAddr, Vec<u8>)>,
     send_error: Option<(SocketAddr, io::Error)>,
+    system: SystemStats,
+    following: Following,
+}
+
+/// Counts what was asked of the system in vain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SystemStats {
+    /// Batches of datagrams that went out without the flow label they should bear (RFC 9000 9.7): what the system puts there
+    /// may be the same on several routes.
+    pub flow_labels_not_supported: u64,
+    /// Batches that the system refused to send, which is loss to connections.
+    pub sends_failed: u64,
+    /// Sockets from which nothing could be received any more.
+    pub sockets_failed: u64,
 }
 
 /// What a socket had no room for. Its bytes stay in `out`.
@@ -73,7 +89,7 @@ impl Engine {
         config: EndpointConfig,
         slots: usize,
         sizes: Sizes,
-        keys: EndpointKeys<HostProvider>,
+        keys: HostKeys,
         sockets: Sockets,
         server: Option<ServerFactory>,
     ) -> Self {
@@ -88,6 +104,8 @@ impl Engine {
             sizes,
             tokens: VecDeque::new(),
             send_error: None,
+            system: SystemStats::default(),
+            following: Following::default(),
         }
     }
 
@@ -189,6 +207,7 @@ impl Engine {
     /// Nothing can be received from this socket any more. Returns whether others are left.
     pub(crate) fn on_socket_failed(&mut self, key: u32) -> bool {
         self.sockets.bury(key);
+        self.system.sockets_failed += 1;
         for slot in 0..self.known.len() {
             if let Some((handle, _)) = self.known[slot] {
                 self.leave(handle, key);
@@ -284,7 +303,12 @@ impl Engine {
         let on = bound.real(FourTuple { local, remote, interface: key });
         let part = self.out.get(bytes.clone()).unwrap_or_default();
         let segment = transmit.segment_size.unwrap_or(part.len());
-        match bound.socket.send(&on, transmit.ecn, segment, part) {
+        let marks = Marks { ecn: transmit.ecn, flow_label: transmit.flow_label };
+        let sent = bound.socket.send(&on, marks, segment, part);
+        if transmit.flow_label != 0 && !bound.socket.sets_flow_labels() {
+            self.system.flow_labels_not_supported += 1;
+        }
+        match sent {
             Sent::All => bound.full_since = None,
             Sent::Blocked { done } => {
                 let now = self.clock.now();
@@ -296,6 +320,7 @@ impl Engine {
                 }
             }
             Sent::Lost(error) => {
+                self.system.sends_failed += 1;
                 if is_about_us(&error) {
                     self.leave(handle, key);
                 }
@@ -309,11 +334,12 @@ impl Engine {
     pub(crate) fn handle_timeout(&mut self) {
         let now = self.clock.now();
         self.core.handle_timeout(now);
+        self.spread_again(now);
     }
 
     /// When to call [`Self::handle_timeout`]; right after [`Self::transmit`] was [`Flow::Done`].
     pub(crate) fn next_timeout(&mut self) -> Deadline {
-        self.core.next_timeout().min(self.end_of_patience())
+        self.core.next_timeout().min(self.end_of_patience()).min(self.following.next_timeout())
     }
 
     fn end_of_patience(&self) -> Deadline {
@@ -327,6 +353,7 @@ impl Engine {
         let news = self.core.poll_event();
         match news {
             Some((handle, Event::Token)) => self.keep_token(handle),
+            Some((handle, Event::Confirmed)) => self.spread(handle),
             Some((handle, Event::Route(_, RouteEvent::Closed | RouteEvent::Failed))) => {
                 self.close_unused(handle);
             }
@@ -357,6 +384,10 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> EndpointStats {
         self.core.stats()
+    }
+
+    pub(crate) const fn system_stats(&self) -> SystemStats {
+        self.system
     }
 
     pub(crate) fn is_empty(&self) -> bool {

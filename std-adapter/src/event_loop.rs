@@ -22,11 +22,12 @@ use peregrine_core::time::Instant;
 
 use crate::builder::{Builder, ClientFactory};
 use crate::driver::Port;
-use crate::engine::{Engine, Flow};
+use crate::engine::{Engine, Flow, SystemStats};
 use crate::error::Error;
 use crate::session::AnySession;
 use crate::socket::Socket;
 use crate::storage::HeapConnection;
+use crate::watch::Networks;
 
 /// An endpoint driven by hand. It stays on one thread, and so does all that is done to its connections.
 pub struct EventLoop {
@@ -169,9 +170,20 @@ impl EventLoop {
         self.engine.network_changed(change);
     }
 
+    /// This host is on these networks now, as [`NetworkEvents`](crate::NetworkEvents) tell. See
+    /// [`Endpoint::watch_networks`](crate::Endpoint::watch_networks) for what comes of it.
+    pub fn follow_networks(&mut self, networks: Networks) {
+        self.engine.follow(networks);
+    }
+
     /// The counters of the endpoint.
     pub fn stats(&self) -> EndpointStats {
         self.engine.stats()
+    }
+
+    /// What was asked of the system in vain.
+    pub fn system_stats(&self) -> SystemStats {
+        self.engine.system_stats()
     }
 
     /// The time, as connections know it.

@@ -16,7 +16,7 @@ mod error;
 mod text;
 
 pub use error::IdentityError;
-pub use text::{Pin, PinError, Psk, PskError};
+pub use text::{Pin, PinError, Psk, PskError, hex};
 
 /// A certificate chain, leaf first, and the private key of the leaf.
 #[derive(Debug)]

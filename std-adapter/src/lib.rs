@@ -2,6 +2,7 @@
 //! microcontroller (a faster AEAD, rustls, PEM files, the system's certificate store).
 
 pub mod builder;
+mod cids;
 pub mod clock;
 pub mod connection;
 mod driver;
@@ -27,16 +28,19 @@ pub mod stream;
 #[cfg(feature = "identity")]
 pub mod tls;
 pub mod wait;
+pub mod watch;
 
 pub use builder::Builder;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
+pub use engine::SystemStats;
 pub use error::{Closed, Error};
 pub use event_loop::EventLoop;
 pub use seen::Seen;
 pub use session::{Agreed, AnySession, HostSession};
 pub use storage::Sizes;
 pub use stream::{RecvStream, SendStream};
+pub use watch::{NetworkEvents, Networks, Watcher};
 
 /// The examples of the README compile.
 #[cfg(all(doctest, feature = "identity"))]

@@ -25,6 +25,7 @@ use crate::error::{Closed, Error};
 use crate::seen::Seen;
 use crate::session::Agreed;
 use crate::wait::Waker;
+use crate::watch::Networks;
 
 /// What a thread waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,6 +134,13 @@ impl Shared {
         // A thread that panicked with the lock held has left core's state whole: core does not panic.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         Locked { shared: self, state: Some(state) }
+    }
+
+    /// Tells all connections that this host is on these networks now.
+    pub(crate) fn follow(&self, networks: Networks) {
+        let mut state = self.lock();
+        state.engine.follow(networks);
+        state.flush_here();
     }
 
     /// Tries `attempt` until it has an outcome, sleeping between attempts until what is waited for happens to the

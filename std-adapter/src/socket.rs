@@ -1,11 +1,14 @@
 //! A UDP socket as QUIC wants it: many datagrams per system call (GSO, GRO), ECN both ways, the local address of what
 //! comes in, no fragments. `quinn-udp` knows each system's way to that; here is the shape core works with.
 //!
-//! Does not: wait (see [`crate::wait`]), set DSCP or flow labels, tell interfaces apart.
+//! Does not: wait (see [`crate::wait`]), set DSCP, tell interfaces apart.
+
+mod flow_label;
 
 use std::array;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use peregrine_core::ids::{Ecn, FourTuple};
@@ -37,7 +40,24 @@ pub struct Socket {
     socket: UdpSocket,
     /// What was learned about the system. Written only by [`Socket::forget_refusals`].
     state: RwLock<UdpSocketState>,
+    /// Whether the system takes flow labels from us.
+    labels: AtomicBool,
     local: SocketAddr,
+}
+
+/// What the IP header of a datagram is to say beside the addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Marks {
+    /// The ECN codepoint.
+    pub ecn: Ecn,
+    /// The flow label of IPv6 (RFC 9000 9.7), 20 bits; zero leaves it to the system, as does a system that takes none.
+    pub flow_label: u32,
+}
+
+impl From<Ecn> for Marks {
+    fn from(ecn: Ecn) -> Self {
+        Self { ecn, flow_label: 0 }
+    }
 }
 
 /// What became of datagrams to be sent.
@@ -73,7 +93,8 @@ impl Socket {
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), BUFFER_BYTES);
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), BUFFER_BYTES);
         let local = socket.local_addr()?;
-        Ok(Self { socket, state: RwLock::new(state), local })
+        let labels = AtomicBool::new(local.is_ipv6() && flow_label::enable(&socket));
+        Ok(Self { socket, state: RwLock::new(state), labels, local })
     }
 
     /// Binds to any free port of the family of `remote`.
@@ -102,6 +123,12 @@ impl Socket {
         self.state().may_fragment()
     }
 
+    /// Whether datagrams of IPv6 bear the flow labels that [`Self::send`] is given. Falls to `false` if the system turns
+    /// out to refuse them.
+    pub fn sets_flow_labels(&self) -> bool {
+        self.labels.load(Ordering::Relaxed)
+    }
+
     /// The bytes that the system buffers for sending and for receiving.
     ///
     /// # Errors
@@ -113,30 +140,53 @@ impl Socket {
 
     /// Sends `bytes` along `route`: datagrams of `segment_size` bytes each, of which the last may be shorter. The
     /// local address is used unless it is unspecified.
-    pub fn send(&self, route: &FourTuple, ecn: Ecn, segment_size: usize, bytes: &[u8]) -> Sent {
+    pub fn send(
+        &self,
+        route: &FourTuple,
+        marks: impl Into<Marks>,
+        segment_size: usize,
+        bytes: &[u8],
+    ) -> Sent {
+        let Marks { ecn, flow_label } = marks.into();
         let destination = self.to_system(route.remote);
         let src_ip = Some(route.local.ip()).filter(|ip| !ip.is_unspecified());
         let src_ip = src_ip.map(|ip| self.to_system(SocketAddr::new(ip, 0)).ip());
         let ecn = EcnCodepoint::from_bits(ecn.bits());
-        let mut done = 0;
+        let mut labelled = Some(flow_label::put(destination, flow_label)).filter(|_| self.sets_flow_labels());
+        let (mut done, mut label_doubted) = (0, false);
         while done < bytes.len() {
             let segments = self.max_segments();
             let at_once = (SEND_BYTES / segment_size.max(1)).clamp(1, segments);
             let len = segment_size.saturating_mul(at_once).clamp(1, bytes.len() - done);
             let contents = &bytes[done..done + len];
-            let part =
-                quinn_udp::Transmit { destination, ecn, contents, segment_size: Some(segment_size), src_ip };
+            let to = labelled.unwrap_or(destination);
+            let part = quinn_udp::Transmit {
+                destination: to,
+                ecn,
+                contents,
+                segment_size: Some(segment_size),
+                src_ip,
+            };
             let result = self.state().try_send(self.io(), &part);
             match result {
-                Ok(()) => done += len,
+                Ok(()) => {
+                    done += len;
+                    if label_doubted {
+                        self.labels.store(false, Ordering::Relaxed);
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Blocked { done },
                 // Perhaps the driver refuses segmentation offload, which only trying can tell: now one by one.
                 Err(_) if len > segment_size && self.max_segments() < segments => {}
                 Err(error) => {
                     if error.kind() == ErrorKind::InvalidInput {
                         self.forget_refusals();
+                        label_doubted = labelled.take().is_some();
                     }
-                    return Sent::Lost(error);
+                    // Or the label: where somebody on this host has leased one for himself alone, Linux takes leased ones only.
+                    if !label_doubted {
+                        return Sent::Lost(error);
+                    }
                 }
             }
         }
@@ -161,8 +211,8 @@ impl Socket {
         Ok(inbox.filled)
     }
 
-    /// Linux answers EINVAL both where segmentation offload or ECN are not to be had and where our address is gone.
-    /// `quinn-udp` takes it for the former and from then on does without; a single datagram refused means the latter.
+    /// Linux answers EINVAL where segmentation offload, ECN or a flow label are not to be had, and where our address is gone.
+    /// `quinn-udp` takes it for the first two and from then on does without; a single datagram refused means the others.
     fn forget_refusals(&self) {
         if let Ok(fresh) = UdpSocketState::new(self.io()) {
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;

@@ -139,10 +139,10 @@ impl Waiter {
 
 /// Two ends, of which one becomes readable when the other is written to.
 #[cfg(unix)]
-mod line {
-    pub(super) use std::os::unix::net::UnixStream as End;
+pub(crate) mod line {
+    pub(crate) use std::os::unix::net::UnixStream as End;
 
-    pub(super) fn pair() -> std::io::Result<(End, End)> {
+    pub(crate) fn pair() -> std::io::Result<(End, End)> {
         let (one, other) = End::pair()?;
         one.set_nonblocking(true)?;
         other.set_nonblocking(true)?;
@@ -152,12 +152,12 @@ mod line {
 
 /// Two ends, of which one becomes readable when the other is written to.
 #[cfg(not(unix))]
-mod line {
+pub(crate) mod line {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-    pub(super) use std::net::TcpStream as End;
+    pub(crate) use std::net::TcpStream as End;
 
-    pub(super) fn pair() -> std::io::Result<(End, End)> {
+    pub(crate) fn pair() -> std::io::Result<(End, End)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let one = TcpStream::connect(listener.local_addr()?)?;
         let (other, from) = listener.accept()?;

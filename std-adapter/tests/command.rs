@@ -386,6 +386,11 @@ fn mistakes_of_ones_own_have_their_codes() {
         (&["get", "hq://localhost/x", "--ca", &hello], 3, "holds no certificate"),
         (&["get", "hq://localhost/x", "--insecure", "--bind", "192.0.2.1"], 3, "cannot use the address"),
         (&["serve", "--listen", &taken], 3, &taken),
+        (
+            &["serve", "--listen", &taken, "--quic-lb", "id=1,server=0a,nonce=8,key=secret-by-mistake"],
+            2,
+            "32 hex digits",
+        ),
         (&["serve", "--listen", "127.0.0.1:0", "--root", &missing], 3, "cannot serve the folder"),
     ] {
         let output = Command::new(COMMAND).args(args).output().unwrap();
@@ -439,9 +444,13 @@ const PATTERN_60_MB: &str = "285b24dca8b4333b533f64664bbe27c724191ea6692ee0da0eb
 
 #[test]
 fn a_download_moves_to_another_address_in_its_middle() {
-    let server = Server::start(&[]);
-    for after in [&["--after", "4MiB"][..], &["--after", "1ms"], &[]] {
-        let (report, timeline) = roam(&server, &[&["--migrate-to", "127.0.0.2"], after].concat());
+    let alone = Server::start(&[]);
+    let fleet = "id=1,server=0a0b,nonce=8,key=00112233445566778899aabbccddeeff";
+    let one_of_many = Server::start(&["--quic-lb", fleet]);
+    for (server, after) in
+        [(&alone, &["--after", "4MiB"][..]), (&one_of_many, &["--after", "1ms"]), (&alone, &[])]
+    {
+        let (report, timeline) = roam(server, &[&["--migrate-to", "127.0.0.2"], after].concat());
         let moves = report["moves"].as_array().unwrap();
         assert_eq!((moves.len(), &moves[0]["cause"]), (1, &"chosen".into()), "{report}");
         assert!(moves[0]["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{report}");

@@ -1,6 +1,5 @@
 //! Connections that go from one local socket to another in the middle of what they do, over loopback.
 
-use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -9,10 +8,11 @@ use std::time::Duration;
 use peregrine_core::connection::{Event, MoveCause, NetworkChange, RouteError, RouteEvent, RouteView};
 use peregrine_core::path::{Preference, Role};
 use peregrine_std::pattern::Pattern;
-use peregrine_std::{Builder, Connection, Endpoint, Error, RecvStream};
+use peregrine_std::socket::Socket;
+use peregrine_std::{Builder, Connection, Endpoint, Error, SystemStats};
 
 mod common;
-use common::{ALPN, NAME, PATIENCE, Pair, Tls, drain, fetch, loopback, serve};
+use common::{ALPN, NAME, PATIENCE, Pair, Tls, drain, fetch, fetch_and, loopback, serve};
 
 const MIB: u64 = 1 << 20;
 
@@ -42,36 +42,6 @@ impl Moves {
     fn told(&self) -> Vec<MoveCause> {
         self.0.lock().unwrap().clone()
     }
-}
-
-/// Calls `then` with how many bytes were read, after each read.
-struct Counting<'a, F> {
-    recv: &'a mut RecvStream,
-    taken: u64,
-    then: F,
-}
-
-impl<F: FnMut(u64)> Read for Counting<'_, F> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        let len = self.recv.read(out)?;
-        self.taken += len as u64;
-        (self.then)(self.taken);
-        Ok(len)
-    }
-}
-
-/// Downloads, and does something when so much has come.
-fn fetch_and(connection: &Connection, len: u64, at: u64, act: impl FnOnce()) {
-    let (mut send, mut recv) = connection.open_bi().unwrap();
-    send.write_all(&len.to_be_bytes()).unwrap();
-    send.finish().unwrap();
-    let mut act = Some(act);
-    let then = |taken| {
-        if let Some(act) = act.take_if(|_| taken >= at) {
-            act();
-        }
-    };
-    assert_eq!(drain(&mut Counting { recv: &mut recv, taken: 0, then }), len);
 }
 
 /// Uploads and downloads, and does something in the middle of both.
@@ -299,15 +269,40 @@ fn an_address_that_is_gone_is_left() {
     fetch(&client, MIB);
 }
 
-/// A client driven by hand whose socket breaks: what it sends goes another way at once, and sockets come and go with routes.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_socket_whose_sends_fail_is_left() {
+    use rustix::net::{Shutdown, shutdown};
+
+    // The system says that nothing is connected, and takes it seriously all the same.
+    let stats = left_when(|socket| {
+        let _ = shutdown(socket, Shutdown::Write);
+    });
+    assert!(stats.sends_failed > 0 && stats.sockets_failed == 0, "{stats:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_receives_no_more_is_left() {
+    use nix::libc;
+    use std::os::fd::AsRawFd;
+
+    let stats = left_when(|socket| {
+        let nothing = std::fs::File::open("/dev/null").unwrap();
+        // What was the socket is now something that datagrams never come from.
+        // SAFETY: both are open, and the socket is spoken of by its number only.
+        assert!(unsafe { libc::dup2(nothing.as_raw_fd(), socket.as_raw_fd()) } >= 0);
+    });
+    assert_eq!(stats.sockets_failed, 1, "{stats:?}");
+}
+
+/// A client driven by hand whose socket breaks: what it sends goes another way at once, and sockets come and go with routes.
+#[cfg(target_os = "linux")]
+fn left_when(break_it: impl FnOnce(&Socket)) -> SystemStats {
     use peregrine_core::ids::Dir;
     use peregrine_core::stream;
     use peregrine_std::EventLoop;
     use peregrine_std::tls::ClientTls;
-    use rustix::net::{Shutdown, shutdown};
 
     let (tls, trust) = common::server_tls();
     let sessions = common::server_sessions(tls, Tls::Ours);
@@ -318,6 +313,7 @@ fn a_socket_whose_sends_fail_is_left() {
     thread::spawn(move || serve(&server.accept_within(PATIENCE).unwrap()));
 
     let clock = peregrine_std::clock::Clock::start();
+    let mut break_it = Some(break_it);
     let (mut asked, mut received, mut moves) = (None, 0, Vec::new());
     let mut out = vec![0; 64 << 10];
     let (len, mut is_over) = (8 * MIB, false);
@@ -352,12 +348,12 @@ fn a_socket_whose_sends_fail_is_left() {
                 break;
             }
         }
-        if received > len / 3 && moves.is_empty() {
-            // The system says that nothing is connected, and takes it seriously all the same.
-            let _ = shutdown(client.sockets().next().unwrap(), Shutdown::Write);
+        if let Some(break_it) = break_it.take_if(|_| received > len / 3) {
+            break_it(client.sockets().next().unwrap());
         }
     }
     assert_eq!((received, moves), (len, vec![MoveCause::Liveness]));
     let (connection, _) = client.connection(handle).unwrap();
     assert_eq!(connection.route().unwrap().local.ip(), elsewhere().ip());
+    client.system_stats()
 }

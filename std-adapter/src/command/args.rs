@@ -9,6 +9,7 @@ use peregrine_std::identity::{Pin, Psk, PskError};
 use zeroize::Zeroizing;
 
 use crate::exit::Exit;
+use crate::fleet::Fleet;
 use crate::moment::Moment;
 use crate::steer::{Act, Order};
 use crate::url::Url;
@@ -71,6 +72,13 @@ pub(crate) struct Serve {
     /// Ask clients not to move to other addresses of their own will (NATs may still move them)
     #[arg(long)]
     pub(crate) no_active_migration: bool,
+    /// Lead clients that move back to this server of a fleet, as its QUIC-LB load balancers read it, for example
+    /// id=1,server=0a0b,nonce=8,key=00112233445566778899aabbccddeeff; without a key everybody can follow who moves: ask them
+    /// not to with --no-active-migration
+    #[arg(long = "quic-lb", value_name = "id=N,server=HEX,nonce=BYTES[,key=HEX]")]
+    fleet_text: Option<String>,
+    #[arg(skip)]
+    pub(crate) fleet: Option<Fleet>,
     /// Application protocol
     #[arg(long, value_name = "NAME", default_value = "hq-interop", value_parser = alpn)]
     pub(crate) alpn: String,
@@ -119,6 +127,10 @@ pub(crate) struct Get {
     /// Try this local address too and keep it in reserve: it is taken when nothing comes over the other any more
     #[arg(long, value_name = "ADDR", value_parser = bind_address)]
     backup: Option<SocketAddr>,
+    /// Watch this host's networks: try the address of each interface as it comes, move when the one in use goes or another is
+    /// much better (Linux)
+    #[arg(long)]
+    pub(crate) watch_interfaces: bool,
     /// Take another local port then, without telling the connection: what a NAT does to it
     #[arg(long, value_name = "BYTES|MS")]
     rebind_after: Option<Moment>,
@@ -195,12 +207,19 @@ impl Args {
 
     fn check(parsed: Result<Self, clap::Error>) -> Result<Self, clap::Error> {
         let mut args = parsed?;
+        // Read here, because clap would repeat a malformed value, and with it the key.
+        if let Command::Serve(serve) = &mut args.command {
+            let text = serve.fleet_text.take().map(Zeroizing::new);
+            serve.fleet = text.map(|text| text.parse()).transpose().map_err(|why: String| {
+                Self::command()
+                    .error(ErrorKind::ValueValidation, format!("invalid value for '--quic-lb': {why}"))
+            })?;
+        }
         let (tls, text, psk) = match &mut args.command {
             Command::Demo => return Ok(args),
             Command::Serve(serve) => (serve.tls, &mut serve.psk_text, &mut serve.psk),
             Command::Get(get) => (get.tls, &mut get.psk_text, &mut get.psk),
         };
-        // Read here, because clap would repeat a malformed value, and with it the key.
         let text = text.take().map(Zeroizing::new);
         *psk = text.map(|text| text.parse()).transpose().map_err(|error: PskError| {
             let why = format!("invalid value for '--psk <ID:HEX>': {error}");

@@ -44,6 +44,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     let builder = Endpoint::builder().client(new_session).sizes(SIZES).tune(|config| {
         // A server of files has no reason to open streams.
         (config.peer_bidi_streams, config.peer_uni_streams) = (0, 0);
+        config.choose_automatically = get.watch_interfaces;
     });
     let clock = Clock::start();
     let meter = Arc::new(Meter::new(clock));
@@ -56,6 +57,11 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     };
     let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
+    let watcher = get.watch_interfaces.then(|| endpoint.watch_networks()).transpose();
+    let _watcher = watcher.map_err(|error| {
+        let failure = Failure::of_connection(&error);
+        Failure::new(failure.exit, format_args!("--watch-interfaces: {failure}"))
+    })?;
     interrupt::closes(endpoint.clone())?;
     let servers = servers(&get.urls);
     let progress = Progress::new(get.json || get.timeline);

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::args::Serve;
 use crate::credentials;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hq::{RequestReader, Reset};
 use crate::report::printable;
@@ -37,6 +38,10 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     })?;
     let (new_session, pin) = credentials::of_server(serve)?;
     let builder = serve.listen.iter().fold(Endpoint::builder(), |builder, address| builder.listen(*address));
+    let builder = match &serve.fleet {
+        Some(fleet) => builder.cids(fleet.cids().map_err(|error| Failure::new(Exit::Usage, error))?),
+        None => builder,
+    };
     let endpoint = builder
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })

@@ -117,7 +117,8 @@ impl fmt::Display for PskError {
 
 impl std::error::Error for PskError {}
 
-fn hex(text: &str) -> Option<Vec<u8>> {
+/// The bytes that pairs of hex digits stand for; `None` if something else is among them.
+pub fn hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> =
         text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks();

@@ -9,7 +9,11 @@ use std::time::Duration;
 use peregrine_std::identity::Identity;
 use peregrine_std::pattern::{self, Pattern};
 use peregrine_std::tls::{self, ClientTls, ServerTls, Shown, Trust};
-use peregrine_std::{AnySession, Builder, Connection, Endpoint, Error};
+use peregrine_std::{AnySession, Builder, Connection, Endpoint, Error, RecvStream};
+
+#[cfg(target_os = "linux")]
+pub(crate) mod lab;
+pub(crate) mod relay;
 
 pub(crate) const ALPN: &[&[u8]] = &[b"test"];
 pub(crate) const NAME: &str = "server.test";
@@ -118,6 +122,36 @@ pub(crate) fn fetch(connection: &Connection, len: u64) {
     send.write_all(&len.to_be_bytes()).unwrap();
     send.finish().unwrap();
     assert_eq!(drain(&mut recv), len);
+}
+
+/// Calls `then` with how many bytes were read, after each read.
+struct Counting<'a, F> {
+    recv: &'a mut RecvStream,
+    taken: u64,
+    then: F,
+}
+
+impl<F: FnMut(u64)> Read for Counting<'_, F> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let len = self.recv.read(out)?;
+        self.taken += len as u64;
+        (self.then)(self.taken);
+        Ok(len)
+    }
+}
+
+/// As [`fetch`], and does something when so much has come.
+pub(crate) fn fetch_and(connection: &Connection, len: u64, at: u64, act: impl FnOnce()) {
+    let (mut send, mut recv) = connection.open_bi().unwrap();
+    send.write_all(&len.to_be_bytes()).unwrap();
+    send.finish().unwrap();
+    let mut act = Some(act);
+    let then = |taken| {
+        if let Some(act) = act.take_if(|_| taken >= at) {
+            act();
+        }
+    };
+    assert_eq!(drain(&mut Counting { recv: &mut recv, taken: 0, then }), len);
 }
 
 /// Reads the pattern to its end; returns its length.

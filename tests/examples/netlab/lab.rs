@@ -75,6 +75,11 @@ fn down() {
     }
 }
 
+/// The client's interface goes down, as when somebody switches Wi-Fi off.
+pub(crate) fn switch_wifi_off() {
+    ip("-n pg-client link set net1 down");
+}
+
 fn join(
     left: &str,
     left_device: &str,

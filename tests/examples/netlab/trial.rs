@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::lab::{BEHIND, CELLULAR, Lab, SERVER, WIFI, command_in};
+use crate::lab::{BEHIND, CELLULAR, Lab, SERVER, WIFI, command_in, switch_wifi_off};
 use crate::link::{Arrivals, Link, Quality};
 
 /// Bytes of a download: some four seconds of Wi-Fi.
@@ -21,6 +21,7 @@ enum Case {
     Nothing,
     WarnedMove,
     UnwarnedLoss,
+    LinkDown,
     Rebinding,
     NewConnection,
 }
@@ -41,6 +42,7 @@ pub(crate) fn all(peregrine: &str, runs: usize) {
         (Case::Nothing, "nothing: Wi-Fi throughout"),
         (Case::WarnedMove, "a warned move: cellular is tried first, then taken"),
         (Case::UnwarnedLoss, "Wi-Fi falls silent without a word; cellular was opened before"),
+        (Case::LinkDown, "Wi-Fi is switched off; the client watches its interfaces"),
         (Case::Rebinding, "the NAT takes another port"),
         (
             Case::NewConnection,
@@ -77,6 +79,7 @@ fn run(peregrine: &str, case: Case) -> Outcome {
     let mut client = match case {
         Case::WarnedMove => get(peregrine, WIFI, &["--migrate-to", &cellular, "--after", &bytes]),
         Case::UnwarnedLoss => get(peregrine, WIFI, &["--backup", &cellular]),
+        Case::LinkDown => get(peregrine, WIFI, &["--watch-interfaces"]),
         Case::Nothing | Case::Rebinding | Case::NewConnection => get(peregrine, WIFI, &[]),
     };
     let first = loop {
@@ -90,6 +93,11 @@ fn run(peregrine: &str, case: Case) -> Outcome {
     match case {
         Case::Nothing | Case::WarnedMove => {}
         Case::UnwarnedLoss => wifi.cut(),
+        Case::LinkDown => {
+            switch_wifi_off();
+            // What the relay still hands over reaches nobody.
+            wifi.cut();
+        }
         Case::Rebinding => wifi.rebind(),
         Case::NewConnection => {
             wifi.cut();
