@@ -14,7 +14,7 @@ use crate::driver::{self, Port};
 use crate::engine::{Engine, SystemStats};
 use crate::error::Error;
 use crate::session::AnySession;
-use crate::shared::{Shared, Wait};
+use crate::shared::Shared;
 use crate::watch::{Networks, Watcher};
 
 /// Connections over one set of sockets. Cheap to clone; all clones are the same endpoint.
@@ -180,5 +180,4 @@ const _: () = {
     const fn is_shared<T: Send + Sync>() {}
     is_shared::<Endpoint>();
     is_shared::<Connection>();
-    let _ = Wait::Connected;
 };

@@ -15,6 +15,8 @@ use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::path::{Preference, RouteId};
 use peregrine_core::time::{Deadline, Instant};
 
+use following::Following;
+
 use crate::builder::ServerFactory;
 use crate::cids::HostKeys;
 use crate::clock::Clock;
@@ -23,7 +25,6 @@ use crate::session::AnySession;
 use crate::socket::{Inbox, Marks, Sent, is_about_us};
 use crate::sockets::Sockets;
 use crate::storage::{HeapConnection, HeapSlots, HeapStorage, Sizes};
-use following::Following;
 
 /// The most bytes of one batch.
 const OUT_BYTES: usize = 65_507;
@@ -334,12 +335,11 @@ impl Engine {
     pub(crate) fn handle_timeout(&mut self) {
         let now = self.clock.now();
         self.core.handle_timeout(now);
-        self.spread_again(now);
     }
 
     /// When to call [`Self::handle_timeout`]; right after [`Self::transmit`] was [`Flow::Done`].
     pub(crate) fn next_timeout(&mut self) -> Deadline {
-        self.core.next_timeout().min(self.end_of_patience()).min(self.following.next_timeout())
+        self.core.next_timeout().min(self.end_of_patience())
     }
 
     fn end_of_patience(&self) -> Deadline {
@@ -354,6 +354,7 @@ impl Engine {
         match news {
             Some((handle, Event::Token)) => self.keep_token(handle),
             Some((handle, Event::Confirmed)) => self.spread(handle),
+            Some((handle, Event::SpareCid)) => self.spread_on(handle),
             Some((handle, Event::Route(_, RouteEvent::Closed | RouteEvent::Failed))) => {
                 self.close_unused(handle);
             }

@@ -33,6 +33,7 @@ pub(crate) enum Wait {
     Connected,
     Confirmed,
     Route,
+    SpareCid,
     Accept(Dir),
     Open(Dir),
     Read(StreamId),
@@ -405,6 +406,7 @@ impl State {
                     }
                 }
                 Event::Route(..) | Event::Moved { .. } => self.wake(handle, Wait::Route),
+                Event::SpareCid => self.wake(handle, Wait::SpareCid),
                 Event::Token
                 | Event::KeysUpdated(_)
                 | Event::Mtu(_)

@@ -29,14 +29,18 @@ pub struct Standing {
     pub validated: bool,
     /// How gladly it is used.
     pub preference: Preference,
-    /// Its round-trip time.
+    /// Its shortest round-trip time: what waits in queues now is the doing of what is sent over it.
     pub rtt: Duration,
 }
 
+/// Less than that is noise: a handshake takes its time.
+const NOISE: Duration = Duration::from_millis(5);
+
 /// Whether to leave a route that works for another one: that works too, and is preferred, or of the same preference and faster
-/// by a quarter at least, so that two routes alike do not take turns.
+/// by a quarter and 5 ms at least, so that two routes alike do not take turns.
 pub fn is_worth_it(current: &Standing, other: &Standing) -> bool {
-    let faster = other.rtt.saturating_mul(4) < current.rtt.saturating_mul(3);
+    let faster = other.rtt.saturating_mul(4) < current.rtt.saturating_mul(3)
+        && other.rtt.saturating_add(NOISE) <= current.rtt;
     other.validated
         && (other.preference > current.preference || other.preference == current.preference && faster)
 }
@@ -76,6 +80,8 @@ mod tests {
         assert!(!is_worth_it(&wifi, &standing(Preference::METERED, 1)));
         assert!(is_worth_it(&wifi, &standing(Preference::NORMAL, 29)));
         assert!(!is_worth_it(&wifi, &standing(Preference::NORMAL, 30)) && !is_worth_it(&wifi, &wifi));
+        let near = standing(Preference::NORMAL, 6);
+        assert!(!is_worth_it(&near, &standing(Preference::NORMAL, 2)));
         let unproved = Standing { validated: false, ..wifi };
         assert!(!is_worth_it(&standing(Preference::METERED, 10), &unproved));
     }

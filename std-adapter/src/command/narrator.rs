@@ -82,7 +82,7 @@ impl Narrator {
                 self.names.retain(|(handle, _), _| *handle != seen.handle);
                 return None;
             }
-            Event::Stream(_) | Event::Datagram | Event::DatagramRoom => return None,
+            Event::Stream(_) | Event::Datagram | Event::DatagramRoom | Event::SpareCid => return None,
         })
     }
 

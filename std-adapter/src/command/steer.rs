@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::thread;
 use std::time::Duration;
 
 use peregrine_core::connection::RouteError;
@@ -17,10 +16,6 @@ use crate::timeline::Timeline;
 
 /// How often a wait looks whether the download is over.
 const STEP: Duration = Duration::from_millis(50);
-/// Between two attempts to open a route for which the server has to supply a connection ID first.
-const CID_STEP: Duration = Duration::from_millis(5);
-/// Attempts.
-const CID_STEPS: u32 = 400;
 
 /// Something to be done at a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,19 +95,17 @@ fn migrate(connection: &Connection, local: SocketAddr, meter: &Meter) -> Result<
 /// Opens a route and waits until the server has answered on it.
 fn open(connection: &Connection, local: SocketAddr, option: &str, meter: &Meter) -> Result<RouteId, Failure> {
     let failed = |error: &Error| failure(option, error);
-    let mut attempts = 0..CID_STEPS;
     let route = loop {
         match connection.add_route(local) {
-            Err(Error::Route(RouteError::NoSpareCid)) if !meter.is_over() && attempts.next().is_some() => {
-                thread::sleep(CID_STEP);
+            Err(Error::Route(RouteError::NoSpareCid)) if !meter.is_over() => {
+                let waited = connection.wait_spare_cid(Some(STEP));
+                waited.or_else(until_timeout).map_err(|error| failed(&error))?;
             }
             outcome => break outcome.map_err(|error| failed(&error))?,
         }
     };
     while let Err(error) = connection.wait_route(route, Some(STEP)) {
-        if !matches!(error, Error::TimedOut) {
-            return Err(failed(&error));
-        }
+        until_timeout(error).map_err(|error| failed(&error))?;
         if meter.is_over() {
             let why =
                 "the download was over before the server answered on that route; choose an earlier moment";
@@ -120,6 +113,11 @@ fn open(connection: &Connection, local: SocketAddr, option: &str, meter: &Meter)
         }
     }
     Ok(route)
+}
+
+/// A wait that found nothing is no failure.
+fn until_timeout(error: Error) -> Result<(), Error> {
+    if matches!(error, Error::TimedOut) { Ok(()) } else { Err(error) }
 }
 
 fn failure(option: &str, error: &Error) -> Failure {

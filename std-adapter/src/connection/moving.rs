@@ -36,6 +36,16 @@ impl Connection {
         self.0.steer(|engine, handle| engine.add_route(handle, local))
     }
 
+    /// Waits until the peer has supplied a connection ID for another route: after [`RouteError::NoSpareCid`].
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`]; [`Error::Closed`].
+    ///
+    /// [`RouteError::NoSpareCid`]: peregrine_core::connection::RouteError::NoSpareCid
+    pub fn wait_spare_cid(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.0.block(Wait::SpareCid, timeout, |connection| connection.has_spare_cid().then_some(Ok(())))
+    }
+
     /// Waits until the peer was reached over the route.
     ///
     /// # Errors

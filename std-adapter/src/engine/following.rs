@@ -1,34 +1,19 @@
 //! Connections follow the networks of their host: they are told what is gone, and clients open routes from what is there.
 
-use std::time::Duration;
-
 use peregrine_core::connection::RouteError;
 use peregrine_core::endpoint::Handle;
-use peregrine_core::time::{Deadline, Instant};
 
 use super::Engine;
 use crate::error::Error;
 use crate::watch::Networks;
-
-/// Between two attempts to open a route for which the server has to supply a connection ID first.
-const STEP: Duration = Duration::from_millis(10);
-/// Attempts.
-const STEPS: u32 = 200;
 
 /// What an endpoint knows of its host's networks.
 #[derive(Default)]
 pub(super) struct Following {
     /// Nothing, if nobody tells.
     networks: Option<Networks>,
-    /// Who has to wait for a connection ID, and how many attempts are left.
-    waiting: Vec<(Handle, u32)>,
-    next: Deadline,
-}
-
-impl Following {
-    pub(super) fn next_timeout(&self) -> Deadline {
-        if self.waiting.is_empty() { Deadline::NEVER } else { self.next }
-    }
+    /// Who has to wait until the server supplies a connection ID.
+    waiting: Vec<Handle>,
 }
 
 impl Engine {
@@ -46,21 +31,17 @@ impl Engine {
         }
     }
 
-    /// Opens routes from the networks that a client has none from.
-    pub(super) fn spread(&mut self, handle: Handle) {
-        self.spread_with(handle, STEPS);
-    }
-
-    /// Does so again for those who had to wait.
-    pub(super) fn spread_again(&mut self, now: Instant) {
-        if self.following.next_timeout().is_due(now) {
-            for (handle, left) in std::mem::take(&mut self.following.waiting) {
-                self.spread_with(handle, left);
-            }
+    /// The server has supplied a connection ID: whoever has waited for one goes on.
+    pub(super) fn spread_on(&mut self, handle: Handle) {
+        let waiting = self.following.waiting.iter().position(|waiting| *waiting == handle);
+        if let Some(place) = waiting {
+            self.following.waiting.swap_remove(place);
+            self.spread(handle);
         }
     }
 
-    fn spread_with(&mut self, handle: Handle, attempts: u32) {
+    /// Opens routes from the networks that a client has none from.
+    pub(super) fn spread(&mut self, handle: Handle) {
         let (Some(networks), Some(Some((known, true)))) =
             (&self.following.networks, self.known.get(handle.slot()))
         else {
@@ -80,13 +61,7 @@ impl Engine {
                         let _ = connection.switch_route(now, route);
                     }
                 }
-                Err(Error::Route(RouteError::NoSpareCid)) => {
-                    if let Some(left) = attempts.checked_sub(1) {
-                        self.following.waiting.push((handle, left));
-                        self.following.next = Deadline::at(self.clock.now().after(STEP));
-                    }
-                    return;
-                }
+                Err(Error::Route(RouteError::NoSpareCid)) => return self.following.waiting.push(handle),
                 // Then there is no route from there, until the networks change again.
                 Err(_) => {}
             }
