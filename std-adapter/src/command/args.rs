@@ -125,6 +125,9 @@ pub(crate) struct Get {
     /// Tell on standard error what happens to the connection: when, after how many bytes, on which local address
     #[arg(long)]
     pub(crate) timeline: bool,
+    /// Draw what happens to the connection: bytes over time by route, as an SVG picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timeline_svg: Option<PathBuf>,
     /// Show this certificate chain to the server
     #[arg(long, value_name = "PEM", requires = "client_key")]
     client_cert: Option<PathBuf>,
