@@ -497,6 +497,26 @@ fn a_download_survives_another_port_and_then_a_move() {
 }
 
 #[test]
+fn connections_are_logged() {
+    let place = Place::new();
+    let (here, there) = (place.text("here"), place.text("there"));
+    let server = Server::start(&["--qlog", &there]);
+    let got = server.get(&["/100000"], &["--insecure", "--out", "-", "--qlog", &here]);
+    assert_eq!(code(&got), 0, "{}", said(&got));
+    let (of_client, of_server) = (files(&place.path("here")), files(&place.path("there")));
+    assert_eq!(of_client.len(), 1);
+    let odcid = of_client[0].strip_suffix("_client.sqlog").unwrap();
+    assert_eq!(of_server, [format!("{odcid}_server.sqlog")]);
+    // Nothing is left in memory when the program ends.
+    let log = fs::read_to_string(place.path("here").join(&of_client[0])).unwrap();
+    let closing = log.lines().position(|line| line.contains("quic:connection_closed")).unwrap();
+    assert!(log.lines().skip(closing).any(|line| line.contains("connection_close\"")), "{log}");
+    let got = server.get(&["/1"], &["--insecure", "--qlog", &place.text("public/hello.txt")]);
+    assert_eq!(code(&got), 3);
+    assert!(said(&got).contains("cannot write logs into"), "{}", said(&got));
+}
+
+#[test]
 fn a_timeline_is_drawn() {
     let (place, server) = (Place::new(), Server::start(&[]));
     let svg = place.text("timeline.svg");

@@ -77,6 +77,9 @@ pub(crate) struct Serve {
     /// TLS implementation
     #[arg(long, value_name = "WHICH", default_value = "ours")]
     pub(crate) tls: Tls,
+    /// Write a qlog file of each connection into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) qlog: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -146,6 +149,9 @@ pub(crate) struct Get {
     /// Append the TLS secrets to this file: whoever has it can read the traffic
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
+    /// Write a qlog file of each connection into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) qlog: Option<PathBuf>,
     /// Print one JSON object instead of text and progress
     #[arg(long)]
     pub(crate) json: bool,

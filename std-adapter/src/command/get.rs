@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use peregrine_std::clock::Clock;
-use peregrine_std::{Connection, Endpoint, Error, Sizes};
+use peregrine_std::{Connection, Endpoint, Error, Qlog, Sizes};
 
 use crate::args::Get;
 use crate::credentials;
@@ -56,6 +56,10 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         builder.observe(move |seen| timeline.see(seen))
     } else {
         builder
+    };
+    let builder = match &get.qlog {
+        Some(folder) => builder.qlog(open_log(folder)?),
+        None => builder,
     };
     let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
@@ -243,6 +247,12 @@ impl Server {
             }
         }
     }
+}
+
+/// A folder for logs of connections.
+pub(crate) fn open_log(folder: &Path) -> Result<Qlog, Failure> {
+    let cannot = |error| Failure::local(format_args!("cannot write logs into {}", folder.display()), error);
+    Qlog::new(folder, complain).map_err(cannot)
 }
 
 /// The file that the timeline is drawn into. That it cannot be written is known before anything is downloaded.

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::args::Serve;
 use crate::credentials;
 use crate::failure::Failure;
+use crate::get::open_log;
 use crate::hq::{RequestReader, Reset};
 use crate::report::printable;
 use crate::root::{NotServed, Root};
@@ -37,6 +38,10 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     })?;
     let (new_session, pin) = credentials::of_server(serve)?;
     let builder = serve.listen.iter().fold(Endpoint::builder(), |builder, address| builder.listen(*address));
+    let builder = match &serve.qlog {
+        Some(folder) => builder.qlog(open_log(folder)?),
+        None => builder,
+    };
     let endpoint = builder
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })
