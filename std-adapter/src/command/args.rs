@@ -77,7 +77,7 @@ pub(crate) struct Serve {
     /// TLS implementation
     #[arg(long, value_name = "WHICH", default_value = "ours")]
     pub(crate) tls: Tls,
-    /// Write a qlog file of each connection into this folder
+    /// Write a qlog file of each connection into this folder: packets and frames, but no data and no keys
     #[arg(long, value_name = "DIR")]
     pub(crate) qlog: Option<PathBuf>,
     /// Print one JSON object instead of text
@@ -149,7 +149,7 @@ pub(crate) struct Get {
     /// Append the TLS secrets to this file: whoever has it can read the traffic
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
-    /// Write a qlog file of each connection into this folder
+    /// Write a qlog file of each connection into this folder: packets and frames, but no data and no keys
     #[arg(long, value_name = "DIR")]
     pub(crate) qlog: Option<PathBuf>,
     /// Print one JSON object instead of text and progress

@@ -23,6 +23,8 @@ const FILE_SCHEMA: &str = "urn:ietf:params:qlog:file:sequential";
 const EVENT_SCHEMA: &str = "urn:ietf:params:qlog:events:quic-13";
 /// How long a line may lie in memory while others follow.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// What may wait for its route to be known.
+const PENDING: usize = 1024;
 const ACK_DELAY_EXPONENT: u64 = DEFAULT_ACK_DELAY_EXPONENT as u64;
 
 /// What is known of a connection, and where it is written.
@@ -107,8 +109,13 @@ impl Log {
 
     /// Something happened in a session.
     pub(super) fn note(&mut self, name: &'static str, data: Value) {
-        if !matches!(self.output, Output::Ended) {
-            self.pending.push(Record { at: self.folder.now(), name, data });
+        if matches!(self.output, Output::Ended) {
+            return;
+        }
+        self.pending.push(Record { at: self.folder.now(), name, data });
+        // More than any datagrams hold that belong together: of forged packets nobody says where they came from.
+        if self.pending.len() > PENDING {
+            self.write_pending(None);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::storage::HeapSlots;
 
 /// None.
 #[derive(Default)]
-pub(crate) struct Logs;
+pub(crate) struct Logs(());
 
 impl Logs {
     pub(crate) fn watch(&mut self, session: AnySession, _: Side) -> AnySession {
