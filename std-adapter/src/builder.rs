@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event_loop::EventLoop;
 use crate::provider::host_provider;
+use crate::qlog::Logs;
 use crate::seen::Seen;
 use crate::session::AnySession;
 use crate::sockets::Sockets;
@@ -38,6 +39,7 @@ pub struct Builder {
     server: Option<ServerFactory>,
     client: Option<ClientFactory>,
     observer: Option<Observer>,
+    logs: Logs,
 }
 
 impl Default for Builder {
@@ -61,6 +63,7 @@ impl Default for Builder {
             server: None,
             client: None,
             observer: None,
+            logs: Logs::default(),
         }
     }
 }
@@ -92,6 +95,13 @@ impl Builder {
     /// must not use it. An [`EventLoop`], which tells its events itself, has no use for it.
     pub fn observe(mut self, observer: impl FnMut(&mut Seen<'_>) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Writes a log of every connection into a folder.
+    #[cfg(feature = "qlog")]
+    pub fn qlog(mut self, folder: crate::qlog::Qlog) -> Self {
+        self.logs.write_into(folder);
         self
     }
 
@@ -194,6 +204,6 @@ impl Builder {
         config.peer_bidi_streams = config.peer_bidi_streams.min(rows / 2);
         config.peer_uni_streams = config.peer_uni_streams.min(rows / 4);
         let engine = Engine::new(self.config, self.connections, self.sizes, keys, sockets, self.server);
-        Ok((engine, self.client))
+        Ok((engine.with_logs(self.logs), self.client))
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use peregrine_core::connection::{Event, NetworkChange, RouteEvent, RouteView, Transmit, WhenSuspect};
 use peregrine_core::endpoint::{self, Connect, ConnectError, EndpointConfig, EndpointStats, Handle, Handled};
-use peregrine_core::ids::{Ecn, FourTuple};
+use peregrine_core::ids::{Ecn, FourTuple, Side};
 use peregrine_core::path::{Preference, RouteId};
 use peregrine_core::time::{Deadline, Instant};
 
@@ -21,6 +21,7 @@ use crate::builder::ServerFactory;
 use crate::cids::HostKeys;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::qlog::Logs;
 use crate::session::AnySession;
 use crate::socket::{Inbox, Marks, Sent, is_about_us};
 use crate::sockets::Sockets;
@@ -64,6 +65,7 @@ pub(crate) struct Engine {
     send_error: Option<(SocketAddr, io::Error)>,
     system: SystemStats,
     following: Following,
+    logs: Logs,
 }
 
 /// Counts what was asked of the system in vain.
@@ -107,7 +109,13 @@ impl Engine {
             send_error: None,
             system: SystemStats::default(),
             following: Following::default(),
+            logs: Logs::default(),
         }
+    }
+
+    /// With logs of its connections.
+    pub(crate) fn with_logs(self, logs: Logs) -> Self {
+        Self { logs, ..self }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -130,6 +138,7 @@ impl Engine {
         let now = self.clock.now();
         let kept = self.tokens.iter().rposition(|(server, _)| *server == remote);
         let (_, token) = kept.and_then(|place| self.tokens.remove(place)).unwrap_or((remote, Vec::new()));
+        let session = self.logs.watch(session, Side::Client);
         let begun = self.core.connect(now, Connect { on, token: &token }, memory, session);
         let handle = begun.map_err(|error| match error {
             ConnectError::Full => Error::Full,
@@ -139,6 +148,7 @@ impl Engine {
             ConnectError::Start(error) => error.into(),
         })?;
         self.know(handle, true);
+        self.logs.began(&mut self.core, handle, on);
         Ok(handle)
     }
 
@@ -258,13 +268,21 @@ impl Engine {
         for datagram in inbox.datagrams() {
             let on = bound.seen(FourTuple { interface: key, ..datagram.route });
             let reply = match self.core.handle_datagram(now, on, datagram.ecn, datagram.bytes) {
-                Handled::Connection(_) | Handled::Ignored(_) => continue,
+                Handled::Connection(handle) => {
+                    self.logs.received(&mut self.core, handle, &on, datagram.ecn, datagram.bytes.len());
+                    continue;
+                }
+                Handled::Ignored(_) => continue,
                 Handled::Reply(len) => len,
                 Handled::Incoming(incoming) => match self.server.as_mut().map(|new| new(&incoming)) {
                     Some(Ok(session)) => {
                         let memory = HeapStorage::new(&self.sizes);
+                        let session = self.logs.watch(session, Side::Server);
                         // What fails here is the client's fault, and has left nothing behind.
-                        accepted.extend(self.core.accept(now, incoming, datagram.bytes, memory, session));
+                        if let Ok(handle) = self.core.accept(now, incoming, datagram.bytes, memory, session) {
+                            self.logs.began(&mut self.core, handle, on);
+                            accepted.push(handle);
+                        }
                         continue;
                     }
                     _ => self.core.refuse(incoming, datagram.bytes),
@@ -290,6 +308,7 @@ impl Engine {
             let Some((handle, transmit)) = self.core.poll_transmit(now, &mut self.out) else {
                 return Flow::Done;
             };
+            self.logs.sent(&mut self.core, handle, &transmit);
             if let Some(blocked) = self.send(handle, transmit, 0..transmit.len) {
                 return blocked;
             }
@@ -351,6 +370,9 @@ impl Engine {
 
     pub(crate) fn poll_event(&mut self) -> Option<(Handle, Event)> {
         let news = self.core.poll_event();
+        if let Some((handle, event)) = &news {
+            self.logs.told(&mut self.core, *handle, event);
+        }
         match news {
             Some((handle, Event::Token)) => self.keep_token(handle),
             Some((handle, Event::Confirmed)) => self.spread(handle),

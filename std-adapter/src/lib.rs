@@ -16,6 +16,11 @@ pub mod pattern;
 pub mod provider;
 #[cfg(feature = "aws-lc-rs")]
 pub mod provider_aws;
+#[cfg(feature = "qlog")]
+pub mod qlog;
+#[cfg(not(feature = "qlog"))]
+#[path = "qlog/off.rs"]
+mod qlog;
 #[cfg(feature = "rustls")]
 pub mod rustls_session;
 pub mod seen;
@@ -36,6 +41,8 @@ pub use endpoint::Endpoint;
 pub use engine::SystemStats;
 pub use error::{Closed, Error};
 pub use event_loop::EventLoop;
+#[cfg(feature = "qlog")]
+pub use qlog::Qlog;
 pub use seen::Seen;
 pub use session::{Agreed, AnySession, HostSession};
 pub use storage::Sizes;

@@ -33,6 +33,11 @@ impl<'a> Seen<'a> {
         self.connection.routes().find(|route| route.id == id)
     }
 
+    /// All routes of the connection.
+    pub fn routes(&mut self) -> impl Iterator<Item = RouteView> {
+        self.connection.routes()
+    }
+
     /// The route in use.
     pub fn route_in_use(&mut self) -> Option<RouteView> {
         self.connection.route()

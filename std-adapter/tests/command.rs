@@ -506,6 +506,65 @@ fn a_download_survives_another_port_and_then_a_move() {
 }
 
 #[test]
+fn connections_are_logged() {
+    let place = Place::new();
+    let (here, there) = (place.text("here"), place.text("there"));
+    let server = Server::start(&["--qlog", &there]);
+    let got = server.get(&["/100000"], &["--insecure", "--out", "-", "--qlog", &here]);
+    assert_eq!(code(&got), 0, "{}", said(&got));
+    let (of_client, of_server) = (files(&place.path("here")), files(&place.path("there")));
+    assert_eq!(of_client.len(), 1);
+    let odcid = of_client[0].strip_suffix("_client.sqlog").unwrap();
+    assert_eq!(of_server, [format!("{odcid}_server.sqlog")]);
+    // Nothing is left in memory when the program ends.
+    let log = fs::read_to_string(place.path("here").join(&of_client[0])).unwrap();
+    let closing = log.lines().position(|line| line.contains("quic:connection_closed")).unwrap();
+    assert!(log.lines().skip(closing).any(|line| line.contains("connection_close\"")), "{log}");
+    let got = server.get(&["/1"], &["--insecure", "--qlog", &place.text("public/hello.txt")]);
+    assert_eq!(code(&got), 3);
+    assert!(said(&got).contains("cannot write logs into"), "{}", said(&got));
+}
+
+#[test]
+fn a_timeline_is_drawn() {
+    let (place, server) = (Place::new(), Server::start(&[]));
+    let svg = place.text("timeline.svg");
+    let args = ["--insecure", "--out", "-", "--timeline-svg", &svg];
+    let moving = ["--migrate-to", "127.0.0.2", "--after", "4MiB", "--rebind-after", "20MiB"];
+    let got = server.get(&["/60000000"], &[&args[..], &moving].concat());
+    assert_eq!(code(&got), 0, "{}", said(&got));
+    assert!(said(&got).is_empty(), "{}", said(&got));
+    let drawn = fs::read_to_string(&svg).unwrap();
+    let picture = roxmltree::Document::parse(&drawn).unwrap();
+    let texts: Vec<_> = picture
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .filter_map(|node| node.text())
+        .collect();
+    for words in [
+        "peregrine get hq://localhost:",
+        "connected",
+        "moves to B: as it was told",
+        "socket moves to port",
+        "A  127.0.0.1:",
+        "B  127.0.0.2:",
+        " over 2 routes, ",
+    ] {
+        assert!(texts.iter().any(|text| text.contains(words)), "{words}: {texts:?}");
+    }
+    // What went wrong can be seen too.
+    let missing = server.get(&["/missing"], &args);
+    assert_eq!(code(&missing), 6);
+    assert!(fs::read_to_string(&svg).unwrap().contains(">connected<"));
+    // A file that cannot be written stops everything before it begins.
+    let (nowhere, out) = (place.text("missing/timeline.svg"), place.text("out"));
+    let got = server.get(&["/1"], &["--insecure", "--out", &out, "--timeline-svg", &nowhere]);
+    assert_eq!(code(&got), 3);
+    assert!(said(&got).contains("cannot write the timeline to"), "{}", said(&got));
+    assert!(!place.path("out").exists());
+}
+
+#[test]
 fn why_a_download_did_not_move_is_said_and_the_file_is_there() {
     let place = Place::new();
     let (willing, unwilling) = (Server::start(&[]), Server::start(&["--no-active-migration"]));

@@ -131,7 +131,10 @@ impl State {
         frame: &Crypto<'_>,
     ) -> Result<(), TransportError> {
         let next = self.crypto.on_crypto(lent.buffers.crypto, level, frame)?;
-        lent.session.read_crypto(level, next)?;
+        // Nothing new may be of a level that TLS has left, and would not hear of.
+        if !next.is_empty() {
+            lent.session.read_crypto(level, next)?;
+        }
         loop {
             let waited = self.crypto.buffered(lent.buffers.crypto);
             if waited.is_empty() {

@@ -12,6 +12,8 @@ use crate::recovery::{Alarm, Flight};
 use crate::session::Level;
 use crate::time::{Deadline, Instant};
 
+/// Shorter silences are no sign of anything: a peer with much to do may be as slow, however near it is.
+const LEAST_SILENCE: Duration = Duration::from_millis(50);
 /// The levels that have a packet number space of their own.
 const SPACES: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
 
@@ -178,7 +180,7 @@ impl State {
     fn liveness_pto(&self, lent: &Lent<'_>) -> Duration {
         // One half of the time that the application grants is for the question, the other for the answer.
         let most = Duration::from_millis(u64::from(self.suspect_after_ms) / 2);
-        self.base_pto(lent).min(most)
+        self.base_pto(lent).max(LEAST_SILENCE).min(most)
     }
 
     /// A probe timeout that was not backed off, by which routes and the end of a connection are measured: silence on one route says

@@ -85,6 +85,9 @@ pub(crate) struct Serve {
     /// TLS implementation
     #[arg(long, value_name = "WHICH", default_value = "ours")]
     pub(crate) tls: Tls,
+    /// Write a qlog file of each connection into this folder: packets and frames, but no data and no keys
+    #[arg(long, value_name = "DIR")]
+    pub(crate) qlog: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -137,6 +140,9 @@ pub(crate) struct Get {
     /// Tell on standard error what happens to the connection: when, after how many bytes, on which local address
     #[arg(long)]
     pub(crate) timeline: bool,
+    /// Draw what happens to the connection: bytes over time by route, as an SVG picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timeline_svg: Option<PathBuf>,
     /// Show this certificate chain to the server
     #[arg(long, value_name = "PEM", requires = "client_key")]
     client_cert: Option<PathBuf>,
@@ -155,6 +161,9 @@ pub(crate) struct Get {
     /// Append the TLS secrets to this file: whoever has it can read the traffic
     #[arg(long, value_name = "FILE")]
     pub(crate) keylog: Option<PathBuf>,
+    /// Write a qlog file of each connection into this folder: packets and frames, but no data and no keys
+    #[arg(long, value_name = "DIR")]
+    pub(crate) qlog: Option<PathBuf>,
     /// Print one JSON object instead of text and progress
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,14 +1,16 @@
 //! `peregrine get`: one connection for each host, several files at a time.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use peregrine_std::clock::Clock;
-use peregrine_std::{Connection, Endpoint, Error, Sizes};
+use peregrine_std::{Connection, Endpoint, Error, Qlog, Sizes};
 
 use crate::args::Get;
 use crate::credentials;
@@ -40,6 +42,7 @@ struct Server {
 /// Downloads all files; returns how it went.
 pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     let names = names(get)?;
+    let picture = get.timeline_svg.as_deref().map(Picture::create).transpose()?;
     let new_session = credentials::of_client(get)?;
     let builder = Endpoint::builder().client(new_session).sizes(SIZES).tune(|config| {
         // A server of files has no reason to open streams.
@@ -48,12 +51,16 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     });
     let clock = Clock::start();
     let meter = Arc::new(Meter::new(clock));
-    let timeline = Arc::new(Timeline::new(clock, Arc::clone(&meter), get.timeline));
-    let builder = if get.timeline || get.json {
+    let timeline = Arc::new(Timeline::new(clock, Arc::clone(&meter), get.timeline, picture.is_some()));
+    let builder = if get.timeline || get.json || picture.is_some() {
         let timeline = Arc::clone(&timeline);
         builder.observe(move |seen| timeline.see(seen))
     } else {
         builder
+    };
+    let builder = match &get.qlog {
+        Some(folder) => builder.qlog(open_log(folder)?),
+        None => builder,
     };
     let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
@@ -103,6 +110,9 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     let connections = || servers.iter().filter_map(Server::connected).collect();
     let carry_out = |order| steer::carry_out(order, &meter, &timeline, connections);
     let carried_out: Vec<Result<(), Failure>> = thread::scope(|scope| {
+        if picture.is_some() {
+            scope.spawn(|| timeline.watch(connections));
+        }
         let steering: Vec<_> = orders.iter().map(|order| scope.spawn(move || carry_out(order))).collect();
         thread::scope(|scope| {
             for _ in 1..workers {
@@ -121,6 +131,8 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         routes.extend(connection.routes().unwrap_or_default());
         connection.close(Reset::Done as u64, "");
     }
+    let mut carried_out = carried_out;
+    carried_out.extend(picture.map(|picture| picture.write(&timeline, &get.urls)));
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
     let ways = Ways { routes, moves: timeline.moves(), rebindings: timeline.rebindings() };
     Ok(tell(get, results.collect(), carried_out, ways, took))
@@ -240,6 +252,37 @@ impl Server {
                 })
             }
         }
+    }
+}
+
+/// A folder for logs of connections.
+pub(crate) fn open_log(folder: &Path) -> Result<Qlog, Failure> {
+    let cannot = |error| Failure::local(format_args!("cannot write logs into {}", folder.display()), error);
+    Qlog::new(folder, complain).map_err(cannot)
+}
+
+/// The file that the timeline is drawn into. That it cannot be written is known before anything is downloaded.
+struct Picture<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Picture<'a> {
+    fn create(path: &'a Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|error| Self::failure(path, error))?;
+        Ok(Self { path, file })
+    }
+
+    fn failure(path: &Path, error: io::Error) -> Failure {
+        Failure::local(format_args!("cannot write the timeline to {}", path.display()), error)
+    }
+
+    fn write(mut self, timeline: &Timeline, urls: &[Url]) -> Result<(), Failure> {
+        let first = urls.first().map(ToString::to_string).unwrap_or_default();
+        let more = urls.len().saturating_sub(1);
+        let title = if more == 0 { first } else { format!("{first} and {more} more") };
+        let drawn = timeline.picture(&format!("peregrine get {title}")).unwrap_or_default();
+        self.file.write_all(drawn.as_bytes()).map_err(|error| Self::failure(self.path, error))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::args::Serve;
 use crate::credentials;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::get::open_log;
 use crate::hq::{RequestReader, Reset};
 use crate::report::printable;
 use crate::root::{NotServed, Root};
@@ -40,6 +41,10 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     let builder = serve.listen.iter().fold(Endpoint::builder(), |builder, address| builder.listen(*address));
     let builder = match &serve.fleet {
         Some(fleet) => builder.cids(fleet.cids().map_err(|error| Failure::new(Exit::Usage, error))?),
+        None => builder,
+    };
+    let builder = match &serve.qlog {
+        Some(folder) => builder.qlog(open_log(folder)?),
         None => builder,
     };
     let endpoint = builder

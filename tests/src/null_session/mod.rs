@@ -94,6 +94,9 @@ impl Session for NullSession {
     }
 
     fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError> {
+        if bytes.is_empty() {
+            return Err(TransportError::internal("nothing to read"));
+        }
         let result = self.exchange.read(level, bytes);
         self.collect_events();
         result
