@@ -1,38 +1,41 @@
 //! Peregrine with quinn on the other end, over loopback sockets: both directions of every test that has two.
 
-mod app;
 mod bad_input;
 mod handshake;
 mod lifecycle;
-mod migration;
-mod ours;
-mod pki;
+#[path = "../peers/mod.rs"]
+mod peers;
 mod relay;
-mod theirs;
 mod transfer;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use peers::{ALPN, LOOPBACK, NAME, app, bounded, ours, pki, theirs};
 
-/// HTTP/0.9 over QUIC.
-const ALPN: &[u8] = b"hq-interop";
-/// The name in the server's certificate.
-const NAME: &str = "server.test";
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// The other stack.
+mod stack {
+    use std::net::SocketAddr;
 
-/// Runs a test on a thread of its own, for at most two minutes: what hangs, fails.
-fn bounded(test: impl FnOnce() + Send + 'static) {
-    let (done, finished) = mpsc::channel();
-    let running = thread::spawn(move || {
-        test();
-        done.send(()).unwrap();
-    });
-    if finished.recv_timeout(Duration::from_secs(120)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("the test hangs");
+    pub(crate) use quinn::*;
+
+    use super::peers::{ELSEWHERE, LOOPBACK};
+
+    /// Where its client goes, one after the other.
+    pub(crate) const PLACES: [SocketAddr; 3] = [LOOPBACK, ELSEWHERE, LOOPBACK];
+
+    /// Where a connection's peer is.
+    pub(crate) fn remote(connection: &Connection) -> SocketAddr {
+        connection.remote_address()
     }
-    if let Err(panic) = running.join() {
-        std::panic::resume_unwind(panic);
+
+    /// What it may offer besides QUIC itself.
+    pub(crate) fn offers() -> Vec<TransportConfig> {
+        vec![TransportConfig::default()]
+    }
+
+    /// Lets an endpoint issue connection IDs of this kind.
+    pub(crate) fn issue(
+        config: &mut EndpointConfig,
+        new: impl Fn() -> Box<dyn ConnectionIdGenerator> + Send + Sync + 'static,
+    ) {
+        config.cid_generator(new);
     }
 }
