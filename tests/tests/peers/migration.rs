@@ -11,10 +11,10 @@ use peregrine_core::connection::{Config, Event, MoveCause, RouteError, WhenSuspe
 use peregrine_core::path::Role;
 use peregrine_std::{Builder, Connection, Endpoint, Error};
 
-use super::app::{Line, get_and, put, put_and, serve};
-use super::pki::Authority;
-use super::theirs::{self, Theirs};
-use super::{ELSEWHERE, LOOPBACK, NAME, bounded, ours};
+use crate::peers::app::{Line, get_and, put, put_and, serve};
+use crate::peers::pki::Authority;
+use crate::peers::theirs::{self, Theirs};
+use crate::peers::{ELSEWHERE, LOOPBACK, NAME, bounded, ours};
 use crate::stack::{self, EndpointConfig, ServerConfig};
 
 const LEN: u64 = 32 << 20;

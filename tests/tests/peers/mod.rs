@@ -1,8 +1,7 @@
-//! What tests with another stack on the other end have in common. The crate that uses it names that stack: its module
-//! `stack` holds the crate and what differs among them.
+//! What tests with another stack on the other end have in common. The crate that uses it names that stack as its module
+//! `stack`: one of the files here that are called like stacks.
 
 pub(crate) mod app;
-mod migration;
 pub(crate) mod ours;
 pub(crate) mod pki;
 pub(crate) mod theirs;

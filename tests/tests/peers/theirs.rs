@@ -12,7 +12,7 @@ use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::quic::Suite;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
+use rustls::{ClientConfig, KeyLogFile, RootCertStore, ServerConfig, SupportedCipherSuite};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::app::{self, Line};
@@ -54,15 +54,22 @@ impl Choice {
 
     /// A client that trusts the authority and shows `leaf`.
     pub(crate) fn client(&self, authority: &Authority, leaf: Option<Leaf>) -> stack::ClientConfig {
+        self.client_trusting(authority.roots(), leaf)
+    }
+
+    /// A client that trusts these and shows `leaf`.
+    pub(crate) fn client_trusting(&self, roots: RootCertStore, leaf: Option<Leaf>) -> stack::ClientConfig {
         let tls = ClientConfig::builder_with_provider(self.provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
-            .with_root_certificates(authority.roots());
+            .with_root_certificates(roots);
         let mut tls = match leaf {
             Some(leaf) => tls.with_client_auth_cert(leaf.chain, leaf.key).unwrap(),
             None => tls.with_no_client_auth(),
         };
         tls.alpn_protocols = vec![self.alpn.to_vec()];
+        // Where SSLKEYLOGFILE says, if it does.
+        tls.key_log = Arc::new(KeyLogFile::new());
         let tls = QuicClientConfig::with_initial(Arc::new(tls), initial_suite()).unwrap();
         stack::ClientConfig::new(Arc::new(tls))
     }
@@ -107,7 +114,7 @@ pub(crate) struct Theirs {
     pub(crate) endpoint: stack::Endpoint,
     client: Option<stack::ClientConfig>,
     runtime: Runtime,
-    arrivals: Receiver<Result<stack::Connection, ConnectionError>>,
+    pub(crate) arrivals: Receiver<Result<stack::Connection, ConnectionError>>,
     retries: Arc<AtomicUsize>,
 }
 
@@ -191,7 +198,7 @@ impl Theirs {
         arrival.map(|connection| self.connection(connection))
     }
 
-    fn connection(&self, inner: stack::Connection) -> Connection {
+    pub(crate) fn connection(&self, inner: stack::Connection) -> Connection {
         Connection { inner, runtime: self.runtime.handle().clone() }
     }
 
