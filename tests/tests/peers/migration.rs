@@ -265,23 +265,33 @@ impl stack::ConnectionIdGenerator for ShortLived {
 }
 
 #[test]
-fn connection_ids_change_on_both_sides_while_their_client_is_rebound() {
+fn connection_ids_change_on_both_sides() {
     let endpoint = || {
         let mut config = EndpointConfig::default();
         stack::issue(&mut config, || Box::new(ShortLived));
         config
     };
+    let test = |_: &Theirs, line: &theirs::Connection, ours: &Connection| {
+        for flow in Flow::ALL {
+            meanwhile(line, flow, || assert!(ours.rotate_cids().unwrap()));
+        }
+    };
+    from_them(endpoint, test, 0..=0);
+}
+
+/// With the default lifetime of theirs: when it is short, a client of quinn or noq that is asked for more by a retirement, while
+/// it makes one because of the lifetime, gives more than our limit.
+#[test]
+fn their_client_is_rebound_while_we_withdraw_connection_ids() {
     let test = |there: &Theirs, line: &theirs::Connection, ours: &Connection| {
-        let mut rotated = 0;
-        let mut address = None;
-        for to in stack::PLACES {
-            meanwhile(line, Flow::Both, || {
-                rotated += u32::from(ours.rotate_cids().unwrap());
+        for (flow, to) in Flow::ALL.into_iter().zip(stack::PLACES) {
+            let mut address = None;
+            meanwhile(line, flow, || {
+                assert!(ours.rotate_cids().unwrap());
                 address = Some(rebind(there, to));
             });
             assert_eq!(ours.remote().ok(), address);
         }
-        assert_eq!(rotated, 3);
     };
-    from_them(endpoint, test, 3..=3);
+    from_them(EndpointConfig::default, test, 3..=3);
 }
