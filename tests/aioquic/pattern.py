@@ -1,10 +1,12 @@
 """The pseudo-random bytes that `peregrine serve` sends for /N: SplitMix64 of seed zero, little endian."""
 
 import struct
+from functools import lru_cache
 
 MASK = (1 << 64) - 1
 
 
+@lru_cache(maxsize=8)
 def pattern(length: int) -> bytes:
     """The first `length` bytes."""
     words = -(-length // 8)

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import socket
 from contextlib import asynccontextmanager
 
 from aioquic import tls
@@ -20,31 +21,38 @@ SUITES = {
 
 
 class Server(QuicConnectionProtocol):
-    """Answers `GET /N` with N bytes of the pattern."""
+    """Answers `GET /N` with N bytes of the pattern, and `PUT /N` and as many bytes with how many there were."""
 
     updates_keys = False
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.requests: dict[int, bytes] = {}
+        self.requests: dict[int, bytearray] = {}
 
     def quic_event_received(self, event):
         if isinstance(event, StreamDataReceived):
-            request = self.requests.get(event.stream_id, b"") + event.data
-            self.requests[event.stream_id] = request
+            request = self.requests.setdefault(event.stream_id, bytearray())
+            request += event.data
             if event.end_stream:
-                body = pattern(int(request.split()[1].lstrip(b"/")))
-                half = len(body) // 2
-                self._quic.send_stream_data(event.stream_id, body[:half])
-                self.transmit()
-                if self.updates_keys:
-                    self._quic.request_key_update()
-                self._quic.send_stream_data(event.stream_id, body[half:], end_stream=True)
-                self.transmit()
+                line, _, sent = bytes(request).partition(b"\n")
+                method, path = line.split()
+                length = int(path.lstrip(b"/"))
+                if method == b"PUT":
+                    assert sent == pattern(length), f"wrong bytes of {length}"
+                self.answer(event.stream_id, pattern(length) if method == b"GET" else b"%d" % length)
+
+    def answer(self, stream: int, body: bytes):
+        half = len(body) // 2
+        self._quic.send_stream_data(stream, body[:half])
+        self.transmit()
+        if self.updates_keys:
+            self._quic.request_key_update()
+        self._quic.send_stream_data(stream, body[half:], end_stream=True)
+        self.transmit()
 
 
 class Client(QuicConnectionProtocol):
-    """Downloads, and remembers how the connection ended."""
+    """Downloads and uploads, moves, and remembers how the connection ended."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -52,6 +60,13 @@ class Client(QuicConnectionProtocol):
         self.ends: dict[int, asyncio.Future] = {}
         self.complete: HandshakeCompleted | None = None
         self.terminated: asyncio.Future = asyncio.get_running_loop().create_future()
+        # The connection IDs that came to each socket.
+        self.ids: list[set[bytes]] = [set()]
+
+    def datagram_received(self, data, addr, socket=0):
+        if not data[0] & 0x80:
+            self.ids[socket].add(data[1 : 1 + len(self._quic.host_cid)])
+        super().datagram_received(data, addr)
 
     def quic_event_received(self, event):
         if isinstance(event, HandshakeCompleted):
@@ -73,13 +88,56 @@ class Client(QuicConnectionProtocol):
 
     async def get(self, length: int):
         """Downloads so many bytes and checks them."""
+        stream = self.request(b"GET /%d\r\n" % length)
+        await self.ends[stream]
+        assert self.bodies[stream] == pattern(length), f"wrong bytes of {length}"
+
+    async def put(self, length: int):
+        """Uploads so many bytes, and learns that they have come."""
+        stream = self.request(b"PUT /%d\r\n" % length + pattern(length))
+        await self.ends[stream]
+        assert self.bodies[stream] == b"%d" % length, f"not all of {length}"
+
+    def request(self, bytes: bytes) -> int:
         stream = self._quic.get_next_available_stream_id()
         self.bodies[stream] = bytearray()
         self.ends[stream] = asyncio.get_running_loop().create_future()
-        self._quic.send_stream_data(stream, b"GET /%d\r\n" % length, end_stream=True)
+        self._quic.send_stream_data(stream, bytes, end_stream=True)
         self.transmit()
-        await self.ends[stream]
-        assert self.bodies[stream] == pattern(length), f"wrong bytes of {length}"
+        return stream
+
+    async def half_way(self, length: int):
+        """Waits until half of so many bytes of the latest request or its answer have come."""
+        stream = max(self.bodies)
+        while max(len(self.bodies[stream]), self._quic._streams[stream].sender._buffer_start) < length // 2:
+            assert not self.ends[stream].done(), "it is over"
+            await asyncio.sleep(0.001)
+
+    async def go(self, host: str, new_id: bool):
+        """Goes on from another address, with another connection ID or not; returns the transport before."""
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.bind((f"::ffff:{host}", 0))
+        self.ids.append(set())
+        way = Way(self, len(self.ids) - 1)
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: way, sock=sock)
+        # At once, so that nothing bears the new connection ID at the old address.
+        if new_id:
+            self._quic.change_connection_id()
+        before, self._transport = self._transport, transport
+        # Who only receives has to show where it is.
+        self._quic.send_ping(way.number)
+        self.transmit()
+        return before
+
+
+class Way(asyncio.DatagramProtocol):
+    """A socket that a client has taken later."""
+
+    def __init__(self, client: Client, number: int):
+        self.client, self.number = client, number
+
+    def datagram_received(self, data, addr):
+        self.client.datagram_received(data, addr, self.number)
 
 
 def configuration(is_client: bool, suite: str | None = None, alpn: str = ALPN) -> QuicConfiguration:

@@ -1,4 +1,4 @@
-"""The cases. Usage: run.py PEREGRINE [PATTERN]
+"""The cases. Usage: run.py PEREGRINE HQ [PATTERN]
 
 Not here: a shared key with aioquic as the server. It wants signature algorithms of every client, and one that will
 take no certificate names none (RFC 9846 9.2).
@@ -16,12 +16,14 @@ import peer
 from pattern import pattern
 from pki import Authority
 
-PEREGRINE = sys.argv[1]
-WANTED = sys.argv[2] if len(sys.argv) > 2 else ""
+PEREGRINE, HQ = sys.argv[1:3]
+WANTED = sys.argv[3] if len(sys.argv) > 3 else ""
 LIMIT = 60
 PSK = (b"sensor-7", bytes(range(32)))
 PSK_TEXT = f"{PSK[0].decode()}:{PSK[1].hex()}"
 SIZES = [0, 1, 10_000, 1 << 20]
+LONG = 4 << 20
+ELSEWHERE = "127.0.0.2"
 
 
 class Setup:
@@ -30,7 +32,7 @@ class Setup:
     def __init__(self, folder: Path):
         self.folder = folder
         self.authority = Authority(folder, "authority")
-        self.server = self.authority.issue("localhost")
+        self.server = self.authority.issue("server.test")
         self.client = self.authority.issue("client.test")
         self.stranger = Authority(folder, "stranger")
 
@@ -61,6 +63,27 @@ async def peregrine_gets(port: int, sizes: list[int], *args) -> tuple[int, str]:
         for size in sizes:
             assert sha256(pattern(size)).hexdigest() in text, f"wrong bytes of {size}: {text}"
     return process.returncode, text
+
+
+@asynccontextmanager
+async def hq_serves(setup: Setup):
+    """The `hq` example, which takes uploads; yields its port."""
+    command = [HQ, "serve", "ours", *map(str, setup.server), "127.0.0.1:0"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        yield int((await process.stdout.readline()).rsplit(b":", 1)[1])
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def hq_moves(setup: Setup, way: str, port: int, how: str):
+    """The `hq` example as a client that moves in the middle."""
+    where = [str(setup.authority.pem), f"127.0.0.1:{port}", str(LONG), how, f"{ELSEWHERE}:0", str(LONG // 3)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(HQ, way, "ours", *where, stdout=pipe, stderr=pipe)
+    out, complaints = await process.communicate()
+    assert process.returncode == 0 and int(out) == LONG, (out, complaints)
 
 
 def trusting(setup: Setup, **how):
@@ -142,6 +165,32 @@ async def client_wrong_alpn(setup):
             assert ended.error_code == 0x178, ended
 
 
+async def client_moves(setup):
+    await client_goes_elsewhere(setup, moves=True)
+
+
+async def client_is_rebound(setup):
+    await client_goes_elsewhere(setup, moves=False)
+
+
+async def client_goes_elsewhere(setup, moves):
+    for host in [ELSEWHERE, "127.0.0.1"]:
+        async with hq_serves(setup) as port, peer.connected(port, trusting(setup)) as client:
+            for transfer in [client.get, client.put]:
+                running = asyncio.create_task(transfer(LONG))
+                await asyncio.sleep(0)
+                await client.half_way(LONG)
+                before = await client.go(host, new_id=moves)
+                if not moves:
+                    # What is under way is lost.
+                    before.close()
+                await running
+            if moves:
+                assert all(client.ids), client.ids
+                assert len(set.union(*client.ids)) == sum(map(len, client.ids)), f"the same at two: {client.ids}"
+            client._transport.close()
+
+
 async def server_sizes(setup):
     async with peer.serving(showing(setup)) as port:
         done = await peregrine_gets(port, SIZES, "--ca", setup.authority.pem)
@@ -178,6 +227,30 @@ async def server_key_updates(setup):
         assert done[0] == 0, done
 
 
+async def server_of_a_client_that_tries(setup):
+    async with peer.serving(showing(setup)) as port:
+        args = ["--ca", setup.authority.pem, "--migrate-to", f"{ELSEWHERE}:0", "--after", "1MiB"]
+        code, said = await peregrine_gets(port, [LONG], *args)
+        moves = json.loads(said)["moves"]
+        assert code == 0 and [move["cause"] for move in moves] == ["chosen"], said
+        await hq_moves(setup, "put", port, "probe")
+
+
+async def server_of_a_client_that_moves_at_once(setup):
+    async with peer.serving(showing(setup)) as port:
+        await hq_moves(setup, "get", port, "at-once")
+        await hq_moves(setup, "put", port, "at-once")
+
+
+async def server_of_a_client_that_is_rebound(setup):
+    async with peer.serving(showing(setup)) as port:
+        args = ["--ca", setup.authority.pem, "--rebind-after", "1MiB"]
+        code, said = await peregrine_gets(port, [LONG], *args)
+        assert code == 0 and len(json.loads(said)["rebindings"]) == 1, said
+        await hq_moves(setup, "get", port, "rebind")
+        await hq_moves(setup, "put", port, "rebind")
+
+
 async def server_certificate_of_a_stranger(setup):
     async with peer.serving(showing(setup)) as port:
         code, said = await peregrine_gets(port, [1], "--ca", setup.stranger.pem)
@@ -194,11 +267,16 @@ CASES = [
     client_wrong_psk,
     client_certificate,
     client_wrong_alpn,
+    client_moves,
+    client_is_rebound,
     server_sizes,
     server_streams,
     server_ciphers,
     server_retry,
     server_key_updates,
+    server_of_a_client_that_tries,
+    server_of_a_client_that_moves_at_once,
+    server_of_a_client_that_is_rebound,
     server_certificate_of_a_stranger,
 ]
 

@@ -27,4 +27,5 @@ if ! "$venv/bin/python" -c 'import aioquic; assert aioquic.__version__ == "1.7.2
 fi
 
 cargo build --quiet --manifest-path "$root/Cargo.toml" -p peregrine-std --bin peregrine
-exec "$venv/bin/python" "$here/run.py" "$target/debug/peregrine" "$@"
+cargo build --quiet --manifest-path "$root/Cargo.toml" -p peregrine-tests --example hq
+exec "$venv/bin/python" "$here/run.py" "$target/debug/peregrine" "$target/debug/examples/hq" "$@"

@@ -249,7 +249,7 @@ impl State {
         while self.responses.has_wanted(row) && self.responses.write(row, out).is_ok() {}
         // An answer on the active route also shows that it is in use: a copy that an attacker sent from elsewhere loses its
         // effect (RFC 9000 9.3.3).
-        if answers && order.allowed != Allowed::Path && out.is_probing() {
+        if answers && order.route == self.route(lent) && out.is_probing() {
             out.push(&Frame::Ping(Ping)).ok();
         }
         let Some(route) = lent.buffers.routes.get_mut(order.route) else { return };

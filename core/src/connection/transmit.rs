@@ -126,7 +126,20 @@ impl State {
         if paced > 0 && self.take_mtu_probe(lent, plan, window) {
             return Some(Allowed::MtuProbe);
         }
+        if self.may_overdraw(lent, plan.route) {
+            return Some(Allowed::Path);
+        }
         LEVELS.iter().any(|level| self.owes_ack(now, lent, *level)).then_some(Allowed::AckOnly)
+    }
+
+    /// What asks or answers whether the route in use works may exceed the window by one datagram. A peer that heard nothing
+    /// because a whole window was lost on a new route would give the route up before a probe is due.
+    fn may_overdraw(&self, lent: &Lent<'_>, row: usize) -> bool {
+        let congestion = lent.buffers.routes.get(row).map(|route| &route.congestion);
+        self.levels.is_confirmed()
+            && self.wants_on_route(lent, row)
+            && congestion.is_some_and(|congestion| congestion.in_flight() <= congestion.window())
+            && self.may_take_rows(lent, row, Allowed::Probe)
     }
 
     /// What the congestion window and the pacer let out.

@@ -626,3 +626,27 @@ fn a_smaller_mtu_on_the_new_route_costs_no_window() {
     let route = pair.client(|connection, _| connection.route().unwrap());
     assert!(route.mtu == 1_200 && route.window > 30_000, "{route:?}");
 }
+
+/// A whole window was lost on a new route, and the peer gave the route up before our next probe.
+#[test]
+fn an_answer_waits_for_no_window() {
+    let mut bout = at_rest();
+    let id = bi_stream(&mut bout);
+    bout.say(&[Frame::Stream(Stream { id, offset: 0, data: b"x", fin: false })]);
+    bout.act(|connection, _| connection.write_stream(id, &[1; 60_000]).unwrap());
+    let window = bout.connection().route().unwrap();
+    assert!(window.window - window.in_flight < u32::from(window.mtu), "{window:?}");
+    let before = bout.from_node.len();
+    // One, that is: the window holds against a flood of challenges.
+    for nth in 0..10 {
+        bout.say(&[Frame::PathChallenge(PathChallenge { data: [nth; 8] })]);
+    }
+    let sizes = bout.from_node[before..].iter();
+    assert_eq!((responses(&bout), sizes.filter(|size| **size >= 1_200).count()), (1, 1));
+    // On the route in use it also shows that this is so (RFC 9000 9.3.3).
+    let answers = |heard: &&peregrine_tests::puppet::Heard| {
+        heard.frames().any(|frame| matches!(frame, Frame::PathResponse(_)))
+    };
+    let heard = bout.puppet.heard.iter().find(answers).unwrap();
+    assert!(heard.frames().any(|frame| matches!(frame, Frame::Ping(_))));
+}

@@ -1,4 +1,4 @@
-//! quinn's side, made to block.
+//! The other stack's side, made to block.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, EndpointConfig, TokioRuntime};
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::quic::Suite;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
+use rustls::{ClientConfig, KeyLogFile, RootCertStore, ServerConfig, SupportedCipherSuite};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::app::{self, Line};
-use crate::pki::{Authority, Leaf};
-use crate::{ALPN, LOOPBACK, NAME};
+use super::app::{self, Line};
+use super::pki::{Authority, Leaf};
+use super::{ALPN, LOOPBACK, NAME};
+use crate::stack::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use crate::stack::{self, ConnectionError, EndpointConfig, TokioRuntime};
 
 /// What any step of a test may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -53,22 +53,29 @@ impl Choice {
     }
 
     /// A client that trusts the authority and shows `leaf`.
-    pub(crate) fn client(&self, authority: &Authority, leaf: Option<Leaf>) -> quinn::ClientConfig {
+    pub(crate) fn client(&self, authority: &Authority, leaf: Option<Leaf>) -> stack::ClientConfig {
+        self.client_trusting(authority.roots(), leaf)
+    }
+
+    /// A client that trusts these and shows `leaf`.
+    pub(crate) fn client_trusting(&self, roots: RootCertStore, leaf: Option<Leaf>) -> stack::ClientConfig {
         let tls = ClientConfig::builder_with_provider(self.provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
-            .with_root_certificates(authority.roots());
+            .with_root_certificates(roots);
         let mut tls = match leaf {
             Some(leaf) => tls.with_client_auth_cert(leaf.chain, leaf.key).unwrap(),
             None => tls.with_no_client_auth(),
         };
         tls.alpn_protocols = vec![self.alpn.to_vec()];
+        // Where SSLKEYLOGFILE says, if it does.
+        tls.key_log = Arc::new(KeyLogFile::new());
         let tls = QuicClientConfig::with_initial(Arc::new(tls), initial_suite()).unwrap();
-        quinn::ClientConfig::new(Arc::new(tls))
+        stack::ClientConfig::new(Arc::new(tls))
     }
 
     /// A server that shows `leaf` and lets in `clients`: all, or those that the authority vouches for.
-    pub(crate) fn server(&self, leaf: Leaf, clients: Option<&Authority>) -> quinn::ServerConfig {
+    pub(crate) fn server(&self, leaf: Leaf, clients: Option<&Authority>) -> stack::ServerConfig {
         let tls = ServerConfig::builder_with_provider(self.provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap();
@@ -83,17 +90,17 @@ impl Choice {
         let mut tls = tls.with_single_cert(leaf.chain, leaf.key).unwrap();
         tls.alpn_protocols = vec![self.alpn.to_vec()];
         let tls = QuicServerConfig::with_initial(Arc::new(tls), initial_suite()).unwrap();
-        quinn::ServerConfig::with_crypto(Arc::new(tls))
+        stack::ServerConfig::with_crypto(Arc::new(tls))
     }
 }
 
 /// A client without preferences.
-pub(crate) fn client_config(authority: &Authority) -> quinn::ClientConfig {
+pub(crate) fn client_config(authority: &Authority) -> stack::ClientConfig {
     Choice::default().client(authority, None)
 }
 
 /// A server without preferences.
-pub(crate) fn server_config(authority: &Authority) -> quinn::ServerConfig {
+pub(crate) fn server_config(authority: &Authority) -> stack::ServerConfig {
     Choice::default().server(authority.issue(NAME), None)
 }
 
@@ -102,11 +109,12 @@ fn initial_suite() -> Suite {
     cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().unwrap().quic_suite().unwrap()
 }
 
-/// An endpoint of quinn and its runtime.
+/// An endpoint and its runtime.
 pub(crate) struct Theirs {
-    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) endpoint: stack::Endpoint,
+    client: Option<stack::ClientConfig>,
     runtime: Runtime,
-    arrivals: Receiver<Result<quinn::Connection, ConnectionError>>,
+    pub(crate) arrivals: Receiver<Result<stack::Connection, ConnectionError>>,
     retries: Arc<AtomicUsize>,
 }
 
@@ -121,50 +129,48 @@ pub(crate) enum Welcome {
     Refuse,
 }
 
-/// A connection of quinn.
+/// A connection.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    pub(crate) inner: quinn::Connection,
+    pub(crate) inner: stack::Connection,
     runtime: Handle,
 }
 
 impl Theirs {
-    pub(crate) fn server(config: quinn::ServerConfig) -> Self {
+    pub(crate) fn server(config: stack::ServerConfig) -> Self {
         Self::server_with(EndpointConfig::default(), config, LOOPBACK, Welcome::Accept)
     }
 
     pub(crate) fn server_with(
         endpoint: EndpointConfig,
-        config: quinn::ServerConfig,
+        config: stack::ServerConfig,
         at: SocketAddr,
         welcome: Welcome,
     ) -> Self {
         Self::bind(endpoint, Some((config, welcome)), at)
     }
 
-    pub(crate) fn client(config: quinn::ClientConfig) -> Self {
+    pub(crate) fn client(config: stack::ClientConfig) -> Self {
         Self::client_with(EndpointConfig::default(), config)
     }
 
-    pub(crate) fn client_with(endpoint: EndpointConfig, config: quinn::ClientConfig) -> Self {
-        let mut theirs = Self::bind(endpoint, None, LOOPBACK);
-        theirs.endpoint.set_default_client_config(config);
-        theirs
+    pub(crate) fn client_with(endpoint: EndpointConfig, config: stack::ClientConfig) -> Self {
+        Self { client: Some(config), ..Self::bind(endpoint, None, LOOPBACK) }
     }
 
-    fn bind(config: EndpointConfig, server: Option<(quinn::ServerConfig, Welcome)>, at: SocketAddr) -> Self {
+    fn bind(config: EndpointConfig, server: Option<(stack::ServerConfig, Welcome)>, at: SocketAddr) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = runtime.enter();
         let socket = std::net::UdpSocket::bind(at).unwrap();
         let (server, welcome) = server.unzip();
-        let endpoint = quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).unwrap();
+        let endpoint = stack::Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).unwrap();
         drop(entered);
         let (tell, arrivals) = mpsc::channel();
         let retries = Arc::new(AtomicUsize::new(0));
         if let Some(welcome) = welcome {
             runtime.spawn(receive(endpoint.clone(), welcome, tell, Arc::clone(&retries)));
         }
-        Self { endpoint, runtime, arrivals, retries }
+        Self { endpoint, client: None, runtime, arrivals, retries }
     }
 
     /// How many clients were sent a Retry.
@@ -182,7 +188,8 @@ impl Theirs {
     }
 
     pub(crate) fn connect(&self, to: SocketAddr) -> Result<Connection, ConnectionError> {
-        let connected = self.wait(async { self.endpoint.connect(to, NAME).unwrap().await });
+        let config = self.client.clone().expect("a client");
+        let connected = self.wait(async { self.endpoint.connect_with(config, to, NAME).unwrap().await });
         connected.map(|connection| self.connection(connection))
     }
 
@@ -191,7 +198,7 @@ impl Theirs {
         arrival.map(|connection| self.connection(connection))
     }
 
-    fn connection(&self, inner: quinn::Connection) -> Connection {
+    pub(crate) fn connection(&self, inner: stack::Connection) -> Connection {
         Connection { inner, runtime: self.runtime.handle().clone() }
     }
 
@@ -208,9 +215,9 @@ impl Theirs {
 }
 
 async fn receive(
-    endpoint: quinn::Endpoint,
+    endpoint: stack::Endpoint,
     welcome: Welcome,
-    tell: Sender<Result<quinn::Connection, ConnectionError>>,
+    tell: Sender<Result<stack::Connection, ConnectionError>>,
     retries: Arc<AtomicUsize>,
 ) {
     while let Some(incoming) = endpoint.accept().await {
@@ -229,7 +236,7 @@ async fn receive(
 }
 
 fn wait<T>(runtime: &Handle, future: impl Future<Output = T>) -> T {
-    runtime.block_on(async { tokio::time::timeout(LIMIT, future).await }).expect("quinn answers in time")
+    runtime.block_on(async { tokio::time::timeout(LIMIT, future).await }).expect("an answer in time")
 }
 
 impl Connection {
@@ -238,18 +245,22 @@ impl Connection {
         wait(&self.runtime, future)
     }
 
+    pub(crate) fn remote(&self) -> SocketAddr {
+        stack::remote(&self.inner)
+    }
+
     pub(crate) fn closed(&self) -> ConnectionError {
         self.wait(self.inner.closed())
     }
 }
 
 pub(crate) struct SendStream {
-    stream: quinn::SendStream,
+    stream: stack::SendStream,
     runtime: Handle,
 }
 
 pub(crate) struct RecvStream {
-    stream: quinn::RecvStream,
+    stream: stack::RecvStream,
     runtime: Handle,
 }
 
@@ -272,7 +283,7 @@ impl Line for Connection {
 }
 
 impl Connection {
-    fn streams(&self, (send, recv): (quinn::SendStream, quinn::RecvStream)) -> (SendStream, RecvStream) {
+    fn streams(&self, (send, recv): (stack::SendStream, stack::RecvStream)) -> (SendStream, RecvStream) {
         let runtime = self.runtime.clone();
         (SendStream { stream: send, runtime: runtime.clone() }, RecvStream { stream: recv, runtime })
     }

@@ -68,7 +68,7 @@ fn answer(mut send: impl Sender, mut recv: impl Read) -> io::Result<()> {
         "GET" => {
             // Unread, its end would be refused.
             io::copy(&mut recv, &mut io::sink())?;
-            copy(Pattern::new(len.parse().unwrap()), &mut send)?;
+            copy(Pattern::new(len.parse().unwrap()), &mut send, |_| {})?;
         }
         "PUT" => write!(send, "{}", check(&mut recv, |_| {})?)?,
         other => panic!("no such method: {other}"),
@@ -91,9 +91,14 @@ pub(crate) fn get_and(line: &impl Line, len: u64, also: impl FnMut(u64)) {
 
 /// Uploads so many bytes and learns that all arrived.
 pub(crate) fn put(line: &impl Line, len: u64) {
+    put_and(line, len, |_| {});
+}
+
+/// As [`put`], calling `also` with the bytes handed over so far after each write.
+pub(crate) fn put_and(line: &impl Line, len: u64, also: impl FnMut(u64)) {
     let (mut send, mut recv) = line.open().unwrap();
     write!(send, "PUT /{len}\r\n").unwrap();
-    copy(Pattern::new(len), &mut send).unwrap();
+    copy(Pattern::new(len), &mut send, also).unwrap();
     send.finish().unwrap();
     let mut answer = String::new();
     recv.read_to_string(&mut answer).unwrap();
@@ -111,14 +116,17 @@ pub(crate) fn parallel(line: &impl Line, streams: usize, len: u64) {
     running.into_iter().for_each(|one| one.join().unwrap());
 }
 
-fn copy(mut from: Pattern, to: &mut impl Write) -> io::Result<()> {
+fn copy(mut from: Pattern, to: &mut impl Write, mut also: impl FnMut(u64)) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
+    let mut total = 0;
     loop {
         let len = from.read(&mut buffer)?;
         if len == 0 {
             return Ok(());
         }
         to.write_all(&buffer[..len])?;
+        total += len as u64;
+        also(total);
     }
 }
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 use peregrine_std::tls::{ClientTls, ServerTls, Shown, ours, rustls};
 use peregrine_std::{Builder, Connection, Endpoint};
 
-use crate::pki::Authority;
-use crate::{ALPN, LOOPBACK, NAME};
+use super::pki::Authority;
+use super::{ALPN, LOOPBACK, NAME};
 
 /// What lies behind core's session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Tls {
     /// Peregrine's own TLS.
     Ours,
-    /// rustls, as quinn has it.
+    /// rustls, as the other stacks have it.
     Rustls,
 }
 
