@@ -2,11 +2,13 @@
 
 pub mod local;
 pub mod peer;
+mod routes;
 
 use crate::ids::PathId;
 
 pub use local::{LocalCid, LocalCids};
 pub use peer::{PeerCid, PeerCids};
+pub use routes::Routes;
 
 /// The 1-RTT packet that carries the frame of a row, as far as needed to know it again: packets in flight at the same
 /// time never lie 2^32 numbers apart.

@@ -6,17 +6,16 @@ use core::net::SocketAddr;
 use super::routes::id;
 use super::start::State;
 use super::{Connection, Lent, Memory, Stats};
-use crate::cid::local::{LocalCid, NotYet};
 use crate::ids::{Dir, StreamId};
 use crate::lifecycle::{Cause, Close};
-use crate::limits::{RESET_TOKEN_LEN, TAG_LEN};
+use crate::limits::TAG_LEN;
 use crate::path::{Preference, Role, Route, RouteId, RouteStats};
 use crate::session::{Level, Session};
 use crate::stream::{Closed, OpenError, Read, WriteError};
 use crate::table::queue::Queue;
 use crate::time::Instant;
+use crate::wire::PacketWriter;
 use crate::wire::cursor::varint_len;
-use crate::wire::{Cid, PacketWriter};
 
 /// Why a DATAGRAM frame cannot be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,35 +217,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         self.state.keys.request();
     }
 
-    /// Makes the peer send to another connection ID, and gives it new ones (RFC 9000 5.1.2): it is to retire all that it has but
-    /// the newest two, so that it can still follow a move before the new ones arrive; of two, all but the newest; its only one,
-    /// where memory has a row for another. They stay valid until it does so, and what is to replace them is asked for by
-    /// [`Self::cids_wanted`]. Where our ID has no bytes there is nothing to do.
-    ///
-    /// # Errors
-    /// [`NotYet`] before the handshake is complete, as long as the peer has not retired all IDs of the rotation before, or if it
-    /// has only one; and while a route is being tried or nothing comes back: a peer that is left with few IDs then has none to
-    /// answer from where we may turn up next.
-    pub fn rotate_cids(&mut self) -> Result<(), NotYet> {
-        let (state, lent) = self.lend();
-        let calm = state.is_calm(&lent);
-        let path = lent.buffers.paths.first_mut().filter(|_| calm).ok_or(NotYet)?;
-        let rows = lent.buffers.local_cids;
-        if path.local_cids.is_rotating(rows) {
-            return Err(NotYet);
-        }
-        let id = path.id();
-        let newest_below = |rows: &[LocalCid], below: u64| {
-            let issued = rows.iter().filter(|row| row.issued().is_some() && row.path() == id);
-            issued.map(LocalCid::seq).filter(|seq| *seq < below).max()
-        };
-        let newest = newest_below(rows, u64::MAX);
-        let second = newest.and_then(|newest| newest_below(rows, newest));
-        let third = second.and_then(|second| newest_below(rows, second));
-        let before = third.and(second).or(second.and(newest)).unwrap_or(u64::MAX);
-        path.local_cids.rotate(rows, before)
-    }
-
     /// Why the connection ended, if it did.
     pub fn cause(&self) -> Option<Cause> {
         self.state.lifecycle.cause().copied()
@@ -329,20 +299,6 @@ impl State {
                 self.facts.note(super::events::Fact::DatagramRoom);
             }
         }
-    }
-
-    pub(super) fn cids_wanted(&self, lent: &Lent<'_>) -> usize {
-        let established = self.lifecycle.is_established();
-        lent.buffers
-            .paths
-            .first()
-            .filter(|_| established)
-            .map_or(0, |path| path.local_cids.wanted(lent.buffers.local_cids))
-    }
-
-    pub(super) fn supply_cid(&mut self, lent: &mut Lent<'_>, cid: Cid, token: [u8; RESET_TOKEN_LEN]) -> bool {
-        let path = lent.buffers.paths.first_mut();
-        path.is_some_and(|path| path.local_cids.supply(lent.buffers.local_cids, cid, token).is_ok())
     }
 
     pub(super) fn wants_token(&self, lent: &Lent<'_>) -> Option<SocketAddr> {

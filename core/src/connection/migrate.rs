@@ -167,13 +167,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         Ok(())
     }
 
-    /// Whether the peer has supplied a connection ID for another route, or needs none: see
-    /// [`Event::SpareCid`](super::Event::SpareCid).
-    pub fn has_spare_cid(&mut self) -> bool {
-        let buffers = self.memory.buffers();
-        buffers.paths.first().is_some_and(|path| path.peer_cids.has_cid_for_another(buffers.peer_cids))
-    }
-
     /// All routes there are, the one in use among them.
     pub fn routes(&mut self) -> impl Iterator<Item = RouteView> {
         let routes = self.memory.buffers().routes;

@@ -11,6 +11,7 @@
 //! | `timers` | every deadline, gathered and handed out |
 //! | `app` | what the application may do |
 //! | `routes` | how routes begin, are taken into use, and end |
+//! | `cids` | which connection IDs routes use, and when they are replaced |
 //! | `preferred` | a client's way to the address that its server prefers |
 //! | `migrate` | what the application may do about routes |
 //! | `events` | what it is told |
@@ -19,6 +20,7 @@
 //! [`Connection`] is generic over memory and session; `State` and everything below is not, so it is compiled once.
 
 mod app;
+mod cids;
 mod config;
 mod early;
 mod events;

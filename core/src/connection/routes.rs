@@ -168,71 +168,6 @@ impl State {
         Some(row)
     }
 
-    /// Gives a route a connection ID if it has none. A client takes one never used; a server answers the same ID of its own by
-    /// the same one of the client (RFC 9000 9.5).
-    fn give_cid(&self, lent: &mut Lent<'_>, row: usize) {
-        let (Some(path), Some(route)) = (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(row))
-        else {
-            return;
-        };
-        let Some(row) = u8::try_from(row).ok().filter(|_| route.is_open()) else { return };
-        let tag = route.reached_at.filter(|_| self.no_spare_cid == NoSpareCid::Reuse);
-        if path.peer_cids.of(lent.buffers.peer_cids, row).is_none()
-            && path.peer_cids.answer(lent.buffers.peer_cids, row, tag)
-        {
-            route.on_cid_changed();
-        }
-    }
-
-    /// Exchanges connection IDs that no route holds for others if this one has none. Who has none on the active route cannot tell
-    /// the peer, and would only lose what may answer it where it turns up next.
-    fn make_room(&self, lent: &mut Lent<'_>, row: usize) {
-        let Some(path) = lent.buffers.paths.first_mut() else { return };
-        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        let has_cid = |row: u8| path.peer_cids.of(rows.cids, row).is_some();
-        if u8::try_from(row).is_ok_and(|row| !has_cid(row)) && has_cid(path.active) {
-            path.peer_cids.exchange(&mut rows);
-        }
-    }
-
-    /// When the peer goes over to another connection ID of ours on a route, so do we to one of the peer's (RFC 9000 9.5).
-    fn follow_cid(&self, lent: &mut Lent<'_>, seat: &Seat) {
-        let (Some(path), Some(route)) =
-            (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
-        else {
-            return;
-        };
-        let (Some(seq), Ok(row)) = (seat.addressed_to, u8::try_from(seat.route)) else { return };
-        let tag = CidTag::of(seq);
-        let before = route.reached_at.replace(tag);
-        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        if before.is_none() {
-            path.peer_cids.on_reached(rows.cids, row, tag);
-        } else if before != Some(tag) {
-            path.peer_cids.follow(&mut rows, row, tag);
-            route.on_cid_changed();
-        }
-    }
-
-    /// Connection IDs came. A route whose ID the peer has withdrawn takes another one, or will when one comes (RFC 9000
-    /// 5.1.2): the one in use before the others, and that is known only once the packet has moved the connection or not.
-    pub(super) fn renew_cids(&self, lent: &mut Lent<'_>) {
-        let active = self.route(lent);
-        let others = (0..lent.buffers.routes.len()).filter(|row| *row != active);
-        for row in core::iter::once(active).chain(others) {
-            self.give_cid(lent, row);
-        }
-    }
-
-    /// A client that wants another route may have waited for an ID.
-    pub(super) fn tell_of_spare_cid(&mut self, lent: &Lent<'_>) {
-        let spares =
-            lent.buffers.paths.first().map_or(0, |path| path.peer_cids.spares(lent.buffers.peer_cids));
-        if self.side.is_client() && spares > 0 {
-            self.facts.note(Fact::SpareCid);
-        }
-    }
-
     /// After the last frame of a packet: whether it moves the connection.
     pub(super) fn settle_route(
         &mut self,
@@ -532,13 +467,6 @@ impl State {
         let trying = |route: &Route| route.is_open() && route.validation.is_running();
         active.is_some_and(|active| active.health == Health::Works && active.pto.count() == 0)
             && !lent.buffers.routes.iter().any(trying)
-    }
-
-    /// Whether there is a connection ID for what is sent over a route.
-    pub(super) fn has_cid(&self, lent: &Lent<'_>, row: usize) -> bool {
-        let Some(path) = lent.buffers.paths.first() else { return false };
-        let held = u8::try_from(row).ok().and_then(|row| path.peer_cids.of(lent.buffers.peer_cids, row));
-        held.is_some() || path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
     }
 
     /// Gives up a route that is not the active one: its row, its connection ID, and what was under way on it.
