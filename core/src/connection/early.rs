@@ -152,7 +152,7 @@ impl State {
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let route = self.route(lent);
         if let Some(route) = lent.buffers.routes.get_mut(route) {
-            route.validation.on_handshake();
+            route.validation.on_handshake(now);
             route.mtu.start(now, max_mtu);
         }
         if self.side.is_client() && self.follow_preferred {

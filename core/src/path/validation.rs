@@ -12,9 +12,11 @@
 //! (RFC 9000 8.2.3). Nothing here chooses the route, pads the datagram (both frames want 1,200 bytes where the
 //! amplification limit allows it: RFC 9000 8.2.1, 8.2.2), or decides what success or failure means for the connection.
 
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::limits::INITIAL_RTT;
+use crate::table::ranges::widen;
 use crate::time::{Deadline, Instant, micros};
 use crate::wire::frame::{Frame, PathChallenge, PathResponse};
 use crate::wire::{NoSpace, PacketWriter};
@@ -34,7 +36,8 @@ const OWED: usize = 4;
 pub struct Validation {
     state: State,
     asked: [Option<Challenge>; REMEMBERED],
-    validated: bool,
+    /// The low half of when it was, in milliseconds; never zero.
+    validated: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,12 +81,12 @@ impl Default for Validation {
 impl Validation {
     /// A route that is not validated.
     pub const fn new() -> Self {
-        Self { state: State::Idle, asked: [None; REMEMBERED], validated: false }
+        Self { state: State::Idle, asked: [None; REMEMBERED], validated: None }
     }
 
     /// The handshake has proved what a challenge would (RFC 9000 8.1).
-    pub const fn on_handshake(&mut self) {
-        self.validated = true;
+    pub const fn on_handshake(&mut self, now: Instant) {
+        self.validated = Some(stamp(now));
     }
 
     /// Begins to validate, also anew. `pto` is the one in use now, of whatever route.
@@ -147,7 +150,7 @@ impl Validation {
             return Proved::Nothing;
         };
         if answered.full {
-            *self = Self { validated: true, ..Self::new() };
+            *self = Self { validated: Some(stamp(now)), ..Self::new() };
             Proved::Route
         } else if proved == Proved::Nothing {
             self.run(now, Duration::from_micros(wait.into()), Proved::Address);
@@ -159,7 +162,14 @@ impl Validation {
 
     /// Whether the route can be used: it was validated, and no later attempt has failed.
     pub const fn is_validated(&self) -> bool {
-        self.validated
+        self.validated.is_some()
+    }
+
+    /// When it was validated last, to the millisecond, if it is. `near` is a time within three weeks of that.
+    pub fn validated_at(&self, near: Instant) -> Option<Instant> {
+        let latest = (near.as_micros() / 1000).saturating_add(1 << 31);
+        let millis = widen(latest, self.validated?.get());
+        Some(Instant::from_micros(millis.saturating_mul(1000)))
     }
 
     /// When to call [`Self::on_timeout`].
@@ -192,6 +202,13 @@ impl Validation {
             wait: u32::try_from(micros(pto)).unwrap_or(u32::MAX),
             proved,
         };
+    }
+}
+
+const fn stamp(now: Instant) -> NonZeroU32 {
+    match NonZeroU32::new((now.as_micros() / 1000) as u32) {
+        Some(millis) => millis,
+        None => NonZeroU32::MIN,
     }
 }
 
@@ -383,9 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_validation_comes_back_to_the_millisecond() {
+        let day = 24 * 3600 * 1_000_000;
+        for micros in [0, 1_000, 49 * day, 50 * day + 1_234_567, 4000 * day] {
+            let mut validation = Validation::new();
+            assert_eq!(validation.validated_at(Instant::ZERO), None);
+            validation.on_handshake(Instant::from_micros(micros));
+            for near in [micros.saturating_sub(20 * day), micros, micros + 20 * day] {
+                let at = validation.validated_at(Instant::from_micros(near)).unwrap().as_micros();
+                assert!(at.abs_diff(micros) <= 1_000, "{micros} {near} {at}");
+            }
+        }
+    }
+
+    #[test]
     fn a_validated_route_stays_so_until_another_attempt_fails() {
         let mut validation = Validation::new();
-        validation.on_handshake();
+        validation.on_handshake(Instant::ZERO);
         validation.start(T0, PTO);
         assert!(validation.is_validated() && validation.is_running());
         ask(&mut validation, T0, 1, true);
