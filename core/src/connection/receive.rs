@@ -140,6 +140,7 @@ impl State {
         if renewed {
             self.renew_cids(lent);
             self.tell_of_spare_cid(lent);
+            self.leave_ill_route(now, lent);
         }
         Ok(())
     }

@@ -315,12 +315,14 @@ impl State {
         self.leave_ill_route(now, lent);
     }
 
-    /// Moves off a route over which nothing can be sent, or nothing comes if we may then, if there is a better one.
-    fn leave_ill_route(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let active = lent.buffers.routes.get(self.route(lent));
-        let leave = active.is_some_and(|active| match active.health {
-            Health::Works => false,
-            Health::Suspect => self.when_suspect == WhenSuspect::Move,
+    /// Moves off a route over which nothing can be sent, or, if we may then, off one over which nothing comes or whose connection
+    /// ID the peer has withdrawn, if there is a better one.
+    pub(super) fn leave_ill_route(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        let row = self.route(lent);
+        let may = self.when_suspect == WhenSuspect::Move;
+        let leave = lent.buffers.routes.get(row).is_some_and(|active| match active.health {
+            Health::Works => may && !self.has_cid(lent, row),
+            Health::Suspect => may,
             Health::Down => true,
         });
         if leave {
@@ -463,10 +465,11 @@ impl State {
 
     /// Whether the peer answers over the route in use, and no other is being tried.
     pub(super) fn is_calm(&self, lent: &Lent<'_>) -> bool {
-        let active = lent.buffers.routes.get(self.route(lent));
-        let trying = |route: &Route| route.is_open() && route.validation.is_running();
-        active.is_some_and(|active| active.health == Health::Works && active.pto.count() == 0)
-            && !lent.buffers.routes.iter().any(trying)
+        let trying = |route: &Route| route.is_candidate() && route.validation.is_running();
+        let calm = |route: &Route| {
+            route.health == Health::Works && route.pto.count() == 0 && !route.validation.is_running()
+        };
+        lent.buffers.routes.get(self.route(lent)).is_some_and(calm) && !lent.buffers.routes.iter().any(trying)
     }
 
     /// Gives up a route that is not the active one: its row, its connection ID, and what was under way on it.
