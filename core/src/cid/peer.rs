@@ -317,12 +317,11 @@ impl PeerCids {
         self.tie(cids, route, Some(tag));
     }
 
-    /// The peer has gone over to our ID of this tag on `route`, which goes over to another one as well if it can.
-    pub fn follow(&mut self, rows: &mut PeerCidRows<'_>, route: u8, tag: CidTag) {
+    /// The peer has gone over to our ID of this tag on `route`, which goes over to another one as well if it can. Returns
+    /// whether it does.
+    pub fn follow(&mut self, rows: &mut PeerCidRows<'_>, route: u8, tag: CidTag) -> bool {
         let can = self.has_answer(rows.cids, tag) || self.spares(rows.cids) > 0;
-        if can && self.leave(rows, route).is_ok() {
-            self.answer(rows.cids, route, Some(tag));
-        }
+        can && self.leave(rows, route).is_ok() && self.answer(rows.cids, route, Some(tag))
     }
 
     fn tie(&self, cids: &mut [PeerCid], route: u8, tag: Option<CidTag>) {

@@ -58,10 +58,10 @@ impl Pacer {
         Self { credit: u64::MAX, filled: Instant::ZERO }
     }
 
-    /// An empty bucket: on a route that follows another one, the first window is spread over the round trip, so that whoever
-    /// waits for the data is not left without for most of it.
-    pub const fn empty(now: Instant) -> Self {
-        Self { credit: 0, filled: now }
+    /// A bucket of one datagram: on a route that follows another one, the first window is spread over the round trip, so that
+    /// whoever waits for the data is not left without for most of it.
+    pub fn beginning(now: Instant, pace: &Pace) -> Self {
+        Self { credit: pace.rtt_micros().saturating_mul(pace.datagram.into()), filled: now }
     }
 
     /// How many bytes may go now, or when to ask again.

@@ -53,7 +53,7 @@ pub struct RouteView {
     pub interface: u32,
     /// Whether the peer was reached over it (RFC 9000 8.2), or by the handshake.
     pub validated: bool,
-    /// When that was shown last, to the millisecond.
+    /// When that was shown last, to the second.
     pub validated_at: Option<Instant>,
     /// Whether nothing can be sent from its local address, as far as we were told.
     pub down: bool,
@@ -261,7 +261,7 @@ impl RouteView {
             remote: on.remote,
             interface: on.interface,
             validated: route.validation.is_validated(),
-            validated_at: route.validation.validated_at(route.last_packet),
+            validated_at: route.validation.validated_at(),
             down: route.is_down(),
             last_packet: route.last_packet,
             rtt: route.rtt.smoothed(),

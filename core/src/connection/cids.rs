@@ -92,8 +92,7 @@ impl State {
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
         if before.is_none() {
             path.peer_cids.on_reached(rows.cids, row, tag);
-        } else if before != Some(tag) {
-            path.peer_cids.follow(&mut rows, row, tag);
+        } else if before != Some(tag) && path.peer_cids.follow(&mut rows, row, tag) {
             route.on_cid_changed();
         }
     }
@@ -108,11 +107,11 @@ impl State {
         }
     }
 
-    /// A client that wants another route may have waited for an ID.
+    /// Who wants another route may have waited for an ID.
     pub(super) fn tell_of_spare_cid(&mut self, lent: &Lent<'_>) {
         let spares =
             lent.buffers.paths.first().map_or(0, |path| path.peer_cids.spares(lent.buffers.peer_cids));
-        if self.side.is_client() && spares > 0 {
+        if spares > 0 {
             self.facts.note(Fact::SpareCid);
         }
     }

@@ -199,15 +199,6 @@ impl State {
         if lent.buffers.routes.iter().any(|route| route.is_open() && route.on() == on) {
             return Err(RouteError::Exists);
         }
-        // Who moves before it has moved to the server's preferred address tries both from there (RFC 9000 9.6.3).
-        if let Some(row) = lent.buffers.routes.iter().position(|route| route.role == Role::Awaited) {
-            let preferred =
-                lent.buffers.routes.get(row).map(|route| FourTuple { remote: route.on().remote, ..on });
-            self.release(lent, row, Told::CLOSED);
-            if let Some(preferred) = preferred {
-                self.try_preferred(now, lent, preferred);
-            }
-        }
         let pto = self.base_pto(lent);
         let row = self.open_route(now, lent, on, Opener::Local).ok_or(RouteError::Full)?;
         let route = lent.buffers.routes.get_mut(row).ok_or(RouteError::Full)?;
@@ -288,20 +279,12 @@ impl State {
         let active = self.route(lent);
         let others = lent.buffers.routes.iter().enumerate();
         others
-            .filter(|(row, route)| *row != active && is_ours(route) && self.has_cid(lent, *row))
+            .filter(|(row, route)| *row != active && route.may_be_chosen() && self.has_cid(lent, *row))
             .map(|(row, route)| (row, standing(route)))
             .filter(|(_, route)| will_do(route))
             .max_by(|(_, one), (_, other)| compare(one, other))
             .map(|(row, _)| row)
     }
-}
-
-/// Whether a client may take a route by itself.
-fn is_ours(route: &Route) -> bool {
-    route.is_open()
-        && !route.is_down()
-        && route.opener == Opener::Local
-        && route.preference != Preference::NEVER
 }
 
 fn standing(route: &Route) -> Standing {

@@ -246,7 +246,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// The peer's address, if it may be another one than when this was asked before.
-    pub fn poll_remote(&mut self) -> Option<SocketAddr> {
+    pub(crate) fn poll_remote(&mut self) -> Option<SocketAddr> {
         self.state.facts.take(Fact::Remote).then(|| self.remote())
     }
 

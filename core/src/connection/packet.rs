@@ -128,6 +128,7 @@ impl State {
                 ect0: order.ecn == Ecn::Ect0,
             },
             in_flight: packet.is_in_flight(),
+            pings: packet.is_ack_eliciting() && !packet.is_probing(),
         };
         let key = if level == Level::OneRtt { self.keys.key() } else { Key::first(level) };
         if seal(lent, key, pn, &layout, len, out).is_none() {
@@ -230,8 +231,10 @@ impl State {
         if level == Level::OneRtt {
             self.contribute_data(lent, has_rows, out, draft);
         }
-        let ping = self.probes.owed(level) || (level == Level::OneRtt && self.ping.is_wanted()) || confirm;
-        if ping && has_rows && !out.is_ack_eliciting() {
+        let wanted = level == Level::OneRtt && self.ping.is_wanted();
+        let ping = self.probes.owed(level) || wanted || confirm;
+        // Probing frames are acknowledged, but move no server (RFC 9000 9.1).
+        if has_rows && (ping && !out.is_ack_eliciting() || wanted && out.is_probing()) {
             out.push(&Frame::Ping(Ping)).ok();
         }
     }
@@ -382,9 +385,9 @@ impl State {
         }
         if packet.ack_eliciting {
             self.lifecycle.on_ack_eliciting_sent(now, pto);
-            if level == Level::OneRtt && self.ping.is_wanted() {
-                self.ping.forget();
-            }
+        }
+        if level == Level::OneRtt && sent.pings && order.route == self.route(lent) {
+            self.ping.forget();
         }
         if let Some(discarded) = self.levels.on_sent(level) {
             self.discard_level(now, lent, discarded);
@@ -403,6 +406,8 @@ impl State {
 struct Sent {
     packet: Packet,
     in_flight: bool,
+    /// Whether it draws an acknowledgment as a PING would, and shows where we are.
+    pings: bool,
 }
 
 /// Bytes of a packet number at least. Packets that left later over another route may come first, and many of them: what a

@@ -79,6 +79,23 @@ mod tests {
     use core::time::Duration;
 
     #[test]
+    fn where_the_newest_came_is_known_until_that_route_is_gone() {
+        let mut path = Path::EMPTY;
+        let mut hear = |pn, route| {
+            path.space.received.on_received(Instant::ZERO, pn, true, Ecn::NotEct, Duration::ZERO);
+            path.on_non_probing(pn, route);
+            path.newest_on()
+        };
+        assert_eq!(hear(7, 1), Some(1));
+        assert_eq!(hear(5, 2), Some(1), "an older one");
+        assert_eq!(hear(8, 2), Some(2));
+        path.forget_newest_on(1);
+        assert_eq!(path.newest_on(), Some(2));
+        path.forget_newest_on(2);
+        assert_eq!(path.newest_on(), None);
+    }
+
+    #[test]
     fn the_newest_non_probing_packet_is_known_across_the_halves() {
         let mut path = Path::EMPTY;
         let edge = 1 << 32;

@@ -37,6 +37,22 @@ impl State {
         }
     }
 
+    /// Who moves before it has moved to the server's preferred address tries that from its new address as well (RFC 9000 9.6.3).
+    pub(super) fn retry_preferred(&mut self, now: Instant, lent: &mut Lent<'_>, active: usize) {
+        let Some(row) = lent.buffers.routes.iter().position(|route| route.role == Role::Awaited) else {
+            return;
+        };
+        let (Some(active), Some(awaited)) = (lent.buffers.routes.get(active), lent.buffers.routes.get(row))
+        else {
+            return;
+        };
+        if !awaited.addresses.has_local_of(&active.addresses) {
+            let on = FourTuple { remote: awaited.on().remote, ..active.on() };
+            self.release(lent, row, Told::CLOSED);
+            self.try_preferred(now, lent, on);
+        }
+    }
+
     /// The client is where its server prefers it. It may migrate from now on even if it was asked not to (RFC 9000 9), and
     /// asks no more whether the original address can be reached (9.6.3).
     pub(super) fn settle_at_preferred(&mut self, lent: &mut Lent<'_>, active: usize) {

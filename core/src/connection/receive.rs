@@ -52,9 +52,9 @@ impl State {
             return self.stats.discarded.add(Why::Address);
         }
         if let Some(route) = row.and_then(|row| lent.buffers.routes.get_mut(row)) {
-            route.on_received(&seen, datagram.len());
+            route.on_received(datagram.len());
         }
-        let mut origin = row.map_or(Origin::Stranger(seen), Origin::Route);
+        let mut origin = Origin { seen, route: row };
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
         while let Some(header) = &packets.next(datagram) {
@@ -145,7 +145,8 @@ impl State {
         Ok(())
     }
 
-    /// The route of an authentic packet. A stranger's becomes one: only now is it sure that the peer sent it.
+    /// The route of an authentic packet, which learns our address if that was left to the system. A stranger's becomes one: only
+    /// now is it sure that the peer sent it.
     fn place(
         &mut self,
         now: Instant,
@@ -155,15 +156,16 @@ impl State {
         addressed_to: Option<u64>,
         len: usize,
     ) -> Result<usize, Why> {
-        match *origin {
-            Origin::Route(row) => Ok(row),
-            Origin::Stranger(_) if level != Level::OneRtt || !self.lifecycle.is_open() => Err(Why::Address),
-            Origin::Stranger(seen) => {
-                let row = self.admit(now, lent, &seen, addressed_to, len)?;
-                *origin = Origin::Route(row);
-                Ok(row)
-            }
+        let row = match origin.route {
+            Some(row) => row,
+            None if level != Level::OneRtt || !self.lifecycle.is_open() => return Err(Why::Address),
+            None => self.admit(now, lent, &origin.seen, addressed_to, len)?,
+        };
+        origin.route = Some(row);
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            route.addresses.learn(&origin.seen);
         }
+        Ok(row)
     }
 
     /// The number of the connection ID of ours that a packet is addressed to. Without one are our empty ID, and those that a
@@ -291,11 +293,10 @@ impl State {
 
 /// Where a datagram came from.
 #[derive(Clone, Copy, Debug)]
-enum Origin {
-    /// Over the route of this row.
-    Route(usize),
-    /// On addresses that are no route's.
-    Stranger(Addresses),
+struct Origin {
+    seen: Addresses,
+    /// The row of the route with these addresses; nothing if there is none.
+    route: Option<usize>,
 }
 
 /// A packet that was opened.

@@ -108,13 +108,13 @@ impl State {
             return Err(Why::Full);
         }
         // A peer has one candidate: one that it showed before is abandoned (RFC 9000 9.3).
-        let is_earlier = |route: &Route| route.is_candidate() && route.opener == Opener::Peer;
+        let is_earlier = |route: &Route| route.role == Role::Candidate && route.opener == Opener::Peer;
         while let Some(row) = lent.buffers.routes.iter().position(is_earlier) {
             self.release(lent, row, Told::CLOSED);
         }
         let row = self.open_route(now, lent, on, Opener::Peer).ok_or(Why::Full)?;
         if let Some(route) = lent.buffers.routes.get_mut(row) {
-            route.on_received(seen, len);
+            route.on_received(len);
             route.reached_at = tag;
             route.validation.start(now, pto);
         }
@@ -249,7 +249,7 @@ impl State {
         if !known {
             route.ecn = ecn;
             if route.rtt.first_sample().is_some() {
-                route.pacer = Pacer::empty(now);
+                route.pacer = Pacer::beginning(now, &route.pace());
             }
         }
         route.role = Role::Active;
@@ -268,10 +268,12 @@ impl State {
         if validated && !known {
             self.renew_token();
         }
+        self.give_cid(lent, row);
         if cause == MoveCause::PreferredAddress {
             self.settle_at_preferred(lent, row);
+        } else if self.side.is_client() {
+            self.retry_preferred(now, lent, row);
         }
-        self.give_cid(lent, row);
         self.moved = Some(moved);
         self.stats.migrations = self.stats.migrations.saturating_add(1);
         // The server moves only when it sees a packet that is no probe; a client may have nothing else to say.
@@ -429,7 +431,7 @@ impl State {
             }
             return;
         }
-        match self.last_to_work(lent) {
+        match self.last_to_work(lent, row) {
             Some(fallback) => {
                 self.activate(now, lent, fallback, MoveCause::Fallback);
                 self.release(lent, row, Told::FAILED);
@@ -449,18 +451,24 @@ impl State {
         }
     }
 
-    /// The route over which the peer was heard last, among those that it was reached over (RFC 9000 9.3.2): one that was in use,
-    /// or one that a server's client has tried. A client stays where it can speak.
-    fn last_to_work(&self, lent: &Lent<'_>) -> Option<usize> {
-        let works = |(row, route): &(usize, &Route)| match (self.side, route.role) {
-            _ if route.is_down() => false,
-            (Side::Client, Role::Fallback) => self.has_cid(lent, *row),
-            (Side::Server, Role::Candidate) => route.validation.is_validated(),
-            (Side::Server, role) => role == Role::Fallback,
-            (Side::Client, _) => false,
+    /// The route to return to from one that could not be validated (RFC 9000 9.3.2): over which the peer was reached, then over
+    /// which it was heard last. That is one that was in use, or one that was only tried; a client goes by what it may use by
+    /// itself for the latter, and stays where it can speak; a server keeps to the address it speaks from (9.6.2).
+    fn last_to_work(&self, lent: &Lent<'_>, failed: usize) -> Option<usize> {
+        let from = lent.buffers.routes.get(failed)?.addresses;
+        let may_leave = self.when_suspect == WhenSuspect::Move;
+        let works = |(row, route): &(usize, &Route)| {
+            let tried = route.role == Role::Candidate && route.validation.is_validated();
+            let usable = match self.side {
+                Side::Client => self.has_cid(lent, *row) && (!tried || may_leave && route.may_be_chosen()),
+                Side::Server => !tried || route.addresses.has_local_of(&from),
+            };
+            !route.is_down() && usable && (tried || route.role == Role::Fallback)
         };
         let routes = lent.buffers.routes.iter().enumerate().filter(works);
-        routes.max_by_key(|(_, route)| route.last_packet).map(|(row, _)| row)
+        routes
+            .max_by_key(|(_, route)| (route.validation.is_validated(), route.last_packet))
+            .map(|(row, _)| row)
     }
 
     /// Whether the peer answers over the route in use, and no other is being tried.

@@ -183,8 +183,8 @@ impl State {
         self.base_pto(lent).max(LEAST_SILENCE).min(most)
     }
 
-    /// A probe timeout that was not backed off, by which routes and the end of a connection are measured: silence on one route says
-    /// nothing of another, and nobody waits longer for stragglers because of it.
+    /// The PTO as RFC 9002 6.2.1 defines it, without the backoff of its timer. Routes and the end of a connection are measured by
+    /// it: silence on one route says nothing of another, and nobody waits longer for stragglers because of it.
     pub(super) fn base_pto(&self, lent: &Lent<'_>) -> Duration {
         let route = lent.buffers.routes.get(self.route(lent));
         let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use super::Lent;
 use super::packet::{Allowed, Order};
 use super::start::State;
-use crate::congestion::{Budget, Pace};
+use crate::congestion::Budget;
 use crate::ids::{Ecn, FourTuple};
 use crate::limits::MIN_INITIAL_DATAGRAM;
 use crate::path::{Addresses, Route};
@@ -139,17 +139,13 @@ impl State {
         self.levels.is_confirmed()
             && self.wants_on_route(lent, row)
             && congestion.is_some_and(|congestion| congestion.in_flight() <= congestion.window())
-            && self.may_take_rows(lent, row, Allowed::Probe)
+            && self.may_take_rows(lent, row, Allowed::Path)
     }
 
     /// What the congestion window and the pacer let out.
     fn window(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) -> Option<(u64, u64)> {
         let route = lent.buffers.routes.get_mut(row)?;
-        let pace = Pace {
-            per_rtt: route.congestion.per_rtt(),
-            rtt: route.rtt.smoothed(),
-            datagram: route.mtu.current(),
-        };
+        let pace = route.pace();
         let paced = match route.pacer.budget(now, &pace) {
             Budget::Bytes(bytes) => bytes,
             Budget::Until(until) => {
@@ -304,11 +300,7 @@ impl State {
             return;
         }
         if let Some(route) = lent.buffers.routes.get_mut(plan.route) {
-            let pace = Pace {
-                per_rtt: route.congestion.per_rtt(),
-                rtt: route.rtt.smoothed(),
-                datagram: route.mtu.current(),
-            };
+            let pace = route.pace();
             route.pacer.on_sent(len as u64, &pace);
         }
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::congestion::{Algorithm, Controller, Pacer};
+use crate::congestion::{Algorithm, Controller, Pace, Pacer};
 use crate::ids::{CidTag, FourTuple, PathId};
 use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Preference, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
@@ -292,6 +292,19 @@ impl Route {
         self.congestion.on_moved(in_flight);
     }
 
+    /// Whether a client may take it by itself.
+    pub fn may_be_chosen(&self) -> bool {
+        self.is_open()
+            && !self.is_down()
+            && self.opener == Opener::Local
+            && self.preference != Preference::NEVER
+    }
+
+    /// How fast to send over it.
+    pub fn pace(&self) -> Pace {
+        Pace { per_rtt: self.congestion.per_rtt(), rtt: self.rtt.smoothed(), datagram: self.mtu.current() }
+    }
+
     /// Whether nothing can be sent from its local address now.
     pub const fn is_down(&self) -> bool {
         matches!(self.health, Health::Down)
@@ -304,9 +317,8 @@ impl Route {
         }
     }
 
-    /// A datagram of `len` bytes that was `seen` on these addresses came over it.
-    pub fn on_received(&mut self, seen: &Addresses, len: usize) {
-        self.addresses.learn(seen);
+    /// A datagram of `len` bytes came over it, or seems to.
+    pub fn on_received(&mut self, len: usize) {
         self.amplification.on_received(len);
         self.stats.received_datagrams = self.stats.received_datagrams.saturating_add(1);
         self.stats.received_bytes = self.stats.received_bytes.saturating_add(len as u64);

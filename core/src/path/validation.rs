@@ -16,7 +16,6 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::limits::INITIAL_RTT;
-use crate::table::ranges::widen;
 use crate::time::{Deadline, Instant, micros};
 use crate::wire::frame::{Frame, PathChallenge, PathResponse};
 use crate::wire::{NoSpace, PacketWriter};
@@ -25,6 +24,7 @@ use crate::wire::{NoSpace, PacketWriter};
 const INITIAL_PTO: Duration = INITIAL_RTT.saturating_mul(3);
 /// A validation is given up after so many PTOs (RFC 9000 8.2.4).
 const PTOS: u32 = 3;
+const MICROS_PER_SECOND: u64 = 1_000_000;
 /// Challenges that can still be answered. With doubled waits, an older one was asked long ago.
 const REMEMBERED: usize = 3;
 /// Answers that can wait at once, on all routes together. A peer asks again no sooner than after a PTO, and answers leave
@@ -36,7 +36,7 @@ const OWED: usize = 4;
 pub struct Validation {
     state: State,
     asked: [Option<Challenge>; REMEMBERED],
-    /// The low half of when it was, in milliseconds; never zero.
+    /// When it was, in seconds, plus one.
     validated: Option<NonZeroU32>,
 }
 
@@ -85,7 +85,7 @@ impl Validation {
     }
 
     /// The handshake has proved what a challenge would (RFC 9000 8.1).
-    pub const fn on_handshake(&mut self, now: Instant) {
+    pub fn on_handshake(&mut self, now: Instant) {
         self.validated = Some(stamp(now));
     }
 
@@ -165,11 +165,10 @@ impl Validation {
         self.validated.is_some()
     }
 
-    /// When it was validated last, to the millisecond, if it is. `near` is a time within three weeks of that.
-    pub fn validated_at(&self, near: Instant) -> Option<Instant> {
-        let latest = (near.as_micros() / 1000).saturating_add(1 << 31);
-        let millis = widen(latest, self.validated?.get());
-        Some(Instant::from_micros(millis.saturating_mul(1000)))
+    /// When it was validated last, to the second, if it is.
+    pub fn validated_at(&self) -> Option<Instant> {
+        let seconds = u64::from(self.validated?.get()).saturating_sub(1);
+        Some(Instant::from_micros(seconds.saturating_mul(MICROS_PER_SECOND)))
     }
 
     /// When to call [`Self::on_timeout`].
@@ -205,11 +204,9 @@ impl Validation {
     }
 }
 
-const fn stamp(now: Instant) -> NonZeroU32 {
-    match NonZeroU32::new((now.as_micros() / 1000) as u32) {
-        Some(millis) => millis,
-        None => NonZeroU32::MIN,
-    }
+/// A time to the second; later ones than those of a lifetime are taken for its end.
+fn stamp(now: Instant) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(u32::try_from(now.as_micros() / MICROS_PER_SECOND).unwrap_or(u32::MAX))
 }
 
 /// Answers owed to challenges, each to leave by the route that its challenge came on (RFC 9000 8.2.2). Sent once, never
@@ -400,16 +397,14 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_validation_comes_back_to_the_millisecond() {
-        let day = 24 * 3600 * 1_000_000;
-        for micros in [0, 1_000, 49 * day, 50 * day + 1_234_567, 4000 * day] {
+    fn the_time_of_validation_is_known_to_the_second() {
+        for (micros, second) in [(0, 0), (999_999, 0), (86_400_000_000, 86_400), (u64::MAX, u32::MAX.into())]
+        {
             let mut validation = Validation::new();
-            assert_eq!(validation.validated_at(Instant::ZERO), None);
+            assert_eq!(validation.validated_at(), None);
             validation.on_handshake(Instant::from_micros(micros));
-            for near in [micros.saturating_sub(20 * day), micros, micros + 20 * day] {
-                let at = validation.validated_at(Instant::from_micros(near)).unwrap().as_micros();
-                assert!(at.abs_diff(micros) <= 1_000, "{micros} {near} {at}");
-            }
+            let at = validation.validated_at().unwrap().as_micros() / 1_000_000;
+            assert!(at == second || at == second - 1 && second > 86_400, "{at} {second}");
         }
     }
 

@@ -176,6 +176,21 @@ fn no_connection_id_is_seen_on_both_networks() {
     }
 }
 
+/// What a client sends first after a move says that it has moved, even if it has nothing to say.
+#[test]
+fn the_first_datagram_after_a_move_moves_the_server() {
+    let mut pair = phone(|_, _| {});
+    pair.run_ms(1_000);
+    pair.world.record();
+    pair.client(|connection, now| connection.migrate(now, cellular(), 2).unwrap());
+    pair.until("moved", |pair| server_moves(pair) == [MoveCause::Peer]);
+    let from_there = |of: &str| {
+        let ours = |address: std::net::SocketAddr| address.ip().to_string() == of;
+        pair.world.recorded().iter().filter(|(_, datagram)| ours(datagram.source)).count()
+    };
+    assert_eq!(from_there(CELLULAR), 1);
+}
+
 #[test]
 fn a_spoofed_address_and_silence_there_the_old_route_is_taken_again() {
     let mut pair = behind_nat();

@@ -68,6 +68,21 @@ fn the_server_speaks_from_its_own_address_until_then() {
     assert!(asked < answered);
 }
 
+/// A route in reserve is no move.
+#[test]
+fn a_route_that_is_only_opened_changes_nothing_of_where_the_client_speaks_from() {
+    let interfaces = [Interface::at(CLIENT).link(link()), Interface::at("10.0.1.2").link(link())];
+    let mut pair = pair(interfaces, |_, _| {}).connected();
+    let reserve = "10.0.1.2:5000".parse().unwrap();
+    pair.until("a connection ID", |pair| pair.told_client(Event::SpareCid));
+    pair.client(|connection, now| connection.add_route(now, reserve, 2).unwrap());
+    let id = pair.client(|connection, _| open(connection, Dir::Bi));
+    pair.carry(true, id, 1 << 20);
+    assert_eq!(moves(pair.client_node()), [MoveCause::PreferredAddress]);
+    let client = pair.client(|connection, _| connection.route().unwrap());
+    assert_eq!((client.local.ip().to_string().as_str(), client.remote), (CLIENT, PREFERRED.parse().unwrap()));
+}
+
 /// The client's NAT forgets it while it is on its way to where the server wants it.
 #[test]
 fn both_ends_addresses_change_at_once() {

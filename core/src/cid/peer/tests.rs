@@ -55,9 +55,9 @@ impl Rig {
         self.peer.exchange(&mut PeerCidRows { cids: &mut self.cids, retiring: &mut self.retiring });
     }
 
-    fn follow(&mut self, route: u8, number: u64) {
+    fn follow(&mut self, route: u8, number: u64) -> bool {
         let mut rows = PeerCidRows { cids: &mut self.cids, retiring: &mut self.retiring };
-        self.peer.follow(&mut rows, route, CidTag::of(number));
+        self.peer.follow(&mut rows, route, CidTag::of(number))
     }
 
     fn peer_retires(&mut self, number: u64) {
@@ -117,12 +117,12 @@ fn the_same_id_of_ours_is_answered_by_the_same_id_of_the_peer() {
     assert!(rig.answer(2, Some(0)));
     assert_eq!(rig.of(2), Some(cid(0)));
     // On the same route the peer goes over to another ID of ours: there is none to follow with, and then there is.
-    rig.follow(2, 1);
+    assert!(!rig.follow(2, 1));
     assert_eq!(rig.of(2), Some(cid(0)));
     rig.offer(2, 0).unwrap();
-    rig.follow(2, 1);
+    assert!(rig.follow(2, 1));
     assert_eq!((rig.of(2), rig.peer.spares(&rig.cids)), (Some(cid(2)), 0));
-    rig.follow(2, 7);
+    assert!(rig.follow(2, 7));
     assert_eq!(rig.of(2), Some(cid(1)), "what answers it already");
 }
 
