@@ -513,6 +513,25 @@ fn an_outage_right_after_a_rebinding_is_waited_out_until_the_idle_timeout() {
     pair.carry(true, id, 100_000);
 }
 
+#[test]
+fn a_forged_datagram_to_another_address_of_ours_teaches_nothing() {
+    let mut pair = Pair::on(1, Interface::at(WIFI).also("10.0.0.77").link(link()), |_, _| {});
+    pair.world.attack(|_, datagram| {
+        if datagram.source != address(SERVER) {
+            return vec![(Duration::ZERO, datagram)];
+        }
+        let mut forged = datagram.clone();
+        forged.destination.set_ip("10.0.0.77".parse().unwrap());
+        forged.payload.iter_mut().skip(40).for_each(|byte| *byte ^= 1);
+        vec![(Duration::ZERO, forged), (Duration::ZERO, datagram)]
+    });
+    let mut pair = pair.connected();
+    let id = pair.client(|connection, _| open(connection, Dir::Bi));
+    pair.carry(true, id, 100_000);
+    let route = pair.client(|connection, _| connection.route().unwrap());
+    assert_eq!(route.local.ip().to_string(), WIFI);
+}
+
 /// A server does not move (RFC 9000 9): where it turns up elsewhere, the client waits for it at the old place.
 #[test]
 fn both_ends_addresses_change_at_once_and_the_servers_comes_back() {
