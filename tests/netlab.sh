@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a client loses that loses its network: medians of 11 runs over two links between network namespaces (Linux, root,
-# iproute2). Any number of runs may be given.
+# iproute2). Any number of runs may be given, and a file for the picture of an unwarned loss.
 set -eu
 cd "$(dirname "$0")/.."
 [ "$(uname)" = Linux ] || { echo "netlab: SKIPPED, there are no network namespaces here"; exit 0; }
@@ -9,4 +9,5 @@ command -v ip >/dev/null || { echo "netlab: SKIPPED, there is no iproute2"; exit
 cargo build --quiet --release -p peregrine-std --bin peregrine
 cargo build --quiet --release -p peregrine-tests --example netlab
 target=${CARGO_TARGET_DIR:-target}
-"$target/release/examples/netlab" "$(realpath "$target/release/peregrine")" "${1:-11}"
+"$target/release/examples/netlab" "$(realpath "$target/release/peregrine")" "${1:-11}" \
+    "${2:-$target/netlab.svg}"

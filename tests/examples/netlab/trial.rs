@@ -33,9 +33,9 @@ struct Outcome {
     hash: String,
 }
 
-/// Runs all cases so many times and prints the medians.
-pub(crate) fn all(peregrine: &str, runs: usize) {
-    let expected = run(peregrine, Case::Nothing).hash;
+/// Runs all cases so many times, prints the medians, and draws the last unwarned loss.
+pub(crate) fn all(peregrine: &str, runs: usize, picture: &str) {
+    let expected = run(peregrine, Case::Nothing, picture).hash;
     println!("| what happens to the client | silence, ms | download, s |");
     println!("|---|---|---|");
     for (case, name) in [
@@ -49,7 +49,7 @@ pub(crate) fn all(peregrine: &str, runs: usize) {
             "Wi-Fi falls silent, and the application, told at once, downloads anew over cellular",
         ),
     ] {
-        let outcomes: Vec<_> = (0..runs).map(|_| run(peregrine, case)).collect();
+        let outcomes: Vec<_> = (0..runs).map(|_| run(peregrine, case, picture)).collect();
         assert!(outcomes.iter().all(|outcome| outcome.hash == expected), "{name}: another hash");
         let silence = median(outcomes.iter().map(|outcome| outcome.silence));
         let total = median(outcomes.iter().map(|outcome| outcome.total));
@@ -63,7 +63,7 @@ fn median(values: impl Iterator<Item = Duration>) -> Duration {
     values[values.len() / 2]
 }
 
-fn run(peregrine: &str, case: Case) -> Outcome {
+fn run(peregrine: &str, case: Case, picture: &str) -> Outcome {
     let _lab = Lab::up();
     let arrivals = Arrivals::default();
     let wifi = Link::new("pg-wifi", WIFI_LINK, &arrivals);
@@ -78,7 +78,7 @@ fn run(peregrine: &str, case: Case) -> Outcome {
     let (cellular, bytes) = (format!("{CELLULAR}:0"), (BYTES / 3).to_string());
     let mut client = match case {
         Case::WarnedMove => get(peregrine, WIFI, &["--migrate-to", &cellular, "--after", &bytes]),
-        Case::UnwarnedLoss => get(peregrine, WIFI, &["--backup", &cellular]),
+        Case::UnwarnedLoss => get(peregrine, WIFI, &["--backup", &cellular, "--timeline-svg", picture]),
         Case::LinkDown => get(peregrine, WIFI, &["--watch-interfaces"]),
         Case::Nothing | Case::Rebinding | Case::NewConnection => get(peregrine, WIFI, &[]),
     };

@@ -7,8 +7,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use peregrine_core::connection::Event;
+use peregrine_core::connection::{Event, Memory};
+use peregrine_core::endpoint::Slot;
 use peregrine_std::identity::Identity;
+use peregrine_std::session::AnySession;
+use peregrine_std::storage::HeapStorage;
 use peregrine_std::tls::{ClientTls, ServerTls, Shown, Trust, ours};
 use peregrine_std::{Builder, Error, EventLoop, Sizes};
 
@@ -24,9 +27,9 @@ fn main() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         [] => {
-            for word in ["bare", "small"] {
-                compare(word, 1_000, 11_000);
-            }
+            compare("bare", 1_000, 11_000);
+            parts(&sizes_of("bare"));
+            compare("small", 1_000, 11_000);
             // Address space for its windows: 300 MB each.
             compare("default", 4, 20);
         }
@@ -54,6 +57,27 @@ fn compare(word: &str, few: usize, many: usize) {
         "{word:<8}{each:>8} bytes for each of {many} connections: {streams} streams of {receive} + {send} bytes, \
          {sent} packets in flight, 2 * {datagrams} bytes of datagrams"
     );
+}
+
+/// What of it has a size that the compiler knows.
+fn parts(sizes: &Sizes) {
+    let mut memory = HeapStorage::new(sizes);
+    let buffers = memory.buffers();
+    let path = size_of_val(buffers.paths)
+        + size_of_val(buffers.routes)
+        + size_of_val(buffers.local_cids)
+        + size_of_val(buffers.peer_cids)
+        + size_of_val(buffers.retirements);
+    let streams = size_of_val(buffers.streams.rows) + size_of_val(buffers.streams.index);
+    for (bytes, what) in [
+        (buffers.crypto.len() + buffers.token.len(), "CRYPTO bytes out of order, a token"),
+        (path, "one path, its routes and connection IDs"),
+        (size_of::<Slot<HeapStorage, AnySession>>(), "the slot, with the connection and its session in it"),
+        (streams + size_of_val(buffers.sent), "rows of streams and of packets in flight"),
+        (buffers.streams.rx.len() + buffers.streams.tx.len(), "stream buffers"),
+    ] {
+        println!("        {bytes:>8} {what}");
+    }
 }
 
 /// What a server process tells that has so many connections.
