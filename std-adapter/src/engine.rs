@@ -325,7 +325,7 @@ impl Engine {
         let segment = transmit.segment_size.unwrap_or(part.len());
         let marks = Marks { ecn: transmit.ecn, flow_label: transmit.flow_label };
         let sent = bound.socket.send(&on, marks, segment, part);
-        if transmit.flow_label != 0 && !bound.socket.sets_flow_labels() {
+        if bound.socket.leaves_out(transmit.flow_label, remote) {
             self.system.flow_labels_not_supported += 1;
         }
         match sent {
