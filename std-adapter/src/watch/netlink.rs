@@ -26,6 +26,9 @@ const MESSAGE_BYTES: usize = 64 << 10;
 /// How long the system may take for the first picture.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So many pictures in a row may be out of date when they are complete. Who asks without end would do nothing else.
+const SPOILED: u32 = 20;
+
 /// The system's own side.
 const KERNEL: SocketAddrNetlink = SocketAddrNetlink::new(0, 0);
 
@@ -40,6 +43,8 @@ pub struct NetworkEvents {
     asked: Asked,
     /// The picture that was asked for is out of date already.
     outdated: bool,
+    /// How many pictures in a row were of no use.
+    spoiled: u32,
 }
 
 /// Which part of the picture was asked for.
@@ -68,6 +73,7 @@ impl NetworkEvents {
             table: Table::default(),
             asked: Asked::Nothing,
             outdated: false,
+            spoiled: 0,
         };
         events.ask_for_picture()?;
         let patience = Timespec::try_from(PATIENCE).ok();
@@ -121,18 +127,26 @@ impl NetworkEvents {
     fn hear_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while let Ok(message) = NetlinkBuffer::new_checked(bytes) {
             self.outdated |= message.flags() & NLM_F_DUMP_INTR != 0;
+            if message.message_type() == NLMSG_DONE {
+                self.outdated |= broke_off(message.payload());
+            }
             match (message.message_type(), self.asked) {
                 (NLMSG_DONE, Asked::Links) => self.ask(Asked::Addresses)?,
                 (NLMSG_DONE, Asked::Addresses) => {
                     self.asked = Asked::Nothing;
                     if self.outdated {
+                        self.spoiled += 1;
+                        if self.spoiled > SPOILED {
+                            return Err(refused());
+                        }
                         self.ask_for_picture()?;
                     } else {
+                        self.spoiled = 0;
                         self.table.on_picture_complete();
                     }
                 }
                 (NLMSG_ERROR, Asked::Links | Asked::Addresses) => {
-                    return Err(io::Error::other("the system does not tell of its networks"));
+                    return Err(refused());
                 }
                 (kind, _) => {
                     if let Some(said) = understand(kind, message.payload()) {
@@ -178,6 +192,15 @@ impl AsFd for NetworkEvents {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+fn refused() -> io::Error {
+    io::Error::other("the system does not tell of its networks")
+}
+
+/// Whether what ends a part of the picture says that something is missing: it bears an error number, negative.
+fn broke_off(done: &[u8]) -> bool {
+    done.first_chunk().is_some_and(|code| i32::from_ne_bytes(*code) < 0)
 }
 
 /// What a message says of links and addresses. Of links only the fixed part is read: what follows there grows with each
@@ -305,6 +328,25 @@ mod tests {
             let gone = Said::AddressGone { link: 3, ip };
             assert_eq!(understood(libc::RTM_DELADDR, &message), Some(gone));
         }
+    }
+
+    #[test]
+    fn a_picture_that_breaks_off_is_out_of_date() {
+        assert!(broke_off(&(-libc::ENOMEM).to_ne_bytes()));
+        assert!(!broke_off(&0_i32.to_ne_bytes()) && !broke_off(&[]));
+        // The end of the second part, as the system would write it.
+        let mut done = Vec::new();
+        for word in [20_u32, u32::from(NLMSG_DONE), 0, 0, -libc::ENOMEM as u32] {
+            done.extend(word.to_ne_bytes());
+        }
+        let mut events = NetworkEvents::new().unwrap();
+        for _ in 0..SPOILED {
+            events.asked = Asked::Addresses;
+            events.hear_all(&done).unwrap();
+            assert_eq!(events.asked, Asked::Links, "asked again");
+        }
+        events.asked = Asked::Addresses;
+        assert!(events.hear_all(&done).is_err());
     }
 
     #[test]
