@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ALIGNTO, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
-    NetlinkHeader, NetlinkMessage, Parseable,
+    NetlinkHeader, NetlinkMessage, NlasIterator, Parseable,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
@@ -28,6 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So many pictures in a row may be out of date when they are complete. Who asks without end would do nothing else.
 const SPOILED: u32 = 20;
+
+/// What stands before the attributes of a link, and before the value of an attribute.
+const LINK_HEADER_BYTES: usize = 16;
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
+/// Kinds of hardware: wireless networks and two of mobile ones.
+const RADIOS: [&[u8]; 3] = [b"wlan", b"wwan", b"rmnet"];
 
 /// The system's own side.
 const KERNEL: SocketAddrNetlink = SocketAddrNetlink::new(0, 0);
@@ -203,8 +209,8 @@ fn broke_off(done: &[u8]) -> bool {
     done.first_chunk().is_some_and(|code| i32::from_ne_bytes(*code) < 0)
 }
 
-/// What a message says of links and addresses. Of links only the fixed part is read: what follows there grows with each
-/// version of Linux.
+/// What a message says of links and addresses. Of links little more than the fixed part is read: what follows there grows with
+/// each version of Linux.
 fn understand(kind: u16, payload: &[u8]) -> Option<Said> {
     match kind {
         libc::RTM_NEWLINK | libc::RTM_DELLINK => {
@@ -220,6 +226,7 @@ fn understand(kind: u16, payload: &[u8]) -> Option<Said> {
                     link: link.index,
                     up: link.flags.contains(LinkFlags::Up | LinkFlags::Running),
                     loopback: link.flags.contains(LinkFlags::Loopback),
+                    software: is_software(payload.get(LINK_HEADER_BYTES..).unwrap_or_default()),
                 }
             })
         }
@@ -257,11 +264,25 @@ fn understand(kind: u16, payload: &[u8]) -> Option<Said> {
     }
 }
 
+/// Whether a link with these attributes is of software's making: those that programs make have a kind. Of hardware only radios
+/// do.
+fn is_software(attributes: &[u8]) -> bool {
+    let kind = find(attributes, libc::IFLA_LINKINFO).and_then(|about| find(about, libc::IFLA_INFO_KIND));
+    kind.is_some_and(|kind| !RADIOS.contains(&kind.strip_suffix(b"\0").unwrap_or(kind)))
+}
+
+fn find(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut whole = NlasIterator::new(attributes).map_while(Result::ok);
+    let found = whole.find(|attribute| attribute.kind() == wanted)?;
+    let len = usize::from(found.length());
+    found.into_inner().get(ATTRIBUTE_HEADER_BYTES..len)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use netlink_packet_core::Emitable;
-    use netlink_packet_route::link::LinkAttribute;
+    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
     use std::net::IpAddr;
 
     fn understood(kind: u16, message: &impl Emitable) -> Option<Said> {
@@ -281,12 +302,30 @@ mod tests {
             (LinkFlags::Running, false),
         ] {
             message.header.flags = flags;
-            let said = Said::Link { link: 7, up, loopback: false };
+            let said = Said::Link { link: 7, up, loopback: false, software: false };
             assert_eq!(understood(libc::RTM_NEWLINK, &message), Some(said));
         }
         assert_eq!(understood(libc::RTM_DELLINK, &message), Some(Said::LinkGone(7)));
         message.header.interface_family = AddressFamily::Bridge;
         assert_eq!(understood(libc::RTM_DELLINK, &message), None, "only its place in a bridge is gone");
+    }
+
+    #[test]
+    fn a_link_with_a_kind_is_of_software_unless_it_is_a_radio() {
+        for (kind, software) in [
+            (None, false),
+            (Some(InfoKind::Other("wlan".into())), false),
+            (Some(InfoKind::Bridge), true),
+            (Some(InfoKind::Tun), true),
+        ] {
+            let mut message = LinkMessage::default();
+            message.attributes.push(LinkAttribute::IfName("net0".into()));
+            let about = |kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]);
+            message.attributes.extend(kind.map(about));
+            let said = Said::Link { link: 0, up: false, loopback: false, software };
+            assert_eq!(understood(libc::RTM_NEWLINK, &message), Some(said));
+        }
+        assert!(!is_software(&[7]) && !is_software(&[3, 0, 18, 0]) && !is_software(&[200, 0, 18, 0, 1]));
     }
 
     #[test]
