@@ -144,16 +144,6 @@ impl Shared {
         state.flush_here();
     }
 
-    /// Somebody tells of networks from now on.
-    pub(crate) fn on_watcher(&self) {
-        self.lock().engine.on_watcher();
-    }
-
-    /// One tells no more.
-    pub(crate) fn on_watcher_gone(&self) {
-        self.lock().engine.on_watcher_gone();
-    }
-
     /// Tries `attempt` until it has an outcome, sleeping between attempts until what is waited for happens to the
     /// connection. Sends what comes of each attempt.
     pub(crate) fn block<R>(
@@ -215,6 +205,19 @@ impl Shared {
             state = self.lock();
             delist(&mut state, &me);
         }
+    }
+}
+
+#[cfg(all(feature = "watch", target_os = "linux"))]
+impl Shared {
+    /// Somebody tells of networks from now on.
+    pub(crate) fn on_watcher(&self) {
+        self.lock().engine.on_watcher();
+    }
+
+    /// One tells no more.
+    pub(crate) fn on_watcher_gone(&self) {
+        self.lock().engine.on_watcher_gone();
     }
 }
 

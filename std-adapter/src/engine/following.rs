@@ -16,25 +16,13 @@ pub(super) struct Following {
     /// Nothing, if nobody tells.
     networks: Option<Networks>,
     /// How many tell as long as they live.
+    #[cfg(all(feature = "watch", target_os = "linux"))]
     watchers: usize,
     pub(super) agenda: Agenda,
 }
 
+#[cfg(all(feature = "watch", target_os = "linux"))]
 impl Engine {
-    /// This host is on these networks now.
-    pub(crate) fn follow(&mut self, networks: Networks) {
-        let changes = self.following.networks.as_ref().map(|before| networks.since(before));
-        self.following.networks = Some(networks);
-        self.following.agenda = Agenda::default();
-        for change in changes.unwrap_or_default() {
-            self.network_changed(change);
-        }
-        let known: Vec<_> = self.known.iter().flatten().map(|(handle, _)| *handle).collect();
-        for handle in known {
-            self.spread(handle);
-        }
-    }
-
     /// Somebody tells of networks from now on.
     pub(crate) const fn on_watcher(&mut self) {
         self.following.watchers += 1;
@@ -48,9 +36,29 @@ impl Engine {
         }
     }
 
-    #[cfg(all(test, feature = "watch", target_os = "linux"))]
+    #[cfg(test)]
     pub(crate) const fn is_following(&self) -> bool {
         self.following.networks.is_some()
+    }
+}
+
+impl Engine {
+    /// This host is on these networks now.
+    pub(crate) fn follow(&mut self, networks: Networks) {
+        // Much that the system tells of links is no news, and no reason to try again what is tried in time.
+        if self.following.networks.as_ref() == Some(&networks) {
+            return;
+        }
+        let changes = self.following.networks.as_ref().map(|before| networks.since(before));
+        self.following.networks = Some(networks);
+        self.following.agenda = Agenda::default();
+        for change in changes.unwrap_or_default() {
+            self.network_changed(change);
+        }
+        let known: Vec<_> = self.known.iter().flatten().map(|(handle, _)| *handle).collect();
+        for handle in known {
+            self.spread(handle);
+        }
     }
 
     /// The server has supplied a connection ID: whoever has waited for one goes on.
