@@ -51,6 +51,11 @@ impl Endpoint {
         Ok(Self(Arc::new(Owner { shared, client, addresses })))
     }
 
+    #[cfg(all(test, feature = "watch", target_os = "linux"))]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
     /// The addresses bound to at the beginning, in the order in which they were given.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.0.addresses
@@ -76,11 +81,18 @@ impl Endpoint {
         state.flush_here();
     }
 
-    /// Follows the networks of this host from now on, until the watcher is dropped: connections leave addresses that are gone;
-    /// a client tries the address of each other link as soon as it is there, and with
+    /// Follows the networks of this host from now on, until the watcher is dropped or [fails](Watcher::failure): connections
+    /// leave addresses that are gone; a client tries the address of each other link as soon as it is there, and with
     /// [`Config::choose_automatically`](peregrine_core::connection::Config::choose_automatically) also moves there if that
     /// is better. With none left, it moves to the first that comes. Sockets that [`Self::rebind`] has put in the place of
     /// others are not followed.
+    ///
+    /// A connection has [`ROUTES_PER_PATH`](peregrine_core::connection::ROUTES_PER_PATH) routes at most, the one in use
+    /// among them. Where there are more links than that, hardware comes before bridges and tunnels, and those that lead
+    /// nowhere make room for others; [`SystemStats::routes_refused`] counts what there was no room for. A route that ends, also one that
+    /// the application has closed, is tried again after 5 seconds, and then after twice as long each time, up to 5 minutes,
+    /// until one works or the networks change. Who does not want a route gives it
+    /// [`Preference::NEVER`](peregrine_core::path::Preference::NEVER).
     ///
     /// # Errors
     /// [`Error::System`]: of the kind `Unsupported` where nothing is known of networks.

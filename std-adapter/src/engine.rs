@@ -1,6 +1,7 @@
 //! Core's endpoint over sockets, without any waiting: datagrams in, datagrams out, clients let in. Who calls it, and
 //! when, is the business of the driver or of an own loop.
 
+mod agenda;
 mod following;
 
 use std::collections::VecDeque;
@@ -68,7 +69,7 @@ pub(crate) struct Engine {
     logs: Logs,
 }
 
-/// Counts what was asked of the system in vain.
+/// Counts what was asked of the system in vain, or could not be made use of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SystemStats {
     /// Batches of datagrams that went out without the flow label they should bear (RFC 9000 9.7): what the system puts there
@@ -78,6 +79,8 @@ pub struct SystemStats {
     pub sends_failed: u64,
     /// Sockets from which nothing could be received any more.
     pub sockets_failed: u64,
+    /// Routes from other networks that were not opened, because a connection had no room for them or the system no socket.
+    pub routes_refused: u64,
 }
 
 /// What a socket had no room for. Its bytes stay in `out`.
@@ -161,7 +164,9 @@ impl Engine {
 
     /// Opens a route of a connection from another local address, whose socket is bound for it if there is none.
     pub(crate) fn add_route(&mut self, handle: Handle, local: SocketAddr) -> Result<RouteId, Error> {
-        let remote = self.core.connection_mut(handle).ok_or(Error::Shutdown)?.remote();
+        let connection = self.core.connection_mut(handle).ok_or(Error::Shutdown)?;
+        connection.may_add_route()?;
+        let remote = connection.remote();
         let key = self.sockets.open(local, remote)?;
         self.sockets.keep(key, handle);
         let local = self.sockets.get(key).map_or(local, |bound| bound.address_toward(remote));
@@ -242,6 +247,7 @@ impl Engine {
             && connection.routes().any(|route| is_better(&route))
         {
             connection.network_changed(now, NetworkChange::InterfaceGone(key));
+            self.spread_later(handle);
         }
     }
 
@@ -325,7 +331,7 @@ impl Engine {
         let segment = transmit.segment_size.unwrap_or(part.len());
         let marks = Marks { ecn: transmit.ecn, flow_label: transmit.flow_label };
         let sent = bound.socket.send(&on, marks, segment, part);
-        if transmit.flow_label != 0 && !bound.socket.sets_flow_labels() {
+        if bound.socket.leaves_out(transmit.flow_label, remote) {
             self.system.flow_labels_not_supported += 1;
         }
         match sent {
@@ -354,11 +360,12 @@ impl Engine {
     pub(crate) fn handle_timeout(&mut self) {
         let now = self.clock.now();
         self.core.handle_timeout(now);
+        self.spread_due();
     }
 
     /// When to call [`Self::handle_timeout`]; right after [`Self::transmit`] was [`Flow::Done`].
     pub(crate) fn next_timeout(&mut self) -> Deadline {
-        self.core.next_timeout().min(self.end_of_patience())
+        self.core.next_timeout().min(self.end_of_patience()).min(self.following.agenda.next())
     }
 
     fn end_of_patience(&self) -> Deadline {
@@ -379,6 +386,10 @@ impl Engine {
             Some((handle, Event::SpareCid)) => self.spread_on(handle),
             Some((handle, Event::Route(_, RouteEvent::Closed | RouteEvent::Failed))) => {
                 self.close_unused(handle);
+                self.spread_later(handle);
+            }
+            Some((handle, Event::Route(_, RouteEvent::Validated))) => {
+                self.following.agenda.on_validated(handle);
             }
             _ => {}
         }
@@ -395,6 +406,7 @@ impl Engine {
     pub(crate) fn release(&mut self, handle: Handle) {
         drop(self.core.take(handle));
         self.sockets.give_up(handle, |_| false);
+        self.following.agenda.forget(handle);
         if let Some(known) = self.known.get_mut(handle.slot()) {
             known.take_if(|(known, _)| *known == handle);
         }

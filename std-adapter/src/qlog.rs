@@ -1,5 +1,5 @@
 //! qlog: what connections do, for tools that draw and compare it. Each connection has a file of JSON text sequences, named
-//! after the DCID of the client's first packet and our role.
+//! after the DCID of the client's first packet and our role, with a number if a client has chosen the same DCID before.
 //!
 //! Written to draft-ietf-quic-qlog-main-schema-14 and draft-ietf-quic-qlog-quic-events-13. The `qlog` crate (0.18) has the
 //! names of draft 12, and some of its own (`handshake_completed`, `owner`, versions of one digit), so values are made
@@ -7,13 +7,14 @@
 //!
 //! Packets and their frames are seen by a session around the connection's own; their route, where a datagram came in or went
 //! out; all else in what the connection tells. Left out: the loss of single packets, which core counts but does not
-//! name; and everything secret: keys, tokens, stateless reset tokens (and with them preferred addresses), application data.
+//! name; everything secret: keys, tokens, stateless reset tokens (and with them preferred addresses), application data; and of
+//! datagrams in which nothing was authentic all but some, since anybody can send them without end.
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peregrine_core::connection::{Event, Transmit};
@@ -51,6 +52,8 @@ struct Folder {
     began: Option<u64>,
     warn: Box<dyn Fn(&str) + Send + Sync>,
     has_warned: AtomicBool,
+    /// Counts files whose names were taken.
+    doubles: AtomicU32,
 }
 
 impl Qlog {
@@ -63,8 +66,8 @@ impl Qlog {
         let path = folder.into();
         fs::create_dir_all(&path)?;
         let (clock, began) = (Clock::start(), Clock::unix_seconds());
-        let has_warned = AtomicBool::new(false);
-        Ok(Self(Arc::new(Folder { path, clock, began, warn: Box::new(warn), has_warned })))
+        let (has_warned, doubles) = (AtomicBool::new(false), AtomicU32::new(1));
+        Ok(Self(Arc::new(Folder { path, clock, began, warn: Box::new(warn), has_warned, doubles })))
     }
 }
 
@@ -79,9 +82,16 @@ impl Folder {
         self.clock.now()
     }
 
-    /// A new file.
+    /// A new file of that name; with a number if there is one already.
     fn create(&self, name: &str) -> io::Result<File> {
-        File::create_new(self.path.join(name))
+        let new = |name: String| File::create_new(self.path.join(name + ".sqlog"));
+        let mut file = new(name.to_owned());
+        while file.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+            // Numbers go on from one connection to the next, so that nobody tries all of those before.
+            let number = self.doubles.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            file = new(format!("{name}_{number}"));
+        }
+        file
     }
 
     fn warn(&self, why: &io::Error) {

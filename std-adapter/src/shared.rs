@@ -208,6 +208,19 @@ impl Shared {
     }
 }
 
+#[cfg(all(feature = "watch", target_os = "linux"))]
+impl Shared {
+    /// Somebody tells of networks from now on.
+    pub(crate) fn on_watcher(&self) {
+        self.lock().engine.on_watcher();
+    }
+
+    /// One tells no more.
+    pub(crate) fn on_watcher_gone(&self) {
+        self.lock().engine.on_watcher_gone();
+    }
+}
+
 impl Locked<'_> {
     /// Lets the driver look at what has changed.
     pub(crate) fn wake_driver(&self) {

@@ -15,6 +15,8 @@ use peregrine_core::ids::{Ecn, FourTuple};
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 
+use flow_label::Labelled;
+
 /// What the system is asked for, each way. A burst of one congestion window must fit; Linux grants less where
 /// `net.core.rmem_max` says so.
 const BUFFER_BYTES: usize = 2 << 20;
@@ -129,6 +131,11 @@ impl Socket {
         self.labels.load(Ordering::Relaxed)
     }
 
+    /// Whether datagrams to `remote` go out without this flow label, which they should bear.
+    pub(crate) fn leaves_out(&self, flow_label: u32, remote: SocketAddr) -> bool {
+        flow_label != 0 && flow_label::suits(remote) && !self.sets_flow_labels()
+    }
+
     /// The bytes that the system buffers for sending and for receiving.
     ///
     /// # Errors
@@ -152,16 +159,15 @@ impl Socket {
         let src_ip = Some(route.local.ip()).filter(|ip| !ip.is_unspecified());
         let src_ip = src_ip.map(|ip| self.to_system(SocketAddr::new(ip, 0)).ip());
         let ecn = EcnCodepoint::from_bits(ecn.bits());
-        let mut labelled = Some(flow_label::put(destination, flow_label)).filter(|_| self.sets_flow_labels());
-        let (mut done, mut label_doubted) = (0, false);
+        let mut address = Labelled::new(destination, if self.sets_flow_labels() { flow_label } else { 0 });
+        let mut done = 0;
         while done < bytes.len() {
             let segments = self.max_segments();
             let at_once = (SEND_BYTES / segment_size.max(1)).clamp(1, segments);
             let len = segment_size.saturating_mul(at_once).clamp(1, bytes.len() - done);
             let contents = &bytes[done..done + len];
-            let to = labelled.unwrap_or(destination);
             let part = quinn_udp::Transmit {
-                destination: to,
+                destination: address.get(),
                 ecn,
                 contents,
                 segment_size: Some(segment_size),
@@ -171,7 +177,7 @@ impl Socket {
             match result {
                 Ok(()) => {
                     done += len;
-                    if label_doubted {
+                    if address.was_refused() {
                         self.labels.store(false, Ordering::Relaxed);
                     }
                 }
@@ -181,10 +187,8 @@ impl Socket {
                 Err(error) => {
                     if error.kind() == ErrorKind::InvalidInput {
                         self.forget_refusals();
-                        label_doubted = labelled.take().is_some();
                     }
-                    // Or the label: where somebody on this host has leased one for himself alone, Linux takes leased ones only.
-                    if !label_doubted {
+                    if !address.goes_on_without(&error) {
                         return Sent::Lost(error);
                     }
                 }

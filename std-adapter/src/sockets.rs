@@ -43,6 +43,11 @@ impl<User> Bound<User> {
         Ok(Self { socket, full_since: None, both_families, known_as: None, stay, is_dead: false })
     }
 
+    /// Whether routes can be opened from it, under the address that it has.
+    const fn is_open(&self) -> bool {
+        !self.is_dead && self.known_as.is_none()
+    }
+
     /// Whether an address is of a family that it speaks.
     pub(crate) fn reaches(&self, remote: SocketAddr) -> bool {
         self.both_families || self.socket.local_addr().is_ipv4() == remote.is_ipv4()
@@ -138,12 +143,19 @@ impl<User: Copy + Eq> Sockets<User> {
         stays.find(|(_, bound)| bound.reaches(remote)).map(|(key, bound)| (*key, bound))
     }
 
+    /// The address of a socket that is bound to this IP address alone, whatever the port, to speak to `remote` from.
+    pub(crate) fn on(&self, ip: IpAddr, remote: SocketAddr) -> Option<SocketAddr> {
+        let suits = |bound: &&Bound<User>| {
+            bound.is_open() && bound.reaches(remote) && bound.socket.local_addr().ip() == ip
+        };
+        self.bound.values().find(suits).map(|bound| bound.socket.local_addr())
+    }
+
     /// A socket on this address, to speak to `remote` from: one that is there already, or else a new one. It goes when
     /// [`Self::give_up`] finds that nobody needs it.
     pub(crate) fn open(&mut self, local: SocketAddr, remote: SocketAddr) -> Result<u32, Error> {
-        let is_there = |(_, bound): &(&u32, &Bound<User>)| {
-            !bound.is_dead && bound.known_as.is_none() && bound.socket.local_addr() == local
-        };
+        let is_there =
+            |(_, bound): &(&u32, &Bound<User>)| bound.is_open() && bound.socket.local_addr() == local;
         if let Some((key, _)) = self.bound.iter().find(is_there) {
             return Ok(*key);
         }
@@ -259,6 +271,19 @@ mod tests {
         // Its number is not used again, and its address is free.
         let next = sockets.open(there, LOOPBACK).unwrap();
         assert!(next != key && address(&sockets, next) == there);
+    }
+
+    #[test]
+    fn a_socket_is_found_by_its_ip_address_alone() {
+        let [first, second] = [1, 2].map(|last| SocketAddr::from(([127, 0, 0, last], 0)));
+        let mut sockets = bind(&[first]).unwrap();
+        assert_eq!(sockets.on(second.ip(), LOOPBACK), None);
+        let key = sockets.open(second, LOOPBACK).unwrap();
+        assert_eq!(sockets.on(second.ip(), LOOPBACK), Some(address(&sockets, key)));
+        assert_eq!(sockets.on(first.ip(), LOOPBACK), Some(address(&sockets, 0)));
+        sockets.bury(key);
+        sockets.replace(0, first).unwrap();
+        assert_eq!([first, second].map(|ip| sockets.on(ip.ip(), LOOPBACK)), [None, None]);
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn a_network_that_was_away_for_a_while_is_taken_up_again() {
     Client::run(&lab, Some("10.0.1.2"), Way::Watches, move |client| {
         client.meanwhile(|| {
             ip(&server, "link set net1 down");
-            thread::sleep(Duration::from_millis(300));
+            client.wait_for("10.0.1.2", |route| route.down);
             ip(&server, "link set net1 up");
         });
         assert_eq!((client.in_use(), client.moves()), (address("10.0.1.2"), vec![]));

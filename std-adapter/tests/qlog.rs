@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use peregrine_std::{Builder, Connection, EventLoop, Qlog};
 use serde_json::{Value, json};
 
 mod common;
+use common::relay::relay;
 use common::{ALPN, NAME, PATIENCE, Pair, Tls, fetch, serve, server_tls};
 
 #[path = "../src/qlog/schema.rs"]
@@ -297,6 +298,48 @@ fn a_retry_and_another_tls_are_logged_too() {
     assert!(all(&client, "packet_sent").iter().any(|record| with_token(&record)));
 }
 
+/// Who has seen one packet go by knows an ID of the connection, and can send to it without end.
+#[test]
+fn forgeries_do_not_fill_the_log() {
+    const FORGERIES: usize = 1000;
+    let folder = Folder::new();
+    let pair = Pair::with(|builder| builder.qlog(folder.qlog()));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let address = relay(UdpSocket::bind("127.0.0.1:0").unwrap(), pair.address, move |front, out| {
+        let (len, from) = front.recv_from(out).unwrap();
+        if out[0] & 0x80 == 0 {
+            *noted.lock().unwrap() = out[..len].to_vec();
+        }
+        (len, from)
+    });
+    let client = pair.client.connect(address, NAME).unwrap();
+    let server = pair.server.accept_within(PATIENCE).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&server));
+        fetch(&client, 1000);
+        let mut forged = seen.lock().unwrap().clone();
+        forged.resize(60, 0);
+        let forger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for number in 0..FORGERIES {
+            forged[20] = number as u8;
+            forger.send_to(&forged, pair.address).unwrap();
+            if number % 50 == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        fetch(&client, 1000);
+        finish(&folder, &client);
+    });
+    let [_, server] = folder.both();
+    check(&server);
+    let dropped = all(&server, "packet_dropped").len();
+    let received = all(&server, "udp_datagrams_received").len();
+    let authentic = all(&server, "packet_received").len();
+    assert!(dropped > 10, "they came: {dropped}");
+    assert!(dropped + received < FORGERIES / 4 + 2 * authentic, "{dropped} {received} {authentic}");
+}
+
 #[test]
 fn a_log_that_cannot_be_written_stops_no_connection_and_is_told_of_once() {
     let folder = Folder::new();
@@ -327,7 +370,7 @@ fn nobody_who_answers_is_logged_as_a_silence() {
         .qlog(folder.qlog())
         .event_loop()
         .unwrap();
-    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
     let handle = events.connect(nobody.local_addr().unwrap(), NAME).unwrap();
     let clock = Clock::start();
     while events.connection(handle).is_some() && clock.now().as_micros() < 20_000_000 {

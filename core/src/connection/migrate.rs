@@ -96,6 +96,17 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.add_route(now, &mut lent, local, interface)
     }
 
+    /// Whether [`Self::add_route`] may be called now: to be asked before a socket is made for it. The addresses, and whether
+    /// there is a row for the route, are looked at only then.
+    ///
+    /// # Errors
+    /// [`RouteError::Server`], [`RouteError::Unconfirmed`], [`RouteError::Forbidden`], [`RouteError::ZeroLengthCid`] and
+    /// [`RouteError::NoSpareCid`].
+    pub fn may_add_route(&mut self) -> Result<(), RouteError> {
+        let (state, lent) = self.lend();
+        state.check_may_move(&lent)
+    }
+
     /// Sends over this route from now on. One that is not validated yet is validated meanwhile; if that fails, the
     /// connection returns to the route before.
     ///

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use peregrine_std::clock::Clock;
-use peregrine_std::{Connection, Endpoint, Error, Qlog, Sizes};
+use peregrine_std::{Connection, Endpoint, Error, Sizes, Watcher};
 
 use crate::args::Get;
 use crate::credentials;
@@ -18,6 +18,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, advice};
 use crate::hq::{self, Reset};
 use crate::interrupt;
+use crate::logs;
 use crate::meter::Meter;
 use crate::report::{Download, Progress, Report, Ways, complain};
 use crate::save::{self, Received, Sink};
@@ -59,13 +60,13 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         builder
     };
     let builder = match &get.qlog {
-        Some(folder) => builder.qlog(open_log(folder)?),
+        Some(folder) => builder.qlog(logs::open(folder)?),
         None => builder,
     };
     let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
     let watcher = get.watch_interfaces.then(|| endpoint.watch_networks()).transpose();
-    let _watcher = watcher.map_err(|error| {
+    let watcher = watcher.map_err(|error| {
         let failure = Failure::of_connection(&error);
         Failure::new(failure.exit, format_args!("--watch-interfaces: {failure}"))
     })?;
@@ -125,6 +126,9 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         steering.into_iter().map(|steering| steering.join().unwrap_or(Ok(()))).collect()
     });
     progress.end();
+    if let Some(error) = watcher.as_ref().and_then(Watcher::failure) {
+        complain(&format!("--watch-interfaces: {error}"));
+    }
     let took = clock.now().since(peregrine_core::time::Instant::ZERO);
     let mut routes = Vec::new();
     for connection in servers.iter().filter_map(Server::connected) {
@@ -253,12 +257,6 @@ impl Server {
             }
         }
     }
-}
-
-/// A folder for logs of connections.
-pub(crate) fn open_log(folder: &Path) -> Result<Qlog, Failure> {
-    let cannot = |error| Failure::local(format_args!("cannot write logs into {}", folder.display()), error);
-    Qlog::new(folder, complain).map_err(cannot)
 }
 
 /// The file that the timeline is drawn into. That it cannot be written is known before anything is downloaded.

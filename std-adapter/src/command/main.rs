@@ -11,6 +11,7 @@ mod fleet;
 mod get;
 mod hq;
 mod interrupt;
+mod logs;
 mod meter;
 mod moment;
 mod narrator;

@@ -63,6 +63,13 @@ impl Meter {
         self.reading().is_over
     }
 
+    /// Waits for the end; returns whether it came in time.
+    pub(crate) fn ends_within(&self, time: Duration) -> bool {
+        let going_on = |reading: &mut Reading| !reading.is_over;
+        let waited = self.changed.wait_timeout_while(self.reading(), time, going_on);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_over
+    }
+
     /// Waits for the moment; returns whether it came before the end.
     pub(crate) fn wait(&self, moment: Moment) -> bool {
         let mut reading = self.reading();
@@ -100,7 +107,10 @@ mod tests {
             meter.on_connected();
             (0..3).for_each(|_| meter.add(10));
             assert!(bytes.join().unwrap() && time.join().unwrap());
+            let end = scope.spawn(|| meter.ends_within(Duration::from_secs(99)));
+            assert!(!meter.ends_within(Duration::from_millis(1)));
             meter.end();
+            assert!(end.join().unwrap());
             assert!(!never.join().unwrap() && !too_late.join().unwrap());
         });
         assert!(meter.is_over() && meter.bytes() == 30);

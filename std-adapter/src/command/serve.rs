@@ -15,8 +15,8 @@ use crate::args::Serve;
 use crate::credentials;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::get::open_log;
 use crate::hq::{RequestReader, Reset};
+use crate::logs;
 use crate::report::printable;
 use crate::root::{NotServed, Root};
 
@@ -44,7 +44,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         None => builder,
     };
     let builder = match &serve.qlog {
-        Some(folder) => builder.qlog(open_log(folder)?),
+        Some(folder) => builder.qlog(logs::open(folder)?),
         None => builder,
     };
     let endpoint = builder

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use indicatif::BinaryBytes;
 use peregrine_core::ids::Side;
@@ -90,8 +89,10 @@ impl Timeline {
     /// Looks at the `connections` again and again until the end, for the picture: between events too there is data.
     pub(crate) fn watch<'c>(&self, connections: impl Fn() -> Vec<&'c Connection>) {
         let interval = || self.book().recorder.as_ref().map(Recorder::interval);
-        while let Some(interval) = interval().filter(|_| !self.meter.is_over()) {
-            thread::sleep(interval);
+        let mut is_over = false;
+        while let Some(interval) = interval().filter(|_| !is_over) {
+            // What came last is looked at, too.
+            is_over = self.meter.ends_within(interval);
             for connection in connections() {
                 let routes = connection.routes().unwrap_or_default();
                 if let Some(recorder) = &mut self.book().recorder {

@@ -25,6 +25,8 @@ const EVENT_SCHEMA: &str = "urn:ietf:params:qlog:events:quic-13";
 const PATIENCE: Duration = Duration::from_millis(100);
 /// What may wait for its route to be known.
 const PENDING: usize = 1024;
+/// How much that is not authentic is written, at first and at most; each authentic packet pays for one more.
+pub(super) const CREDIT: u32 = 64;
 const ACK_DELAY_EXPONENT: u64 = DEFAULT_ACK_DELAY_EXPONENT as u64;
 
 /// What is known of a connection, and where it is written.
@@ -44,6 +46,10 @@ pub(super) struct Log {
     pub(super) state: Option<&'static str>,
     metrics: Option<Metrics>,
     is_over: bool,
+    /// What may still be written of what is not authentic.
+    credit: u32,
+    /// Whether a packet of this datagram was authentic.
+    authentic: bool,
 }
 
 enum Output {
@@ -104,6 +110,8 @@ impl Log {
             state: None,
             metrics: None,
             is_over: false,
+            credit: CREDIT,
+            authentic: false,
         }
     }
 
@@ -131,6 +139,28 @@ impl Log {
         self.note(name, packet.value());
     }
 
+    /// A packet came that only the peer can have sent.
+    pub(super) const fn on_authentic(&mut self) {
+        self.authentic = true;
+        if self.credit < CREDIT {
+            self.credit += 1;
+        }
+    }
+
+    /// A packet came that anybody can have sent.
+    pub(super) fn dropped(&mut self, data: Value) {
+        if self.pay() {
+            self.note("packet_dropped", data);
+        }
+    }
+
+    /// Whether one more thing that is not authentic may be written.
+    fn pay(&mut self) -> bool {
+        let left = self.credit.checked_sub(1);
+        self.credit = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// We speak one version.
     pub(super) fn versions(&mut self, chosen: u32) {
         let ours = if self.side.is_client() { "client_versions" } else { "server_versions" };
@@ -156,6 +186,7 @@ impl Log {
         let data = json!({ "local": end(on.local), "remote": end(on.remote) });
         self.tell(None, "connection_started", data);
         self.enter("attempted");
+        self.authentic = false;
         let tuple = self.tuple(connection, on);
         self.write_pending(tuple);
     }
@@ -169,8 +200,10 @@ impl Log {
         len: usize,
     ) {
         let tuple = self.tuple(connection, on);
-        let data = json!({ "count": 1, "raw": [{ "length": len }], "ecn": [ecn(mark)] });
-        self.tell(tuple, "udp_datagrams_received", data);
+        if std::mem::take(&mut self.authentic) || self.pay() {
+            let data = json!({ "count": 1, "raw": [{ "length": len }], "ecn": [ecn(mark)] });
+            self.tell(tuple, "udp_datagrams_received", data);
+        }
         self.write_pending(tuple);
         self.metrics(connection);
     }

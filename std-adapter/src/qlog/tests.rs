@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use peregrine_core::error::{Code, TransportError};
-use peregrine_core::ids::{Dir, StreamId};
+use peregrine_core::ids::{Dir, Side, StreamId};
 use peregrine_core::lifecycle::{Cause, Close};
 use peregrine_core::session::{Key, Level};
 use peregrine_core::wire::frame::{self, Frame, Kind};
@@ -10,7 +11,9 @@ use peregrine_core::wire::version::Offered;
 use peregrine_core::wire::{Cid, Writer};
 use serde_json::{Value, json};
 
+use super::Qlog;
 use super::frames::frames;
+use super::log::{CREDIT, Log};
 use super::news::closed;
 use super::packets::{self, Packet};
 use super::schema::Schema;
@@ -221,4 +224,45 @@ fn the_schema_refuses_what_it_does_not_have() {
         schema.check_record(&json!({ "time": 0, "name": "quic:path_assigned", "data": {} }), false).is_err()
     );
     assert!(schema.check_record(&json!({ "time": 0, "name": "h3:frame", "data": {} }), false).is_err());
+}
+
+fn names(folder: &std::path::Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_dcid_that_comes_again_is_another_file_and_no_reason_to_warn() {
+    let folder = tempfile::tempdir().unwrap();
+    let qlog = Qlog::new(folder.path(), |why: &str| panic!("{why}")).unwrap();
+    for _ in 0..3 {
+        let mut log = Log::new(Arc::clone(&qlog.0), Side::Server);
+        log.odcid = Cid::new(&[0xd1]);
+        log.enter("attempted");
+    }
+    assert_eq!(names(folder.path()), ["d1_server.sqlog", "d1_server_2.sqlog", "d1_server_3.sqlog"]);
+    // Those of another run are there already.
+    let again = Qlog::new(folder.path(), |why: &str| panic!("{why}")).unwrap();
+    again.0.create("d1_server").unwrap();
+    assert!(names(folder.path()).contains(&"d1_server_4.sqlog".into()));
+}
+
+#[test]
+fn what_is_not_authentic_is_written_only_so_often() {
+    let folder = tempfile::tempdir().unwrap();
+    let qlog = Qlog::new(folder.path(), |why: &str| panic!("{why}")).unwrap();
+    let mut log = Log::new(Arc::clone(&qlog.0), Side::Server);
+    let mut drop_many = |authentic: u32| {
+        (0..authentic).for_each(|_| log.on_authentic());
+        (0..1000).for_each(|_| log.dropped(json!({ "trigger": "decryption_failure" })));
+        log.end();
+        log.write_pending(None);
+        let name = names(folder.path()).pop().unwrap();
+        std::fs::read_to_string(folder.path().join(name)).unwrap().matches("packet_dropped").count() as u32
+    };
+    assert_eq!(drop_many(0), CREDIT);
+    assert_eq!(drop_many(3), CREDIT + 3, "what is authentic pays for more");
+    assert_eq!(drop_many(1000), 2 * CREDIT + 3, "but only for so much at a time");
 }

@@ -158,7 +158,9 @@ impl Session for Watched {
     fn verify_retry(&self, version: u32, original_dcid: &[u8], retry: &[u8], tag: &[u8; TAG_LEN]) -> bool {
         let genuine = self.session.verify_retry(version, original_dcid, retry, tag);
         if genuine {
-            self.log.lock().note("packet_received", packets::retry(retry, TAG_LEN));
+            let mut log = self.log.lock();
+            log.on_authentic();
+            log.note("packet_received", packets::retry(retry, TAG_LEN));
         }
         genuine
     }
@@ -207,6 +209,7 @@ impl Session for Watched {
                     len,
                     ack_delay_exponent: log.peer_exponent,
                 };
+                log.on_authentic();
                 log.packet("packet_received", &packet);
                 self.opened = self.opened.max(key.generation);
             }
@@ -216,10 +219,7 @@ impl Session for Watched {
                     KeyError::Forged => "decryption_failure",
                 };
                 let header = json!({ "packet_type": packet_type(key.level) });
-                log.note(
-                    "packet_dropped",
-                    json!({ "header": header, "raw": { "length": len }, "trigger": trigger }),
-                );
+                log.dropped(json!({ "header": header, "raw": { "length": len }, "trigger": trigger }));
             }
         }
         opened

@@ -111,7 +111,7 @@ pub(super) fn parameters(initiator: &str, params: &TransportParams) -> Value {
 
 /// The name of a file: the DCID of the client's first packet, and whose log it is.
 pub(super) fn file_name(odcid: &Cid, whose: Side) -> String {
-    format!("{}_{}.sqlog", hex(odcid.as_slice()), side(whose))
+    format!("{}_{}", hex(odcid.as_slice()), side(whose))
 }
 
 /// Seconds since 1970 as RFC 3339 writes them.

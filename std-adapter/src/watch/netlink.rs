@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ALIGNTO, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
-    NetlinkHeader, NetlinkMessage, Parseable,
+    NetlinkHeader, NetlinkMessage, NlasIterator, Parseable,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
@@ -26,6 +26,15 @@ const MESSAGE_BYTES: usize = 64 << 10;
 /// How long the system may take for the first picture.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So many pictures in a row may be out of date when they are complete. Who asks without end would do nothing else.
+const SPOILED: u32 = 20;
+
+/// What stands before the attributes of a link, and before the value of an attribute.
+const LINK_HEADER_BYTES: usize = 16;
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
+/// Kinds of hardware: wireless networks and two of mobile ones.
+const RADIOS: [&[u8]; 3] = [b"wlan", b"wwan", b"rmnet"];
+
 /// The system's own side.
 const KERNEL: SocketAddrNetlink = SocketAddrNetlink::new(0, 0);
 
@@ -40,6 +49,8 @@ pub struct NetworkEvents {
     asked: Asked,
     /// The picture that was asked for is out of date already.
     outdated: bool,
+    /// How many pictures in a row were of no use.
+    spoiled: u32,
 }
 
 /// Which part of the picture was asked for.
@@ -68,6 +79,7 @@ impl NetworkEvents {
             table: Table::default(),
             asked: Asked::Nothing,
             outdated: false,
+            spoiled: 0,
         };
         events.ask_for_picture()?;
         let patience = Timespec::try_from(PATIENCE).ok();
@@ -121,18 +133,26 @@ impl NetworkEvents {
     fn hear_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while let Ok(message) = NetlinkBuffer::new_checked(bytes) {
             self.outdated |= message.flags() & NLM_F_DUMP_INTR != 0;
+            if message.message_type() == NLMSG_DONE {
+                self.outdated |= broke_off(message.payload());
+            }
             match (message.message_type(), self.asked) {
                 (NLMSG_DONE, Asked::Links) => self.ask(Asked::Addresses)?,
                 (NLMSG_DONE, Asked::Addresses) => {
                     self.asked = Asked::Nothing;
                     if self.outdated {
+                        self.spoiled += 1;
+                        if self.spoiled > SPOILED {
+                            return Err(refused());
+                        }
                         self.ask_for_picture()?;
                     } else {
+                        self.spoiled = 0;
                         self.table.on_picture_complete();
                     }
                 }
                 (NLMSG_ERROR, Asked::Links | Asked::Addresses) => {
-                    return Err(io::Error::other("the system does not tell of its networks"));
+                    return Err(refused());
                 }
                 (kind, _) => {
                     if let Some(said) = understand(kind, message.payload()) {
@@ -180,8 +200,17 @@ impl AsFd for NetworkEvents {
     }
 }
 
-/// What a message says of links and addresses. Of links only the fixed part is read: what follows there grows with each
-/// version of Linux.
+fn refused() -> io::Error {
+    io::Error::other("the system does not tell of its networks")
+}
+
+/// Whether what ends a part of the picture says that something is missing: it bears an error number, negative.
+fn broke_off(done: &[u8]) -> bool {
+    done.first_chunk().is_some_and(|code| i32::from_ne_bytes(*code) < 0)
+}
+
+/// What a message says of links and addresses. Of links little more than the fixed part is read: what follows there grows with
+/// each version of Linux.
 fn understand(kind: u16, payload: &[u8]) -> Option<Said> {
     match kind {
         libc::RTM_NEWLINK | libc::RTM_DELLINK => {
@@ -197,6 +226,7 @@ fn understand(kind: u16, payload: &[u8]) -> Option<Said> {
                     link: link.index,
                     up: link.flags.contains(LinkFlags::Up | LinkFlags::Running),
                     loopback: link.flags.contains(LinkFlags::Loopback),
+                    software: is_software(payload.get(LINK_HEADER_BYTES..).unwrap_or_default()),
                 }
             })
         }
@@ -234,11 +264,25 @@ fn understand(kind: u16, payload: &[u8]) -> Option<Said> {
     }
 }
 
+/// Whether a link with these attributes is of software's making: those that programs make have a kind. Of hardware only radios
+/// do.
+fn is_software(attributes: &[u8]) -> bool {
+    let kind = find(attributes, libc::IFLA_LINKINFO).and_then(|about| find(about, libc::IFLA_INFO_KIND));
+    kind.is_some_and(|kind| !RADIOS.contains(&kind.strip_suffix(b"\0").unwrap_or(kind)))
+}
+
+fn find(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut whole = NlasIterator::new(attributes).map_while(Result::ok);
+    let found = whole.find(|attribute| attribute.kind() == wanted)?;
+    let len = usize::from(found.length());
+    found.into_inner().get(ATTRIBUTE_HEADER_BYTES..len)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use netlink_packet_core::Emitable;
-    use netlink_packet_route::link::LinkAttribute;
+    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
     use std::net::IpAddr;
 
     fn understood(kind: u16, message: &impl Emitable) -> Option<Said> {
@@ -258,12 +302,30 @@ mod tests {
             (LinkFlags::Running, false),
         ] {
             message.header.flags = flags;
-            let said = Said::Link { link: 7, up, loopback: false };
+            let said = Said::Link { link: 7, up, loopback: false, software: false };
             assert_eq!(understood(libc::RTM_NEWLINK, &message), Some(said));
         }
         assert_eq!(understood(libc::RTM_DELLINK, &message), Some(Said::LinkGone(7)));
         message.header.interface_family = AddressFamily::Bridge;
         assert_eq!(understood(libc::RTM_DELLINK, &message), None, "only its place in a bridge is gone");
+    }
+
+    #[test]
+    fn a_link_with_a_kind_is_of_software_unless_it_is_a_radio() {
+        for (kind, software) in [
+            (None, false),
+            (Some(InfoKind::Other("wlan".into())), false),
+            (Some(InfoKind::Bridge), true),
+            (Some(InfoKind::Tun), true),
+        ] {
+            let mut message = LinkMessage::default();
+            message.attributes.push(LinkAttribute::IfName("net0".into()));
+            let about = |kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]);
+            message.attributes.extend(kind.map(about));
+            let said = Said::Link { link: 0, up: false, loopback: false, software };
+            assert_eq!(understood(libc::RTM_NEWLINK, &message), Some(said));
+        }
+        assert!(!is_software(&[7]) && !is_software(&[3, 0, 18, 0]) && !is_software(&[200, 0, 18, 0, 1]));
     }
 
     #[test]
@@ -305,6 +367,25 @@ mod tests {
             let gone = Said::AddressGone { link: 3, ip };
             assert_eq!(understood(libc::RTM_DELADDR, &message), Some(gone));
         }
+    }
+
+    #[test]
+    fn a_picture_that_breaks_off_is_out_of_date() {
+        assert!(broke_off(&(-libc::ENOMEM).to_ne_bytes()));
+        assert!(!broke_off(&0_i32.to_ne_bytes()) && !broke_off(&[]));
+        // The end of the second part, as the system would write it.
+        let mut done = Vec::new();
+        for word in [20_u32, u32::from(NLMSG_DONE), 0, 0, -libc::ENOMEM as u32] {
+            done.extend(word.to_ne_bytes());
+        }
+        let mut events = NetworkEvents::new().unwrap();
+        for _ in 0..SPOILED {
+            events.asked = Asked::Addresses;
+            events.hear_all(&done).unwrap();
+            assert_eq!(events.asked, Asked::Links, "asked again");
+        }
+        events.asked = Asked::Addresses;
+        assert!(events.hear_all(&done).is_err());
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Place {
     pub link: u32,
     /// Whether the link leads nowhere but to this host.
     pub loopback: bool,
+    /// Whether the link is a bridge, a tunnel or something else that a program has made. Others are tried before it.
+    pub software: bool,
     /// Another number than in the picture before says that the address, or its link, was away in between.
     pub era: u64,
     /// Which of the addresses of the link it is.
@@ -70,7 +72,8 @@ impl Networks {
         gone.chain(new).chain(unsure.into_iter().map(NetworkChange::NewNetwork)).collect()
     }
 
-    /// An address of each link from which there may be a way to `remote`, but of none of those that `has` names.
+    /// An address of each link from which there may be a way to `remote`, but of none of those that `has` names; links of
+    /// software come last.
     pub fn others_toward(&self, remote: IpAddr, has: impl Fn(u32) -> bool) -> Vec<IpAddr> {
         let suits = |(ip, place): &(&IpAddr, &Place)| {
             ip.is_ipv4() == remote.is_ipv4()
@@ -78,10 +81,12 @@ impl Networks {
                 && !is_link_local(**ip)
                 && !has(place.link)
         };
-        let mut best: BTreeMap<u32, (Rank, IpAddr)> = BTreeMap::new();
+        let mut best: BTreeMap<(bool, u32), (Rank, IpAddr)> = BTreeMap::new();
         for (ip, place) in self.addresses.iter().filter(suits) {
             let offer = (place.rank, *ip);
-            best.entry(place.link).and_modify(|best| *best = offer.min(*best)).or_insert(offer);
+            best.entry((place.software, place.link))
+                .and_modify(|best| *best = offer.min(*best))
+                .or_insert(offer);
         }
         best.into_values().map(|(_, ip)| ip).collect()
     }
@@ -106,7 +111,7 @@ mod tests {
     fn networks(addresses: &[(&str, u32, u64)]) -> Networks {
         let mut networks = Networks::default();
         for &(text, link, era) in addresses {
-            let place = Place { link, loopback: link == 1, era, rank: Rank::First };
+            let place = Place { link, loopback: link == 1, software: false, era, rank: Rank::First };
             networks.add(ip(text), place);
         }
         networks
@@ -144,7 +149,7 @@ mod tests {
             ("169.254.7.7", 4, 0),
             ("fe80::1", 3, 0),
         ]);
-        let place = Place { link: 3, loopback: false, era: 0, rank: Rank::Second };
+        let place = Place { link: 3, loopback: false, software: false, era: 0, rank: Rank::Second };
         networks.add(ip("2001:db8::1"), place);
         networks.add(ip("2001:db8::2"), Place { rank: Rank::First, ..place });
         networks.add(ip("2001:db8::3"), Place { rank: Rank::Deprecated, link: 5, ..place });
@@ -155,5 +160,17 @@ mod tests {
         );
         assert_eq!(networks.others_toward(ip("127.0.0.9"), |_| false), [ip("127.0.0.1")]);
         assert_eq!(networks.others_toward(ip("127.0.0.9"), |link| link == 1), [] as [IpAddr; 0]);
+    }
+    #[test]
+    fn links_of_software_come_last() {
+        let mut networks = Networks::default();
+        for (text, link, software) in
+            [("172.17.0.1", 2, true), ("10.0.3.2", 3, false), ("10.8.0.2", 4, true), ("10.0.5.2", 5, false)]
+        {
+            let place = Place { link, loopback: false, software, era: 0, rank: Rank::First };
+            networks.add(ip(text), place);
+        }
+        let order = ["10.0.3.2", "10.0.5.2", "172.17.0.1", "10.8.0.2"].map(ip);
+        assert_eq!(networks.others_toward(ip("192.0.2.1"), |_| false), order);
     }
 }

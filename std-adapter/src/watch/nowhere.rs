@@ -40,6 +40,11 @@ impl Watcher {
     pub(crate) fn start(_: &Arc<Shared>) -> Result<Self, Error> {
         Err(Error::System(unsupported()))
     }
+
+    /// Why nothing is told any more, if the system has failed.
+    pub const fn failure(&self) -> Option<&io::Error> {
+        match *self {}
+    }
 }
 
 fn unsupported() -> io::Error {

@@ -16,6 +16,7 @@ pub(super) enum Said {
         link: u32,
         up: bool,
         loopback: bool,
+        software: bool,
     },
     LinkGone(u32),
     /// A link has an address; `ready` if it may be used already.
@@ -46,6 +47,7 @@ pub(super) struct Table {
 struct Link {
     up: bool,
     loopback: bool,
+    software: bool,
     /// When it came up last.
     era: u64,
     picture: u64,
@@ -65,8 +67,9 @@ impl Table {
         self.era += 1;
         let (era, picture) = (self.era, self.picture);
         match said {
-            Said::Link { link, up, loopback } => {
-                let row = self.links.entry(link).or_insert(Link { up: false, loopback, era, picture });
+            Said::Link { link, up, loopback, software } => {
+                let new = Link { up: false, loopback, software, era, picture };
+                let row = self.links.entry(link).or_insert(new);
                 if up && !row.up {
                     row.era = era;
                 }
@@ -106,8 +109,9 @@ impl Table {
         let mut networks = Networks::default();
         for ((on, ip), address) in self.addresses.iter().filter(|(_, address)| address.ready) {
             if let Some(link) = self.links.get(on).filter(|link| link.up) {
-                let (loopback, era) = (link.loopback, link.era.max(address.era));
-                networks.add(*ip, Place { link: *on, loopback, era, rank: address.rank });
+                let Link { loopback, software, era, .. } = *link;
+                let (era, rank) = (era.max(address.era), address.rank);
+                networks.add(*ip, Place { link: *on, loopback, software, era, rank });
             }
         }
         networks
@@ -124,7 +128,7 @@ mod tests {
     }
 
     fn link(link: u32, up: bool) -> Said {
-        Said::Link { link, up, loopback: false }
+        Said::Link { link, up, loopback: false, software: false }
     }
 
     fn address(link: u32, text: &str) -> Said {

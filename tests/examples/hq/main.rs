@@ -152,10 +152,10 @@ fn carry_out(order: &Order<'_>, here: &Endpoint, line: &Connection) {
             here.rebind(order.to).unwrap();
         }
         "at-once" => {
-            with_cid(|| line.migrate(order.to));
+            with_cid(line, || line.migrate(order.to));
         }
         "probe" => {
-            let route = with_cid(|| line.add_route(order.to));
+            let route = with_cid(line, || line.add_route(order.to));
             // Not here: the transfer goes on.
             let line = line.clone();
             thread::spawn(move || {
@@ -168,12 +168,13 @@ fn carry_out(order: &Order<'_>, here: &Endpoint, line: &Connection) {
 }
 
 /// The server may have to supply a connection ID first.
-fn with_cid<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
-    for _ in 0..400 {
+fn with_cid<T>(line: &Connection, mut attempt: impl FnMut() -> Result<T, Error>) -> T {
+    loop {
         match attempt() {
-            Err(Error::Route(RouteError::NoSpareCid)) => thread::sleep(Duration::from_millis(5)),
+            Err(Error::Route(RouteError::NoSpareCid)) => {
+                line.wait_spare_cid(Some(Duration::from_secs(10))).expect("a connection ID is supplied");
+            }
             outcome => return outcome.unwrap(),
         }
     }
-    panic!("the server supplies no connection ID")
 }
