@@ -1,6 +1,7 @@
 //! One packet: header, contributors in their order, seal, and the row that remembers it (RFC 9000 12, 13; RFC 9001 5).
 
 use super::Lent;
+use super::routes::has_others;
 use super::start::State;
 use crate::error::{Code, TransportError};
 use crate::ids::{Ecn, PathId};
@@ -413,8 +414,7 @@ struct Sent {
 /// Bytes of a packet number at least. Packets that left later over another route may come first, and many of them: what a
 /// slow route carries must be understood all the same (RFC 9000 17.1).
 fn least_width(lent: &Lent<'_>, level: Level) -> usize {
-    let routes = lent.buffers.routes.iter().filter(|route| route.is_open()).count();
-    if level == Level::OneRtt && routes > 1 { 3 } else { 1 }
+    if level == Level::OneRtt && has_others(lent) { 3 } else { 1 }
 }
 
 /// Now and then a number is used for nothing (RFC 9000 21.4).

@@ -18,6 +18,8 @@ pub struct Path {
     non_probing: u32,
     /// The row of the route that it came over, or [`NOWHERE`].
     newest_on: u8,
+    /// Routes beside the one in use. Most connections have none, and need not look for what they might want.
+    pub(super) others: u8,
     /// Which of our numbers are not used.
     pub skips: Skips,
     /// Its packet number space.
@@ -34,6 +36,7 @@ impl Path {
         active: 0,
         non_probing: 0,
         newest_on: NOWHERE,
+        others: 0,
         skips: Skips::NEVER,
         space: Space::new(),
         local_cids: LocalCids::new(PathId::ZERO),

@@ -141,10 +141,11 @@ impl State {
         };
         // A challenge that is acknowledged does not open the window.
         place.congestion.set_app_limited(true);
+        let path = lent.buffers.paths.first_mut()?;
+        path.others = path.others.saturating_add(1);
         if opener == Opener::Local {
             // Who opens a route owes nobody a proof of its address.
             place.amplification.on_validated();
-            let path = lent.buffers.paths.first()?;
             path.peer_cids.take(lent.buffers.peer_cids, u8::try_from(row).ok()?);
         }
         Some(row)
@@ -388,6 +389,11 @@ impl State {
     /// When routes want to be looked at.
     pub(super) fn next_route_timeout(&self, lent: &Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
+        if !has_others(lent) {
+            let active = lent.buffers.routes.get(self.route(lent));
+            return active
+                .map_or(next, |active| active.mtu.next_timeout().min(active.validation.next_timeout()));
+        }
         for (row, route) in lent.buffers.routes.iter().enumerate().filter(|(_, route)| route.is_open()) {
             next = next
                 .min(route.mtu.next_timeout())
@@ -483,13 +489,16 @@ impl State {
     /// Gives up a route that is not the active one: its row, its connection ID, and what was under way on it.
     pub(super) fn release(&mut self, lent: &mut Lent<'_>, row: usize, told: Told) {
         self.lose_flight(lent, Level::OneRtt, row);
-        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+        let (Some(path), Some(route)) = (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(row))
+        else {
+            return;
+        };
+        path.others = path.others.saturating_sub(route.is_open().into());
         route.role = Role::Free;
         route.validation.stop();
         route.told.note(told);
         let Ok(row) = u8::try_from(row) else { return };
         self.responses.forget(row);
-        let Some(path) = lent.buffers.paths.first_mut() else { return };
         path.forget_newest_on(row);
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
         let retired = match self.side {
@@ -516,6 +525,11 @@ impl State {
         }
         self.free_unowned(lent);
     }
+}
+
+/// Whether there is another route than the one in use.
+pub(super) fn has_others(lent: &Lent<'_>) -> bool {
+    lent.buffers.paths.first().is_some_and(|path| path.others > 0)
 }
 
 /// The name of the route in a row.

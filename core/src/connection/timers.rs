@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::Lent;
 use super::events::Fact;
+use super::routes::has_others;
 use super::start::{PROBES, State};
 use crate::ids::{PathId, SpaceId};
 use crate::lifecycle::{Due, Silence};
@@ -127,6 +128,9 @@ impl State {
 
     /// When something is due of what is under way on routes that are not in use any more.
     fn next_alarm_elsewhere(&self, lent: &Lent<'_>) -> Deadline {
+        if !has_others(lent) {
+            return Deadline::NEVER;
+        }
         let rows = 0..lent.buffers.routes.len();
         let alarms = rows.filter_map(|row| self.alarm_elsewhere(lent, row));
         alarms.map(|(at, _)| Deadline::at(at)).min().unwrap_or_default()
@@ -135,7 +139,8 @@ impl State {
     /// What was sent over a route before it was left is found lost as ever, but not probed for: when the probe timeout
     /// comes, it is sent again over the active route.
     fn on_alarm_elsewhere(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        for row in 0..lent.buffers.routes.len() {
+        let rows = if has_others(lent) { lent.buffers.routes.len() } else { 0 };
+        for row in 0..rows {
             match self.alarm_elsewhere(lent, row).filter(|(at, _)| *at <= now) {
                 Some((_, Alarm::Loss(_))) => self.look_for_lost(now, lent, Level::OneRtt, row),
                 Some((_, Alarm::Probe(_))) => self.lose_flight(lent, Level::OneRtt, row),

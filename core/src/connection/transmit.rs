@@ -95,7 +95,7 @@ impl State {
     /// window nor the pacer holds them back.
     fn next_to_probe(&self, lent: &Lent<'_>) -> Option<usize> {
         let active = self.route(lent);
-        let path = lent.buffers.paths.first()?;
+        let path = lent.buffers.paths.first().filter(|path| path.others > 0)?;
         lent.buffers.routes.iter().enumerate().position(|(row, route)| {
             row != active
                 && route.is_open()

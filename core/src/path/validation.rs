@@ -215,7 +215,7 @@ fn stamp(now: Instant) -> NonZeroU32 {
 /// Of more challenges than can be kept the newest are answered: a peer that asks faster than we may send has moved on.
 #[derive(Clone, Copy, Debug)]
 pub struct Responses {
-    /// The oldest first.
+    /// The oldest first, with nothing between them.
     owed: [Option<Answer>; OWED],
 }
 
@@ -245,7 +245,8 @@ impl Responses {
 
     /// Whether an answer is to leave by `route`.
     pub fn has_wanted(&self, route: u8) -> bool {
-        self.owed.iter().flatten().any(|answer| answer.route == route)
+        // Every packet asks, hardly ever for something.
+        matches!(self.owed, [Some(_), ..]) && self.owed.iter().flatten().any(|answer| answer.route == route)
     }
 
     /// Writes the oldest answer of `route`.
@@ -269,9 +270,12 @@ impl Responses {
 
     /// A route is gone, and what was owed on it.
     pub fn forget(&mut self, route: u8) {
-        for place in &mut self.owed {
-            *place = place.filter(|answer| answer.route != route);
+        let kept = self.owed.into_iter().flatten().filter(|answer| answer.route != route);
+        let mut owed = [None; OWED];
+        for (place, answer) in owed.iter_mut().zip(kept) {
+            *place = Some(answer);
         }
+        self.owed = owed;
     }
 }
 
