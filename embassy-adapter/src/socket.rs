@@ -1,0 +1,161 @@
+//! One UDP socket of a network: datagrams are built in its ring, and copied out of it once.
+
+use core::future::Future as _;
+use core::net::{IpAddr, SocketAddr};
+use core::pin::pin;
+use core::task::{Context, Poll};
+
+use embassy_net::udp::{PacketMetadata, UdpMetadata, UdpSocket};
+use embassy_net::{IpAddress, IpEndpoint, Stack};
+use peregrine_core::ids::FourTuple;
+use peregrine_core::time::Instant;
+
+/// Datagrams that a ring holds at most.
+const PACKETS: usize = 4;
+
+/// The two rings of a socket.
+pub(crate) struct SocketMemory<const RX: usize, const TX: usize> {
+    rx_meta: [PacketMetadata; PACKETS],
+    tx_meta: [PacketMetadata; PACKETS],
+    rx: [u8; RX],
+    tx: [u8; TX],
+}
+
+impl<const RX: usize, const TX: usize> SocketMemory<RX, TX> {
+    pub(crate) const EMPTY: Self = Self {
+        rx_meta: [PacketMetadata::EMPTY; PACKETS],
+        tx_meta: [PacketMetadata::EMPTY; PACKETS],
+        rx: [0; RX],
+        tx: [0; TX],
+    };
+
+    pub(crate) fn rings(&'static mut self) -> Rings {
+        let Self { rx_meta, tx_meta, rx, tx } = self;
+        Rings { rx_meta, tx_meta, rx, tx }
+    }
+}
+
+/// The same, whatever their sizes.
+pub(crate) struct Rings {
+    rx_meta: &'static mut [PacketMetadata],
+    tx_meta: &'static mut [PacketMetadata],
+    rx: &'static mut [u8],
+    tx: &'static mut [u8],
+}
+
+/// A socket, before and after a network has got it. There is no way back: embassy-net keeps the rings.
+pub(crate) enum Place {
+    Nothing,
+    Vacant(Rings),
+    Bound(Bound),
+}
+
+/// A socket on a port of a network.
+pub(crate) struct Bound {
+    socket: UdpSocket<'static>,
+    /// The place of its network.
+    pub(crate) network: usize,
+    pub(crate) port: u16,
+    /// Whether the application has chosen the port.
+    pub(crate) is_fixed: bool,
+    /// Since when there has been no room.
+    pub(crate) full_since: Option<Instant>,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sent {
+    /// It is in the ring.
+    Yes,
+    /// There is no room; whose context it was is woken when there is.
+    Blocked,
+    /// It cannot be sent from here.
+    Never,
+}
+
+impl Bound {
+    /// A socket on a port, or on any if that is zero.
+    pub(crate) fn new(stack: Stack<'static>, network: usize, port: u16, rings: Rings) -> Self {
+        let Rings { rx_meta, tx_meta, rx, tx } = rings;
+        let socket = UdpSocket::new(stack, rx_meta, rx, tx_meta, tx);
+        let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None };
+        bound.bind();
+        bound
+    }
+
+    /// Goes to another port, if the application has left that to us: nobody should link two routes by it.
+    pub(crate) fn change_port(&mut self) {
+        if !self.is_fixed {
+            self.socket.close();
+            self.port = 0;
+            self.bind();
+        }
+    }
+
+    fn bind(&mut self) {
+        // Fails for an open socket only, and this one is not.
+        let _ = self.socket.bind(self.port);
+        self.port = self.socket.endpoint().port;
+    }
+
+    /// The next datagram that came, and on which addresses. What is longer than `out` is lost.
+    pub(crate) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        interface: u32,
+        out: &mut [u8],
+    ) -> Poll<Option<(usize, FourTuple)>> {
+        self.socket.poll_recv_from(out, cx).map(|received| {
+            let (len, meta) = received.ok()?;
+            let local: IpAddr = meta.local_address?.into();
+            let remote = SocketAddr::new(meta.endpoint.addr.into(), meta.endpoint.port);
+            Some((len, FourTuple { local: SocketAddr::new(local, self.port), remote, interface }))
+        })
+    }
+
+    /// Lets `write` write a datagram of at most `max` bytes into the ring; it returns how many it wrote.
+    pub(crate) fn send_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        on: &FourTuple,
+        max: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Sent {
+        let Some(to) = metadata(on) else { return Sent::Never };
+        let sending = pin!(self.socket.send_to_with(max, to, |ring| (write(ring), ())));
+        match sending.poll(cx) {
+            Poll::Ready(Ok(())) => Sent::Yes,
+            Poll::Ready(Err(_)) => Sent::Never,
+            Poll::Pending => Sent::Blocked,
+        }
+    }
+
+    /// Sends an answer back where its question came from, if there is room.
+    pub(crate) fn reply(&self, cx: &mut Context<'_>, on: &FourTuple, bytes: &[u8]) {
+        if let Some(to) = metadata(on) {
+            // A lost answer is as good as a lost question.
+            let _ = self.socket.poll_send_to(bytes, to, cx);
+        }
+    }
+}
+
+fn metadata(on: &FourTuple) -> Option<UdpMetadata> {
+    let mut to = UdpMetadata::from(IpEndpoint { addr: address(on.remote.ip())?, port: on.remote.port() });
+    to.local_address = match on.local.ip() {
+        ip if ip.is_unspecified() => None,
+        ip => Some(address(ip)?),
+    };
+    Some(to)
+}
+
+/// The address, if the stack speaks its version of IP.
+fn address(ip: IpAddr) -> Option<IpAddress> {
+    match ip {
+        #[cfg(feature = "ipv4")]
+        IpAddr::V4(ip) => Some(ip.into()),
+        #[cfg(feature = "ipv6")]
+        IpAddr::V6(ip) => Some(ip.into()),
+        #[allow(unreachable_patterns)]
+        _ => None,
+    }
+}
