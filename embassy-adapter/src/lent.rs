@@ -9,7 +9,7 @@ use peregrine_core::stream::StreamMemory;
 pub(crate) type Home = Cell<Option<&'static mut dyn Memory>>;
 
 /// The memory of a connection, away from home.
-pub struct Lent {
+pub(crate) struct Lent {
     memory: Option<&'static mut dyn Memory>,
     home: &'static Home,
 }

@@ -1,0 +1,1 @@
+//! Bad weather: each ends in a clear error, and nothing hangs.
