@@ -91,7 +91,9 @@ impl<S: EndpointSession> Engine<S> {
         let limit = |len: usize| u16::try_from(len).unwrap_or(u16::MAX);
         let connection = &mut config.connection;
         connection.max_udp_payload = connection.max_udp_payload.min(limit(parts.inbox.len()));
-        connection.max_mtu = connection.max_mtu.min(limit(parts.ring_out.min(parts.inbox.len())));
+        // The largest datagram for which an empty ring has room wherever it begins.
+        let largest_out = parts.ring_out.saturating_add(1) / 2;
+        connection.max_mtu = connection.max_mtu.min(limit(largest_out.min(parts.inbox.len())));
         // embassy-net neither sets nor tells marks.
         connection.ecn = false;
         let engine = Self {
@@ -461,7 +463,7 @@ impl<S: EndpointSession> Engine<S> {
             }
         };
         if let (Some(bytes), Some(Place::Bound(bound))) =
-            (self.inbox.get(..reply), self.sockets.get(on.interface as usize))
+            (self.inbox.get(..reply), self.sockets.get_mut(on.interface as usize))
         {
             bound.reply(cx, &on, bytes);
         }

@@ -43,14 +43,15 @@ impl<
 /// | `S` | the session of a connection: see [`tls`](crate::tls) | once for each connection |
 /// | `M` | the memory of a connection, usually [`Storage`] | once for each connection |
 /// | `CONNECTIONS` | connections at once, those that are closing included | |
-/// | `SOCKETS` | UDP sockets: one for each network, and more to change ports on one | `RING_IN + RING_OUT` and 200 bytes each |
+/// | `SOCKETS` | UDP sockets: one for each network, and more to change ports on one | `RING_IN + RING_OUT` and 800 bytes each |
 /// | `RING_IN` | bytes of datagrams that wait to be read, for each socket | |
-/// | `RING_OUT` | bytes of datagrams that wait to be sent, for each socket | |
+/// | `RING_OUT` | bytes of datagrams that wait to be sent, for each socket, 2,400 at least | |
 /// | `DATAGRAM` | bytes of the longest datagram that is received, 1,200 at least | once |
 /// | `WAITERS` | tasks that wait for something at once; more than that take turns, which costs time | 70 bytes each |
 ///
-/// A datagram lies in a ring in one piece: a ring of 2,560 bytes holds two of 1,280 only if it is empty before, three when
-/// they are short. What does not fit is lost or waits, as in any network.
+/// A datagram lies in a ring in one piece, wherever the one before it ended. So no datagram is sent that has more than half
+/// the bytes of `RING_OUT`, and `RING_IN` of twice `DATAGRAM` holds one or two of the longest. What does not fit is lost or
+/// waits, as in any network.
 ///
 /// ```
 /// use peregrine_core::connection::Storage;
@@ -67,8 +68,8 @@ pub struct Resources<
     M: ConstMemory + 'static,
     const CONNECTIONS: usize,
     const SOCKETS: usize,
-    const RING_IN: usize = 2560,
-    const RING_OUT: usize = 2560,
+    const RING_IN: usize = 2944,
+    const RING_OUT: usize = 2904,
     const DATAGRAM: usize = 1472,
     const WAITERS: usize = 12,
 > {
@@ -105,7 +106,7 @@ impl<
             assert!(SOCKETS >= 1 && SOCKETS < 256, "an endpoint has one socket at least, and fewer than 256");
             assert!(DATAGRAM >= MIN_INITIAL_DATAGRAM, "QUIC needs datagrams of 1,200 bytes (RFC 9000 14)");
             assert!(RING_IN >= DATAGRAM, "the longest datagram must fit the ring of those that came");
-            assert!(RING_OUT >= MIN_INITIAL_DATAGRAM, "1,200 bytes must fit the ring of those to be sent");
+            assert!(RING_OUT >= 2 * MIN_INITIAL_DATAGRAM, "the ring of those to be sent takes 1,200 bytes twice");
             assert!(WAITERS >= 2, "somebody who sends and somebody who receives will wait");
         }
         Self {

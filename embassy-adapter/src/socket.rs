@@ -10,21 +10,27 @@ use embassy_net::{IpAddress, IpEndpoint, Stack};
 use peregrine_core::ids::FourTuple;
 use peregrine_core::time::Instant;
 
-/// Datagrams that a ring holds at most.
-const PACKETS: usize = 4;
+/// Datagrams that wait to be read, at most.
+const PACKETS_IN: usize = 8;
+/// Datagrams that wait to be sent, at most.
+const PACKETS_OUT: usize = 3;
+/// Rows of the ring of datagrams to be sent. Where a datagram does not fit the end of the ring, smoltcp pads that with a row of
+/// its own; if it then finds no row for the datagram that was just written, the ring is spoilt. So there is a row of padding
+/// for each, and no more datagrams than that are put in before the ring was seen empty.
+const ROWS_OUT: usize = 2 * PACKETS_OUT;
 
 /// The two rings of a socket.
 pub(crate) struct SocketMemory<const RX: usize, const TX: usize> {
-    rx_meta: [PacketMetadata; PACKETS],
-    tx_meta: [PacketMetadata; PACKETS],
+    rx_meta: [PacketMetadata; PACKETS_IN],
+    tx_meta: [PacketMetadata; ROWS_OUT],
     rx: [u8; RX],
     tx: [u8; TX],
 }
 
 impl<const RX: usize, const TX: usize> SocketMemory<RX, TX> {
     pub(crate) const EMPTY: Self = Self {
-        rx_meta: [PacketMetadata::EMPTY; PACKETS],
-        tx_meta: [PacketMetadata::EMPTY; PACKETS],
+        rx_meta: [PacketMetadata::EMPTY; PACKETS_IN],
+        tx_meta: [PacketMetadata::EMPTY; ROWS_OUT],
         rx: [0; RX],
         tx: [0; TX],
     };
@@ -60,6 +66,8 @@ pub(crate) struct Bound {
     pub(crate) is_fixed: bool,
     /// Since when there has been no room.
     pub(crate) full_since: Option<Instant>,
+    /// Datagrams that were put into the ring since it was seen empty.
+    queued: usize,
 }
 
 /// What became of a datagram.
@@ -78,7 +86,7 @@ impl Bound {
     pub(crate) fn new(stack: Stack<'static>, network: usize, port: u16, rings: Rings) -> Self {
         let Rings { rx_meta, tx_meta, rx, tx } = rings;
         let socket = UdpSocket::new(stack, rx_meta, rx, tx_meta, tx);
-        let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None };
+        let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None, queued: 0 };
         bound.bind();
         bound
     }
@@ -122,20 +130,29 @@ impl Bound {
         write: impl FnOnce(&mut [u8]) -> usize,
     ) -> Sent {
         let Some(to) = metadata(on) else { return Sent::Never };
+        if pin!(self.socket.flush()).poll(cx).is_ready() {
+            self.queued = 0;
+        } else if self.queued == PACKETS_OUT {
+            return Sent::Blocked;
+        }
         let sending = pin!(self.socket.send_to_with(max, to, |ring| (write(ring), ())));
         match sending.poll(cx) {
-            Poll::Ready(Ok(())) => Sent::Yes,
+            Poll::Ready(Ok(())) => {
+                self.queued = self.queued.saturating_add(1);
+                Sent::Yes
+            }
             Poll::Ready(Err(_)) => Sent::Never,
             Poll::Pending => Sent::Blocked,
         }
     }
 
     /// Sends an answer back where its question came from, if there is room.
-    pub(crate) fn reply(&self, cx: &mut Context<'_>, on: &FourTuple, bytes: &[u8]) {
-        if let Some(to) = metadata(on) {
-            // A lost answer is as good as a lost question.
-            let _ = self.socket.poll_send_to(bytes, to, cx);
-        }
+    pub(crate) fn reply(&mut self, cx: &mut Context<'_>, on: &FourTuple, bytes: &[u8]) {
+        // A lost answer is as good as a lost question.
+        self.send_with(cx, on, bytes.len(), |ring| {
+            ring.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            bytes.len()
+        });
     }
 }
 
