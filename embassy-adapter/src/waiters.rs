@@ -82,6 +82,7 @@ impl Waiters {
         if let Some(row) = self.rows.get_mut(place)
             && let Some(displaced) = row.replace(Waiter { handle, wait, waker: waker.clone() })
         {
+            note!(debug, "more than {} tasks wait, they take turns", self.rows.len());
             displaced.waker.wake();
         }
     }
