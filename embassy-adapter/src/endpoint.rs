@@ -10,11 +10,11 @@ use peregrine_core::endpoint::EndpointConfig;
 use peregrine_core::session::EndpointCrypto;
 
 use crate::connection::Connection;
-use crate::engine::{Engine, NewSession};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::network::NetworkId;
 use crate::resources::{ConstMemory, Resources};
-use crate::tls::EndpointSession;
+use crate::tls::{EndpointSession, NewSession};
 use crate::waiters::Wait;
 
 /// What all tasks share.
@@ -108,7 +108,7 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
 
     /// Lets clients in from now on, if [`EndpointConfig::server`] is set: for each that comes `new` makes a session, or
     /// turns it away.
-    pub fn serve(&self, new: &'static mut NewSession<S>) {
+    pub fn serve(&self, new: &'static mut dyn NewSession<S>) {
         self.shared.borrow_mut().serve(new);
     }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use embassy_net::Stack;
 use peregrine_core::connection::{Connection, Event, NetworkChange, RouteError, RouteView};
-use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled, Incoming};
+use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled};
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::path::{Role, RouteId};
 use peregrine_core::session::EndpointCrypto;
@@ -17,7 +17,7 @@ use crate::lent::{Home, Lent};
 use crate::network::{Addresses, Network, NetworkId};
 use crate::resources::{Crypto, Parts, SlotTables};
 use crate::socket::{Bound, Place, Sent};
-use crate::tls::EndpointSession;
+use crate::tls::{EndpointSession, NewSession};
 use crate::waiters::{Wait, Waiters};
 
 /// Datagrams that are received from a socket, and that are sent, before other tasks have their turn.
@@ -25,9 +25,6 @@ const BATCH: usize = 8;
 /// How long what is to be sent on other sockets waits for one that has no room: while a stack asks for the link address of
 /// its router it sends nothing, and a network that is gone never answers.
 const PATIENCE: Duration = Duration::from_millis(20);
-
-/// Makes the session of a client that comes in, or turns it away.
-pub type NewSession<S> = dyn FnMut(&Incoming) -> Option<S>;
 
 /// What the adapter knows of a connection beside core.
 #[derive(Clone, Copy)]
@@ -74,7 +71,7 @@ pub(crate) struct Engine<S: EndpointSession + 'static> {
     networks: &'static mut [Option<Network>],
     sockets: &'static mut [Place],
     inbox: &'static mut [u8],
-    server: Option<&'static mut NewSession<S>>,
+    server: Option<&'static mut dyn NewSession<S>>,
     runner: Option<Waker>,
 }
 
@@ -140,7 +137,7 @@ impl<S: EndpointSession> Engine<S> {
         Ok(NetworkId(u8::try_from(network).unwrap_or(u8::MAX)))
     }
 
-    pub(crate) fn serve(&mut self, server: &'static mut NewSession<S>) {
+    pub(crate) fn serve(&mut self, server: &'static mut dyn NewSession<S>) {
         self.server = Some(server);
     }
 
@@ -449,7 +446,7 @@ impl<S: EndpointSession> Engine<S> {
             Handled::Incoming(incoming) => {
                 let memory = self.server.is_some().then(|| Lent::take(self.homes)).flatten();
                 let session =
-                    self.server.as_mut().filter(|_| memory.is_some()).and_then(|new| new(&incoming));
+                    self.server.as_mut().filter(|_| memory.is_some()).and_then(|new| new.session(&incoming));
                 match (memory, session) {
                     (Some(memory), Some(session)) => {
                         // What fails here is the client's fault, and has left nothing behind.

@@ -34,7 +34,6 @@ pub use {peregrine_core, peregrine_crypto};
 
 pub use connection::Connection;
 pub use endpoint::Endpoint;
-pub use engine::NewSession;
 pub use error::{End, Error};
 pub use moving::MAX_ROUTES;
 pub use network::NetworkId;

@@ -56,12 +56,13 @@ impl<
 /// ```
 /// use peregrine_core::connection::Storage;
 /// use peregrine_embassy::{Resources, tls};
-/// use static_cell::ConstStaticCell;
+/// use static_cell::StaticCell;
 ///
 /// // A sensor: one connection with 4 streams of 1 KiB each way; Wi-Fi and Ethernet.
 /// type Memory = Storage<1, 4, 16, 1152, 1024>;
-/// static RESOURCES: ConstStaticCell<Resources<tls::Client<2048>, Memory, 1, 2>> =
-///     ConstStaticCell::new(Resources::new());
+/// static RESOURCES: StaticCell<Resources<tls::Client<2048>, Memory, 1, 2>> = StaticCell::new();
+/// let resources = RESOURCES.init_with(Resources::new);
+/// # let _: &Resources<_, _, 1, 2> = resources;
 /// ```
 pub struct Resources<
     S: EndpointSession + 'static,
@@ -106,7 +107,10 @@ impl<
             assert!(SOCKETS >= 1 && SOCKETS < 256, "an endpoint has one socket at least, and fewer than 256");
             assert!(DATAGRAM >= MIN_INITIAL_DATAGRAM, "QUIC needs datagrams of 1,200 bytes (RFC 9000 14)");
             assert!(RING_IN >= DATAGRAM, "the longest datagram must fit the ring of those that came");
-            assert!(RING_OUT >= 2 * MIN_INITIAL_DATAGRAM, "the ring of those to be sent takes 1,200 bytes twice");
+            assert!(
+                RING_OUT >= 2 * MIN_INITIAL_DATAGRAM,
+                "the ring of those to be sent takes 1,200 bytes twice"
+            );
             assert!(WAITERS >= 2, "somebody who sends and somebody who receives will wait");
         }
         Self {

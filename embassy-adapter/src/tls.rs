@@ -8,6 +8,7 @@
 //! [`client`] in seconds since 1970, from a battery-backed clock or authenticated time of the network; without it the
 //! handshake fails with `VerifyError::NoClock`, which the peer sees as the alert certificate_unknown.
 
+use peregrine_core::endpoint::Incoming;
 use peregrine_core::session::Session;
 use peregrine_crypto::endpoint::EndpointKeys;
 use peregrine_crypto::provider::Provider;
@@ -57,14 +58,44 @@ pub fn client<const SCRATCH: usize>(
     Ok(ClientSession::new(config, algorithms, [0; SCRATCH], unix_time))
 }
 
-/// A session of a server. Takes a generator, which cannot fail, since it is wanted when a client comes in; see
-/// [`Drbg::fork`]. `unix_time` as for [`client`].
-pub fn server<const SCRATCH: usize>(
+/// Makes the sessions of clients that come in: a [`Listener`], or a closure.
+pub trait NewSession<S> {
+    /// A session for this client, or nothing to turn it away.
+    fn session(&mut self, incoming: &Incoming) -> Option<S>;
+}
+
+impl<S, F: FnMut(&Incoming) -> Option<S>> NewSession<S> for F {
+    fn session(&mut self, incoming: &Incoming) -> Option<S> {
+        self(incoming)
+    }
+}
+
+/// Lets every client in. It has a generator of its own, which cannot fail: randomness is wanted when a client comes in, and then
+/// there is nobody to be told of an error.
+pub struct Listener<const SCRATCH: usize> {
     config: &'static ServerConfig<'static>,
     random: Drbg,
-    unix_time: Option<u64>,
-) -> Server<SCRATCH> {
-    ServerSession::new(config, CompactRustCrypto::new(random), [0; SCRATCH], unix_time)
+}
+
+impl<const SCRATCH: usize> Listener<SCRATCH> {
+    /// Handshakes as described. Certificates of clients that are verified by X.509 need an own [`NewSession`], which knows the
+    /// time.
+    ///
+    /// # Errors
+    /// If the source of randomness fails.
+    pub fn new(
+        config: &'static ServerConfig<'static>,
+        entropy: &mut impl Entropy,
+    ) -> Result<Self, EntropyError> {
+        Ok(Self { config, random: Drbg::new(entropy)? })
+    }
+}
+
+impl<const SCRATCH: usize> NewSession<Server<SCRATCH>> for Listener<SCRATCH> {
+    fn session(&mut self, _: &Incoming) -> Option<Server<SCRATCH>> {
+        let algorithms = CompactRustCrypto::new(self.random.fork());
+        Some(ServerSession::new(self.config, algorithms, [0; SCRATCH], None))
+    }
 }
 
 /// Keys of an endpoint, new with every start: peers of connections that were lost by a restart learn so by a timeout.

@@ -17,7 +17,7 @@ use peregrine_core::connection::{Config as ConnectionConfig, Storage};
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::tls::{ClientConfig, Psk, PskStore, ServerConfig};
-use peregrine_embassy::entropy::{Drbg, Entropy, EntropyError};
+use peregrine_embassy::entropy::{Entropy, EntropyError};
 use peregrine_embassy::{Endpoint, NetworkId, Resources, tls};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 9, 1);
@@ -210,7 +210,11 @@ impl World {
     }
 
     /// A client with room for one connection and two sockets on each of these stacks.
-    pub fn client(&mut self, stacks: &[Stack<'static>], config: ConnectionConfig) -> (Client, Vec<NetworkId>) {
+    pub fn client(
+        &mut self,
+        stacks: &[Stack<'static>],
+        config: ConnectionConfig,
+    ) -> (Client, Vec<NetworkId>) {
         let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 4>::new()));
         let keys = Box::leak(Box::new(tls::keys(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
@@ -228,13 +232,13 @@ impl World {
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
         let server = Endpoint::new(resources, config, keys);
         server.attach(stack, PORT, 1).unwrap();
-        let mut random = Drbg::new(&mut self.entropy()).unwrap();
         let tls_config: &'static ServerConfig<'static> = Box::leak(Box::new(ServerConfig {
             alpn: &[b"twin"],
             psks: Some(&PSKS as &(dyn PskStore + Sync)),
             ..ServerConfig::default()
         }));
-        server.serve(Box::leak(Box::new(move |_: &_| Some(tls::server(tls_config, random.fork(), None)))));
+        let listener = tls::Listener::<2048>::new(tls_config, &mut self.entropy()).unwrap();
+        server.serve(Box::leak(Box::new(listener)));
         self.spawn(async move { server.run().await });
         (server, nic)
     }
