@@ -68,7 +68,7 @@ impl Wires {
             let to = Ipv4Addr::from(<[u8; 4]>::try_from(&packet[16..20]).unwrap());
             if let Some(port) = self.ports.iter_mut().find(|port| port.address == to && port.is_up) {
                 port.arrived.push_back(packet);
-                port.waker.take().map(Waker::wake);
+                port.waker.take().into_iter().for_each(Waker::wake);
             }
         }
     }
@@ -88,7 +88,7 @@ impl Nic {
         let port = &mut wires.ports[self.port];
         port.is_up = is_up;
         port.arrived.clear();
-        port.waker.take().map(Waker::wake);
+        port.waker.take().into_iter().for_each(Waker::wake);
     }
 
     /// Packets to this address come here from now on.
