@@ -3,7 +3,7 @@
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 
-use peregrine_core::connection::{Connection as CoreConnection, DatagramError, Stats};
+use peregrine_core::connection::{Connection as CoreConnection, DatagramError, Memory, Stats};
 use peregrine_core::endpoint::Handle;
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::lifecycle::Cause;
@@ -45,7 +45,10 @@ impl<S: EndpointSession + 'static> Link<S> {
     }
 
     /// Does something with the connection at once.
-    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut CoreConnection<Lent, S>) -> R) -> Option<R> {
+    pub(crate) fn act<R>(
+        &self,
+        act: impl FnOnce(&mut CoreConnection<Lent<dyn Memory>, S>) -> R,
+    ) -> Option<R> {
         self.engine(|engine, handle| engine.with(handle, act))
     }
 

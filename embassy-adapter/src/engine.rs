@@ -5,7 +5,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use embassy_net::Stack;
-use peregrine_core::connection::{Connection, Event, NetworkChange, RouteError, RouteView};
+use peregrine_core::connection::{Connection, Event, Memory, NetworkChange, RouteError, RouteView};
 use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled};
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::path::{Role, RouteId};
@@ -65,7 +65,7 @@ enum Flow {
 /// What all tasks share.
 pub(crate) struct Engine<S: EndpointSession + 'static> {
     core: Endpoint<SlotTables<S>, Crypto>,
-    homes: &'static [Home],
+    homes: &'static [Home<dyn Memory>],
     rows: &'static mut [Row],
     pub(crate) waiters: Waiters,
     networks: &'static mut [Option<Network>],
@@ -236,7 +236,7 @@ impl<S: EndpointSession> Engine<S> {
     pub(crate) fn with<R>(
         &mut self,
         handle: Handle,
-        act: impl FnOnce(&mut Connection<Lent, S>) -> R,
+        act: impl FnOnce(&mut Connection<Lent<dyn Memory>, S>) -> R,
     ) -> Option<R> {
         let outcome = self.core.connection_mut(handle).map(act);
         self.nudge();
@@ -247,7 +247,7 @@ impl<S: EndpointSession> Engine<S> {
     pub(crate) fn look<R>(
         &mut self,
         handle: Handle,
-        look: impl FnOnce(&Connection<Lent, S>) -> R,
+        look: impl FnOnce(&Connection<Lent<dyn Memory>, S>) -> R,
     ) -> Option<R> {
         self.core.connection(handle).map(look)
     }

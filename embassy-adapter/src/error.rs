@@ -20,6 +20,8 @@ pub enum Error {
     NoNetwork,
     /// All connections that the resources have memory for are in use.
     TooManyConnections,
+    /// All memory for handshakes is in use.
+    TooManyHandshakes,
     /// All sockets of the resources are in use.
     TooManySockets,
     /// All of what [`SendStream::delivered`](crate::SendStream::delivered) needs is in use by other streams.
@@ -117,6 +119,7 @@ impl fmt::Display for Error {
             Self::TooManyConnections => {
                 "all connections are in use; drop one, or give the resources memory for more"
             }
+            Self::TooManyHandshakes => "all memory for handshakes is in use; wait for one, or give more",
             Self::TooManySockets => "all sockets are in use; give the resources more",
             Self::TooManyStreams => {
                 "too many streams wait for their delivery; give the resources more waiters"
@@ -139,7 +142,10 @@ impl embedded_io_async::Error for Error {
             Self::Closed(_) | Self::Reset(_) => ErrorKind::ConnectionReset,
             Self::Stopped(_) | Self::StreamClosed => ErrorKind::BrokenPipe,
             Self::NoNetwork => ErrorKind::AddrNotAvailable,
-            Self::TooManyConnections | Self::TooManySockets | Self::TooManyStreams => ErrorKind::OutOfMemory,
+            Self::TooManyConnections
+            | Self::TooManyHandshakes
+            | Self::TooManySockets
+            | Self::TooManyStreams => ErrorKind::OutOfMemory,
             _ => ErrorKind::Other,
         }
     }

@@ -6,22 +6,40 @@ use peregrine_core::connection::{Buffers, Memory};
 use peregrine_core::stream::StreamMemory;
 
 /// Where a piece of memory lies while nobody has it.
-pub(crate) type Home = Cell<Option<&'static mut dyn Memory>>;
+pub(crate) type Home<T> = Cell<Option<&'static mut T>>;
 
-/// The memory of a connection, away from home.
-pub(crate) struct Lent {
-    memory: Option<&'static mut dyn Memory>,
-    home: &'static Home,
+/// A piece of memory, away from home.
+pub(crate) struct Lent<T: ?Sized + 'static> {
+    memory: Option<&'static mut T>,
+    home: &'static Home<T>,
 }
 
-impl Lent {
+impl<T: ?Sized> Lent<T> {
     /// The memory of the first home that has it.
-    pub(crate) fn take(homes: &'static [Home]) -> Option<Self> {
+    pub(crate) fn take(homes: &'static [Home<T>]) -> Option<Self> {
         homes.iter().find_map(|home| Some(Self { memory: Some(home.take()?), home }))
     }
 }
 
-impl Memory for Lent {
+impl<T: ?Sized> Drop for Lent<T> {
+    fn drop(&mut self) {
+        self.home.set(self.memory.take());
+    }
+}
+
+impl Lent<[u8]> {
+    /// The bytes; none only while it is dropped.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.memory.as_deref().unwrap_or_default()
+    }
+
+    /// The bytes, to be changed.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.as_deref_mut().unwrap_or_default()
+    }
+}
+
+impl Memory for Lent<dyn Memory> {
     fn buffers(&mut self) -> Buffers<'_> {
         match &mut self.memory {
             Some(memory) => memory.buffers(),
@@ -40,11 +58,5 @@ impl Memory for Lent {
                 datagrams_out: &mut [],
             },
         }
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        self.home.set(self.memory.take());
     }
 }

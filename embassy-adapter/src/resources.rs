@@ -60,7 +60,7 @@ impl<
 ///
 /// // A sensor: one connection with 4 streams of 1 KiB each way; Wi-Fi and Ethernet.
 /// type Memory = Storage<1, 4, 16, 1152, 1024>;
-/// static RESOURCES: StaticCell<Resources<tls::Client<2048>, Memory, 1, 2>> = StaticCell::new();
+/// static RESOURCES: StaticCell<Resources<tls::Client, Memory, 1, 2>> = StaticCell::new();
 /// let resources = RESOURCES.init_with(Resources::new);
 /// # let _: &Resources<_, _, 1, 2> = resources;
 /// ```
@@ -75,8 +75,8 @@ pub struct Resources<
     const WAITERS: usize = 12,
 > {
     memory: [M; CONNECTIONS],
-    homes: [Home; CONNECTIONS],
-    slots: [Slot<Lent, S>; CONNECTIONS],
+    homes: [Home<dyn Memory>; CONNECTIONS],
+    slots: [Slot<Lent<dyn Memory>, S>; CONNECTIONS],
     index: [[Entry; ENTRIES_PER_SLOT]; CONNECTIONS],
     timers: [Node; CONNECTIONS],
     rows: [Row; CONNECTIONS],
@@ -175,7 +175,7 @@ impl<
 
 /// [`Resources`], taken apart.
 pub(crate) struct Parts<S: EndpointSession + 'static> {
-    pub(crate) homes: &'static [Home],
+    pub(crate) homes: &'static [Home<dyn Memory>],
     pub(crate) tables: SlotTables<S>,
     pub(crate) rows: &'static mut [Row],
     pub(crate) waiters: &'static mut [Option<Waiter>],
@@ -189,16 +189,16 @@ pub(crate) struct Parts<S: EndpointSession + 'static> {
 
 /// The tables of core's endpoint.
 pub(crate) struct SlotTables<S: 'static> {
-    slots: &'static mut [Slot<Lent, S>],
+    slots: &'static mut [Slot<Lent<dyn Memory>, S>],
     index: &'static mut [Entry],
     timers: &'static mut [Node],
 }
 
 impl<S: EndpointSession> EndpointMemory for SlotTables<S> {
-    type Memory = Lent;
+    type Memory = Lent<dyn Memory>;
     type Session = S;
 
-    fn tables(&mut self) -> Tables<'_, Lent, S> {
+    fn tables(&mut self) -> Tables<'_, Lent<dyn Memory>, S> {
         Tables { slots: self.slots, index: self.index, timers: self.timers }
     }
 }

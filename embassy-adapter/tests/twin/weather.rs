@@ -16,7 +16,7 @@ use peregrine_embassy::{End, Endpoint, Error, Resources, tls};
 use sha2::{Digest, Sha256};
 
 use crate::work::{ask, file, read_all, serve_files};
-use crate::world::{Memory, PSKS, WIFI, World, client_config, config, of, server_address};
+use crate::world::{Memory, PSKS, WIFI, World, client_config, config, handshakes, of, server_address};
 
 #[test]
 fn a_server_that_vanishes_is_an_error_after_the_idle_timeout() {
@@ -106,7 +106,7 @@ fn a_network_without_an_address_is_none_until_it_has_one() {
         // All that there is memory for is in use; and no network has this family.
         drop(connection);
         client.wait_idle().await;
-        let session = tls::client(client_config(&PSKS), &mut Counting(1), None).unwrap();
+        let session = tls::client(client_config(&PSKS), handshakes(), &mut Counting(1), None).unwrap();
         assert_eq!(client.connect(None, v6, session).err(), Some(Error::NoNetwork));
     });
 }
@@ -119,7 +119,7 @@ fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
             Err(EntropyError)
         }
     }
-    assert!(tls::client::<2048>(client_config(&PSKS), &mut Broken, None).is_err());
+    assert!(tls::client(client_config(&PSKS), handshakes(), &mut Broken, None).is_err());
     assert!(tls::keys(&mut Broken).is_err());
     let error = Drbg::new(&mut Broken).map_err(Error::from);
     assert_eq!(error.err(), Some(Error::Entropy));
@@ -177,15 +177,19 @@ fn a_full_ring_holds_the_writer_back_and_loses_nothing() {
 fn memory_that_is_too_small_is_named() {
     let mut world = World::new();
     let (stack, _) = world.stack(WIFI, true);
-    let resources = Box::leak(Box::new(Resources::<tls::Client<64>, Memory, 1, 1>::new()));
+    let resources = Box::leak(Box::new(Resources::<tls::Client, Memory, 1, 1>::new()));
     let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
     let client = Endpoint::new(resources, EndpointConfig::default(), keys);
     assert_eq!(client.attach(stack, 0, 2).err(), Some(Error::TooManySockets));
     client.attach(stack, 0, 1).unwrap();
     assert_eq!(client.attach(stack, 0, 1).err(), Some(Error::TooManySockets));
     world.spawn(async move { client.run().await });
+    let handshakes = Box::leak(Box::new(tls::HandshakeMemory::<64, 1>::new())).share();
     for _ in 0..3 {
-        let session = tls::client(client_config(&PSKS), &mut world.entropy(), None).unwrap();
+        let config = client_config(&PSKS);
+        let session = tls::client(config, handshakes, &mut world.entropy(), None).unwrap();
+        let second = tls::client(config, handshakes, &mut world.entropy(), None);
+        assert_eq!(second.err(), Some(Error::TooManyHandshakes));
         world.run(10, async {
             client.wait_up(None).await;
             let error = client.connect(None, server_address(), session).err();
@@ -245,7 +249,7 @@ fn a_wrong_key_is_an_alert() {
     let (stack, _) = world.stack(WIFI, true);
     let _server = world.server(config());
     let (client, _) = world.client(&[stack], config());
-    let session = tls::client(client_config(&WRONG), &mut world.entropy(), None).unwrap();
+    let session = tls::client(client_config(&WRONG), handshakes(), &mut world.entropy(), None).unwrap();
     world.run(20, async {
         client.wait_up(None).await;
         let connection = client.connect(None, server_address(), session).unwrap();
@@ -306,7 +310,7 @@ fn more_tasks_than_rows_for_them_take_turns() {
     world.may_spin = true;
     let (stack, _) = world.stack(WIFI, true);
     let (server, _) = world.server(config());
-    let resources = Resources::<tls::Client<2048>, Memory, 1, 1, 2944, 2904, 1472, 2>::new();
+    let resources = Resources::<tls::Client, Memory, 1, 1, 2944, 2904, 1472, 2>::new();
     let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
     let client = Endpoint::new(Box::leak(Box::new(resources)), EndpointConfig::default(), keys);
     client.attach(stack, 0, 1).unwrap();

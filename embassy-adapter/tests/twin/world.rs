@@ -25,8 +25,8 @@ pub const WIFI: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
 pub const ETHERNET: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 pub const PORT: u16 = 4433;
 
-pub type ClientTls = tls::Client<2048>;
-pub type ServerTls = tls::Server<2048>;
+pub type ClientTls = tls::Client;
+pub type ServerTls = tls::Server;
 pub type Memory = Storage<1, 6, 64, 4608, 4096, 2048>;
 pub type Client = Endpoint<ClientTls>;
 pub type Server = Endpoint<ServerTls>;
@@ -237,7 +237,7 @@ impl World {
             psks: Some(&PSKS as &(dyn PskStore + Sync)),
             ..ServerConfig::default()
         }));
-        let listener = tls::Listener::<2048>::new(tls_config, &mut self.entropy()).unwrap();
+        let listener = tls::Listener::new(tls_config, handshakes(), &mut self.entropy()).unwrap();
         server.serve(Box::leak(Box::new(listener)));
         self.spawn(async move { server.run().await });
         (server, nic)
@@ -245,7 +245,7 @@ impl World {
 
     /// A client's session with a key that the server has.
     pub fn session(&mut self) -> ClientTls {
-        tls::client(client_config(&PSKS), &mut self.entropy(), None).unwrap()
+        tls::client(client_config(&PSKS), handshakes(), &mut self.entropy(), None).unwrap()
     }
 
     /// Runs all tasks until this one is over, but no longer than so many virtual seconds.
@@ -304,6 +304,11 @@ pub static PSKS: [Psk<'static>; 1] =
 
 pub fn client_config(psks: &'static [Psk<'static>]) -> &'static ClientConfig<'static> {
     Box::leak(Box::new(ClientConfig { alpn: &[b"twin"], psks, ..ClientConfig::default() }))
+}
+
+/// Memory for handshakes.
+pub fn handshakes() -> tls::Handshakes {
+    Box::leak(Box::new(tls::HandshakeMemory::<2048, 2>::new())).share()
 }
 
 pub fn server_address() -> SocketAddr {
