@@ -14,7 +14,7 @@ use crate::endpoint::Shared;
 use crate::engine::Row;
 use crate::lent::{Home, Lent};
 use crate::network::Network;
-use crate::socket::{Place, SocketMemory};
+use crate::socket::{Place, RingRows, Rings};
 use crate::tls::EndpointSession;
 use crate::waiters::{Finished, Waiter};
 
@@ -82,7 +82,9 @@ pub struct Resources<
     rows: [Row; CONNECTIONS],
     waiters: [Option<Waiter>; WAITERS],
     finished: [Option<Finished>; WAITERS],
-    rings: [SocketMemory<RING_IN, RING_OUT>; SOCKETS],
+    ring_rows: [RingRows; SOCKETS],
+    incoming: [[u8; RING_IN]; SOCKETS],
+    outgoing: [[u8; RING_OUT]; SOCKETS],
     sockets: [Place; SOCKETS],
     networks: [Option<Network>; SOCKETS],
     inbox: [u8; DATAGRAM],
@@ -113,19 +115,22 @@ impl<
             );
             assert!(WAITERS >= 2, "somebody who sends and somebody who receives will wait");
         }
+        // Whole arrays are constants, so that none of their elements is put together on the stack.
         Self {
-            memory: [const { M::EMPTY }; CONNECTIONS],
+            memory: const { [const { M::EMPTY }; CONNECTIONS] },
             homes: [const { Cell::new(None) }; CONNECTIONS],
-            slots: [const { Slot::EMPTY }; CONNECTIONS],
+            slots: const { [const { Slot::EMPTY }; CONNECTIONS] },
             index: [[Entry::EMPTY; ENTRIES_PER_SLOT]; CONNECTIONS],
             timers: [Node::EMPTY; CONNECTIONS],
             rows: [const { Row::EMPTY }; CONNECTIONS],
             waiters: [const { None }; WAITERS],
             finished: [const { None }; WAITERS],
-            rings: [const { SocketMemory::EMPTY }; SOCKETS],
+            ring_rows: const { [const { RingRows::EMPTY }; SOCKETS] },
+            incoming: const { [[0; RING_IN]; SOCKETS] },
+            outgoing: const { [[0; RING_OUT]; SOCKETS] },
             sockets: [const { Place::Nothing }; SOCKETS],
             networks: [const { None }; SOCKETS],
-            inbox: [0; DATAGRAM],
+            inbox: const { [0; DATAGRAM] },
             shared: None,
         }
     }
@@ -135,8 +140,11 @@ impl<
         for (home, memory) in self.homes.iter().zip(&mut self.memory) {
             home.set(Some(memory));
         }
-        for (place, rings) in self.sockets.iter_mut().zip(&mut self.rings) {
-            *place = Place::Vacant(rings.rings());
+        let bytes = self.incoming.iter_mut().zip(&mut self.outgoing);
+        for (place, (rows, (incoming, outgoing))) in
+            self.sockets.iter_mut().zip(self.ring_rows.iter_mut().zip(bytes))
+        {
+            *place = Place::Vacant(Rings { rows, incoming, outgoing });
         }
         Parts {
             homes: &self.homes,

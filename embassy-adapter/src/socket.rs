@@ -19,34 +19,22 @@ const PACKETS_OUT: usize = 3;
 /// for each, and no more datagrams than that are put in before the ring was seen empty.
 const ROWS_OUT: usize = 2 * PACKETS_OUT;
 
+/// The rows of the two rings of a socket.
+pub(crate) struct RingRows {
+    incoming: [PacketMetadata; PACKETS_IN],
+    outgoing: [PacketMetadata; ROWS_OUT],
+}
+
+impl RingRows {
+    pub(crate) const EMPTY: Self =
+        Self { incoming: [PacketMetadata::EMPTY; PACKETS_IN], outgoing: [PacketMetadata::EMPTY; ROWS_OUT] };
+}
+
 /// The two rings of a socket.
-pub(crate) struct SocketMemory<const RX: usize, const TX: usize> {
-    rx_meta: [PacketMetadata; PACKETS_IN],
-    tx_meta: [PacketMetadata; ROWS_OUT],
-    rx: [u8; RX],
-    tx: [u8; TX],
-}
-
-impl<const RX: usize, const TX: usize> SocketMemory<RX, TX> {
-    pub(crate) const EMPTY: Self = Self {
-        rx_meta: [PacketMetadata::EMPTY; PACKETS_IN],
-        tx_meta: [PacketMetadata::EMPTY; ROWS_OUT],
-        rx: [0; RX],
-        tx: [0; TX],
-    };
-
-    pub(crate) fn rings(&'static mut self) -> Rings {
-        let Self { rx_meta, tx_meta, rx, tx } = self;
-        Rings { rx_meta, tx_meta, rx, tx }
-    }
-}
-
-/// The same, whatever their sizes.
 pub(crate) struct Rings {
-    rx_meta: &'static mut [PacketMetadata],
-    tx_meta: &'static mut [PacketMetadata],
-    rx: &'static mut [u8],
-    tx: &'static mut [u8],
+    pub(crate) rows: &'static mut RingRows,
+    pub(crate) incoming: &'static mut [u8],
+    pub(crate) outgoing: &'static mut [u8],
 }
 
 /// A socket, before and after a network has got it. There is no way back: embassy-net keeps the rings.
@@ -84,8 +72,8 @@ pub(crate) enum Sent {
 impl Bound {
     /// A socket on a port, or on any if that is zero.
     pub(crate) fn new(stack: Stack<'static>, network: usize, port: u16, rings: Rings) -> Self {
-        let Rings { rx_meta, tx_meta, rx, tx } = rings;
-        let socket = UdpSocket::new(stack, rx_meta, rx, tx_meta, tx);
+        let Rings { rows, incoming, outgoing } = rings;
+        let socket = UdpSocket::new(stack, &mut rows.incoming, incoming, &mut rows.outgoing, outgoing);
         let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None, queued: 0 };
         bound.bind();
         bound

@@ -9,7 +9,9 @@ use peregrine_core::connection::NetworkChange;
 use peregrine_embassy::{Connection, End, Error, RecvStream, SendStream};
 use sha2::{Digest, Sha256};
 
-use crate::world::{ClientTls, ETHERNET, Server, ServerTls, WIFI, World, config, of, server_address};
+use crate::world::{
+    ClientTls, ETHERNET, Server, ServerTls, WIFI, World, config, handshakes, of, server_address,
+};
 
 /// A file that differs everywhere.
 pub fn file(len: usize) -> Vec<u8> {
@@ -143,6 +145,36 @@ async fn pour(mut send: SendStream<ClientTls>, delivered: Rc<Cell<bool>>) {
     send.finish().unwrap();
     send.delivered().await.unwrap();
     delivered.set(true);
+}
+
+#[test]
+fn futures_hold_no_buffers_and_handshakes_give_theirs_back() {
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, _) = world.client(&[stack], config());
+    world.spawn(serve_files(server));
+    let handshakes = handshakes();
+    let (one, other) = (world.session_with(handshakes), world.session_with(handshakes));
+    assert!(handshakes.take().is_none());
+    drop(other);
+    assert!(handshakes.take().is_some());
+    world.run(10, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), one).unwrap();
+        let one_is_busy = handshakes.take();
+        assert!(one_is_busy.is_some() && handshakes.take().is_none());
+        connection.wait_confirmed().await.unwrap();
+        assert!(handshakes.take().is_some(), "it came back");
+
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let mut room = [0; 1000];
+        assert!(size_of_val(&connection.open_bi()) <= 256, "{}", size_of_val(&connection.open_bi()));
+        assert!(size_of_val(&send.send(&room)) <= 256, "{}", size_of_val(&send.send(&room)));
+        let receiving = size_of_val(&recv.recv(&mut room));
+        assert!(receiving <= 256, "{receiving}");
+        assert!(size_of_val(&client.run()) <= 64);
+    });
 }
 
 #[test]

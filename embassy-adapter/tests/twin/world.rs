@@ -245,7 +245,12 @@ impl World {
 
     /// A client's session with a key that the server has.
     pub fn session(&mut self) -> ClientTls {
-        tls::client(client_config(&PSKS), handshakes(), &mut self.entropy(), None).unwrap()
+        self.session_with(handshakes())
+    }
+
+    /// The same, with this memory for its handshake.
+    pub fn session_with(&mut self, handshakes: tls::Handshakes) -> ClientTls {
+        tls::client(client_config(&PSKS), handshakes, &mut self.entropy(), None).unwrap()
     }
 
     /// Runs all tasks until this one is over, but no longer than so many virtual seconds.
