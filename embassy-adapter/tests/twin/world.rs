@@ -209,8 +209,19 @@ impl World {
         Seeded(self.seed)
     }
 
-    /// A client with room for one connection and two sockets on each of these stacks.
+    /// A client that runs, with room for one connection and two sockets on each of these stacks.
     pub fn client(
+        &mut self,
+        stacks: &[Stack<'static>],
+        config: ConnectionConfig,
+    ) -> (Client, Vec<NetworkId>) {
+        let (client, networks) = self.resting_client(stacks, config);
+        self.spawn(async move { client.run().await });
+        (client, networks)
+    }
+
+    /// The same, whose runner is not spawned yet.
+    pub fn resting_client(
         &mut self,
         stacks: &[Stack<'static>],
         config: ConnectionConfig,
@@ -220,7 +231,6 @@ impl World {
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
         let client = Endpoint::new(resources, config, keys);
         let networks = stacks.iter().map(|stack| client.attach(*stack, 0, 2).unwrap()).collect();
-        self.spawn(async move { client.run().await });
         (client, networks)
     }
 
