@@ -164,3 +164,96 @@ fn address(ip: IpAddr) -> Option<IpAddress> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::boxed::Box;
+    use std::task::Waker;
+
+    use embassy_net::{Config, StackResources};
+    use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
+
+    use super::*;
+
+    /// An interface that never takes anything.
+    struct Stuck;
+    struct Never;
+
+    impl RxToken for Never {
+        fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
+            f(&mut [])
+        }
+    }
+
+    impl TxToken for Never {
+        fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, _: usize, f: F) -> R {
+            f(&mut [])
+        }
+    }
+
+    impl Driver for Stuck {
+        type RxToken<'a> = Never;
+        type TxToken<'a> = Never;
+
+        fn receive(&mut self, _: &mut Context<'_>) -> Option<(Never, Never)> {
+            None
+        }
+
+        fn transmit(&mut self, _: &mut Context<'_>) -> Option<Never> {
+            None
+        }
+
+        fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
+            LinkState::Up
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+
+        fn hardware_address(&self) -> HardwareAddress {
+            HardwareAddress::Ip
+        }
+    }
+
+    fn bound(port: u16) -> Bound {
+        let resources = Box::leak(Box::new(StackResources::<1>::new()));
+        let (stack, _runner) = embassy_net::new(Stuck, Config::default(), resources, 1);
+        let rings = Rings {
+            rows: Box::leak(Box::new(RingRows::EMPTY)),
+            incoming: Box::leak(Box::new([0; 100])),
+            outgoing: Box::leak(Box::new([0; 1000])),
+        };
+        Bound::new(stack, 0, port, rings)
+    }
+
+    fn on() -> FourTuple {
+        let (local, remote) = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
+        FourTuple { local, remote, interface: 0 }
+    }
+
+    #[test]
+    fn a_ring_that_nobody_empties_takes_so_many_datagrams_and_blocks() {
+        let (mut bound, on) = (bound(0), on());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sent = [Sent::Never; PACKETS_OUT + 1];
+        for (number, sent) in sent.iter_mut().enumerate() {
+            *sent = bound.send_with(&mut cx, &on, 20, |ring| {
+                ring.fill(1);
+                assert!(number < PACKETS_OUT, "nothing is written that may find no row");
+                20
+            });
+        }
+        assert_eq!(sent, [Sent::Yes, Sent::Yes, Sent::Yes, Sent::Blocked]);
+    }
+
+    #[test]
+    fn what_the_ring_can_never_hold_is_never_sent() {
+        let mut bound = bound(4433);
+        assert_eq!((bound.port, bound.is_fixed), (4433, true));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(bound.send_with(&mut cx, &on(), 1001, |_| panic!("there is no room")), Sent::Never);
+    }
+}
