@@ -20,7 +20,7 @@ pub use slots::{ENTRIES_PER_SLOT, EndpointMemory, Handle, Slot, Slots, Tables};
 
 use core::time::Duration;
 
-use crate::connection::{Config, Connection, Event, Transmit};
+use crate::connection::{Config, Connection, Event, Plan, Transmit};
 use crate::error::Why;
 use crate::ids::{Ecn, FourTuple};
 use crate::session::EndpointCrypto;
@@ -196,20 +196,49 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
 
     /// The next datagrams to send, written into `out`; `None` when all is said. Connections take turns.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<(Handle, Transmit)> {
+        while let Some((handle, plan)) = self.next_transmit(now) {
+            let transmit = self.write(now, handle, &plan, out).filter(|transmit| transmit.len > 0);
+            if let Some(transmit) = transmit {
+                return Some((handle, transmit));
+            }
+        }
+        None
+    }
+
+    /// Who sends next, where to, and how large each datagram may be, for who must know before there is a buffer; `None` when
+    /// all is said. Asked again without [`Self::write`], it names the same connection.
+    pub fn next_transmit(&mut self, now: Instant) -> Option<(Handle, Plan)> {
         while let Some(slot) = self.ready.head() {
             self.supply(now, slot);
             let tables = self.memory.tables();
             let row = tables.slots.get_mut(slot as usize)?;
             let handle = Handle { slot, generation: row.generation };
-            let transmit = row.connection.as_mut().and_then(|connection| connection.poll_transmit(now, out));
-            self.ready.pop(tables.slots);
-            if let Some(transmit) = transmit {
-                self.ready.push(tables.slots, slot);
-                return Some((handle, transmit));
+            if let Some(plan) = row.connection.as_mut().and_then(|connection| connection.next_transmit(now)) {
+                return Some((handle, plan));
             }
+            self.ready.pop(tables.slots);
             self.settle(slot);
         }
         None
+    }
+
+    /// Writes what [`Self::next_transmit`] planned, with nothing in between, into `out` of at least [`Plan::max`] bytes; then
+    /// it is another connection's turn. `None` if there is no such connection any more.
+    pub fn write(&mut self, now: Instant, handle: Handle, plan: &Plan, out: &mut [u8]) -> Option<Transmit> {
+        if self.ready.head() != Some(handle.slot) {
+            return None;
+        }
+        self.connection(handle)?;
+        let tables = self.memory.tables();
+        let row = tables.slots.get_mut(handle.slot as usize)?;
+        let transmit = row.connection.as_mut().map(|connection| connection.write(now, plan, out))?;
+        self.ready.pop(tables.slots);
+        if transmit.len > 0 {
+            self.ready.push(tables.slots, handle.slot);
+        } else {
+            self.settle(handle.slot);
+        }
+        Some(transmit)
     }
 
     /// The next thing a connection has to tell. [`Event::Drained`] is the last of each; [`Self::take`] frees its slot.

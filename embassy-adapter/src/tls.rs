@@ -1,0 +1,184 @@
+//! Sessions over Peregrine's own TLS 1.3, with small keys and without a heap.
+//!
+//! # Who the peer is
+//!
+//! A [`Psk`](peregrine_crypto::tls::Psk), a [raw public key](peregrine_crypto::verify::raw_key::RawKey) or a
+//! [pinned key](peregrine_crypto::verify::pin::Pin) need no clock. X.509 (feature `x509`) does: a certificate is good from one
+//! date to another, and who cannot tell the date would take one whose key was stolen and published years ago. Hand the time to
+//! [`client`] in seconds since 1970, from a battery-backed clock or authenticated time of the network; without it the
+//! handshake fails with `VerifyError::NoClock`, which the peer sees as the alert certificate_unknown.
+
+use core::cell::Cell;
+
+use peregrine_core::endpoint::Incoming;
+use peregrine_core::session::Session;
+use peregrine_crypto::endpoint::EndpointKeys;
+use peregrine_crypto::provider::Provider;
+use peregrine_crypto::rustcrypto::CompactRustCrypto;
+use peregrine_crypto::tls::{ClientConfig, ClientSession, Role, ServerConfig, ServerSession, TlsSession};
+use rand_core::TryRng as _;
+use zeroize::Zeroizing;
+
+use crate::entropy::{Drbg, Entropy, EntropyError};
+use crate::error::Error;
+use crate::lent::{Home, Lent};
+
+/// What an endpoint asks of a session beyond core's. An own session needs no more than `impl EndpointSession for It {}`.
+pub trait EndpointSession: Session {
+    /// The handshake is confirmed: nothing of it is sent again, memory lent for it may go.
+    fn after_handshake(&mut self) {}
+}
+
+impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> EndpointSession for TlsSession<'a, P, B, R> {
+    fn after_handshake(&mut self) {
+        drop(self.take_scratch());
+    }
+}
+
+/// The algorithms: RustCrypto with keys that are expanded for each packet.
+pub type Algorithms = CompactRustCrypto<Drbg>;
+
+/// Memory for `COUNT` handshakes at once, of `SCRATCH` bytes each: 2,048 do for a PSK and for raw or pinned keys; certificates of a
+/// chain, or clients with large ClientHellos like those of browsers, need 4,096 and more.
+///
+/// A handshake gives it back when it is over, so that one piece serves any number of connections one after the other.
+///
+/// ```
+/// use peregrine_embassy::tls::{HandshakeMemory, Handshakes};
+/// use static_cell::StaticCell;
+///
+/// static HANDSHAKES: StaticCell<HandshakeMemory<2048, 1>> = StaticCell::new();
+/// let handshakes: Handshakes = HANDSHAKES.init_with(HandshakeMemory::new).share();
+/// assert!(handshakes.take().is_some_and(|_busy| handshakes.take().is_none()));
+/// assert!(handshakes.take().is_some());
+/// ```
+pub struct HandshakeMemory<const SCRATCH: usize, const COUNT: usize> {
+    bytes: [[u8; SCRATCH]; COUNT],
+    homes: [Home<[u8]>; COUNT],
+}
+
+impl<const SCRATCH: usize, const COUNT: usize> HandshakeMemory<SCRATCH, COUNT> {
+    /// Memory that nobody uses.
+    pub const fn new() -> Self {
+        Self { bytes: [[0; SCRATCH]; COUNT], homes: [const { Cell::new(None) }; COUNT] }
+    }
+
+    /// Lets handshakes use it.
+    pub fn share(&'static mut self) -> Handshakes {
+        for (home, bytes) in self.homes.iter().zip(&mut self.bytes) {
+            home.set(Some(bytes));
+        }
+        Handshakes(&self.homes)
+    }
+}
+
+impl<const SCRATCH: usize, const COUNT: usize> Default for HandshakeMemory<SCRATCH, COUNT> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Lends memory to handshakes.
+#[derive(Clone, Copy)]
+pub struct Handshakes(&'static [Home<[u8]>]);
+
+impl Handshakes {
+    /// Memory for a handshake, if not all of it is in use.
+    pub fn take(&self) -> Option<Scratch> {
+        Lent::take(self.0).map(Scratch)
+    }
+}
+
+/// The memory of a handshake, which goes back when this is dropped.
+pub struct Scratch(Lent<[u8]>);
+
+impl AsRef<[u8]> for Scratch {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl AsMut<[u8]> for Scratch {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.0.bytes_mut()
+    }
+}
+
+/// A client's session.
+pub type Client = ClientSession<'static, Algorithms, Scratch>;
+
+/// A server's session.
+pub type Server = ServerSession<'static, Algorithms, Scratch>;
+
+/// The keys of an endpoint.
+pub type Keys = EndpointKeys<Algorithms>;
+
+/// A session of a client. `unix_time` is the time in seconds since 1970, which only X.509 needs.
+///
+/// # Errors
+/// [`Error::Entropy`], [`Error::TooManyHandshakes`].
+pub fn client(
+    config: &'static ClientConfig<'static>,
+    handshakes: Handshakes,
+    entropy: &mut impl Entropy,
+    unix_time: Option<u64>,
+) -> Result<Client, Error> {
+    let algorithms = CompactRustCrypto::new(Drbg::new(entropy)?);
+    let scratch = handshakes.take().ok_or(Error::TooManyHandshakes)?;
+    Ok(ClientSession::new(config, algorithms, scratch, unix_time))
+}
+
+/// Makes the sessions of clients that come in: a [`Listener`], or a closure.
+pub trait NewSession<S> {
+    /// A session for this client, or nothing to turn it away.
+    fn session(&mut self, incoming: &Incoming) -> Option<S>;
+}
+
+impl<S, F: FnMut(&Incoming) -> Option<S>> NewSession<S> for F {
+    fn session(&mut self, incoming: &Incoming) -> Option<S> {
+        self(incoming)
+    }
+}
+
+/// Lets every client in for whose handshake there is memory. It has a generator of its own, which cannot fail: randomness is
+/// wanted when a client comes in, and then there is nobody to be told of an error.
+pub struct Listener {
+    config: &'static ServerConfig<'static>,
+    handshakes: Handshakes,
+    random: Drbg,
+}
+
+impl Listener {
+    /// Handshakes as described. Certificates of clients that are verified by X.509 need an own [`NewSession`], which knows the
+    /// time.
+    ///
+    /// # Errors
+    /// If the source of randomness fails.
+    pub fn new(
+        config: &'static ServerConfig<'static>,
+        handshakes: Handshakes,
+        entropy: &mut impl Entropy,
+    ) -> Result<Self, EntropyError> {
+        Ok(Self { config, handshakes, random: Drbg::new(entropy)? })
+    }
+}
+
+impl NewSession<Server> for Listener {
+    fn session(&mut self, _: &Incoming) -> Option<Server> {
+        let scratch = self.handshakes.take()?;
+        let algorithms = CompactRustCrypto::new(self.random.fork());
+        Some(ServerSession::new(self.config, algorithms, scratch, None))
+    }
+}
+
+/// Keys of an endpoint, new with every start: peers of connections that were lost by a restart learn so by a timeout.
+/// [`EndpointKeys::new`] with a secret from flash does better.
+///
+/// # Errors
+/// If the source of randomness fails.
+pub fn keys(entropy: &mut impl Entropy) -> Result<Keys, EntropyError> {
+    let mut random = Drbg::new(entropy)?;
+    let mut master = Zeroizing::new([0; 32]);
+    let Ok(()) = random.try_fill_bytes(&mut *master);
+    EndpointKeys::new(CompactRustCrypto::new(random), &master).map_err(|_| EntropyError)
+}

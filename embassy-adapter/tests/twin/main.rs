@@ -1,0 +1,6 @@
+//! The adapter on a host: embassy-net over networks in memory, in virtual time.
+#![allow(unreachable_pub)]
+
+mod weather;
+mod work;
+mod world;

@@ -1,0 +1,380 @@
+//! Bad weather: each ends in a clear error, and nothing hangs.
+
+use std::cell::Cell;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use embassy_net::ConfigV4;
+use embassy_time::{Duration, Timer, with_timeout};
+use embedded_io_async::{Read, Write};
+use peregrine_core::endpoint::EndpointConfig;
+use peregrine_core::error::Code;
+use peregrine_crypto::provider::HashAlgorithm;
+use peregrine_crypto::tls::Psk;
+use peregrine_embassy::entropy::{Drbg, Entropy, EntropyError};
+use peregrine_embassy::{End, Endpoint, Error, Resources, tls};
+use sha2::{Digest, Sha256};
+
+use crate::work::{ask, file, read_all, serve_files};
+use crate::world::{Memory, PSKS, WIFI, World, client_config, config, handshakes, of, server_address};
+
+#[test]
+fn a_server_that_vanishes_is_an_error_after_the_idle_timeout() {
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, server_nic) = world.server(config());
+    let (client, _) = world.client(&[stack], config());
+    world.spawn(serve_files(server));
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        let mut recv = ask(&connection, 1_000_000).await.unwrap();
+        let mut room = [0; 10_000];
+        recv.read_exact(&mut room).await.unwrap();
+        server_nic.set_up(false);
+        let error = loop {
+            if let Err(error) = recv.read(&mut room).await {
+                break error;
+            }
+        };
+        assert_eq!(error, Error::Closed(End::Idle));
+        assert_eq!(connection.open_uni().await.err(), Some(Error::Closed(End::Idle)));
+        assert!(connection.add_route(client.wait_up(None).await).await.is_err());
+    });
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_after_the_handshake_timeout() {
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (client, _) = world.client(&[stack], config());
+    let session = world.session();
+    world.run(20, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        let connected = connection.wait_connected().await;
+        assert_eq!(connected, Err(Error::Closed(End::HandshakeTimeout)));
+        drop(connection);
+        client.wait_idle().await;
+    });
+}
+
+#[test]
+fn a_link_that_goes_down_in_the_handshake_is_waited_for_but_not_for_ever() {
+    for comes_back in [true, false] {
+        let mut world = World::new();
+        let (stack, nic) = world.stack(WIFI, true);
+        let (server, _) = world.server(config());
+        let (client, _) = world.client(&[stack], config());
+        world.spawn(serve_files(server));
+        let session = world.session();
+        world.spawn(async move {
+            // The first flight is under way.
+            Timer::after_millis(7).await;
+            nic.set_up(false);
+            Timer::after_secs(3).await;
+            nic.set_up(comes_back);
+        });
+        world.run(20, async {
+            client.wait_up(None).await;
+            let connection = client.connect(None, server_address(), session).unwrap();
+            let connected = connection.wait_connected().await;
+            let timeout = Err(Error::Closed(End::HandshakeTimeout));
+            assert_eq!(connected, if comes_back { Ok(()) } else { timeout });
+        });
+    }
+}
+
+#[test]
+fn a_network_without_an_address_is_none_until_it_has_one() {
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, false);
+    let (server, _) = world.server(config());
+    let (client, networks) = world.client(&[stack], config());
+    world.spawn(serve_files(server));
+    let (early, late) = (world.session(), world.session());
+    world.run(60, async {
+        assert!(with_timeout(Duration::from_secs(20), client.wait_up(None)).await.is_err());
+        let refused = client.connect(None, server_address(), early);
+        assert_eq!(refused.err(), Some(Error::NoNetwork));
+        stack.set_config_v4(ConfigV4::Static(of(WIFI)));
+        assert_eq!(client.wait_up(None).await, networks[0]);
+        let v6 = "[2001:db8::1]:4433".parse().unwrap();
+        let connection = client.connect(None, server_address(), late).unwrap();
+        connection.wait_connected().await.unwrap();
+        // All that there is memory for is in use; and no network has this family.
+        drop(connection);
+        client.wait_idle().await;
+        let session = tls::client(client_config(&PSKS), handshakes(), &mut Counting(1), None).unwrap();
+        assert_eq!(client.connect(None, v6, session).err(), Some(Error::NoNetwork));
+    });
+}
+
+#[test]
+fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
+    struct Broken;
+    impl Entropy for Broken {
+        fn fill(&mut self, _: &mut [u8]) -> Result<(), EntropyError> {
+            Err(EntropyError)
+        }
+    }
+    assert!(tls::client(client_config(&PSKS), handshakes(), &mut Broken, None).is_err());
+    assert!(tls::keys(&mut Broken).is_err());
+    let error = Drbg::new(&mut Broken).map_err(Error::from);
+    assert_eq!(error.err(), Some(Error::Entropy));
+}
+
+#[test]
+fn a_full_ring_holds_the_writer_back_and_loses_nothing() {
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, _) = world.client(&[stack], config());
+    let is_read = Rc::new(Cell::new(false));
+    let hash = Rc::new(Cell::new(None));
+    let (gate, told) = (Rc::clone(&is_read), Rc::clone(&hash));
+    world.spawn(async move {
+        let connection = server.accept().await;
+        let mut recv = connection.accept_uni().await.unwrap();
+        while !gate.get() {
+            Timer::after_millis(10).await;
+        }
+        let (mut sum, mut room) = (Sha256::new(), [0; 999]);
+        loop {
+            match recv.read(&mut room).await.unwrap() {
+                0 => break,
+                len => sum.update(&room[..len]),
+            }
+        }
+        told.set(Some(<[u8; 32]>::from(sum.finalize())));
+        connection.closed().await;
+    });
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        let mut send = connection.open_uni().await.unwrap();
+        let file = file(50_000);
+        let mut written = 0;
+        while let Ok(sent) = with_timeout(Duration::from_secs(2), send.write(&file[written..])).await {
+            written += sent.unwrap();
+        }
+        // Our ring of 4,096 and the window of the server.
+        assert!((4096..=4096 + 4608).contains(&written), "{written}");
+        is_read.set(true);
+        send.write_all(&file[written..]).await.unwrap();
+        send.finish().unwrap();
+        send.delivered().await.unwrap();
+        while hash.get().is_none() {
+            Timer::after_millis(1).await;
+        }
+        assert_eq!(hash.get().unwrap()[..], Sha256::digest(&file)[..]);
+    });
+}
+
+#[test]
+fn memory_that_is_too_small_is_named() {
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let resources = Box::leak(Box::new(Resources::<tls::Client, Memory, 1, 1>::new()));
+    let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
+    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    assert_eq!(client.attach(stack, 0, 2).err(), Some(Error::TooManySockets));
+    client.attach(stack, 0, 1).unwrap();
+    assert_eq!(client.attach(stack, 0, 1).err(), Some(Error::TooManySockets));
+    world.spawn(async move { client.run().await });
+    let handshakes = Box::leak(Box::new(tls::HandshakeMemory::<64, 1>::new())).share();
+    for _ in 0..3 {
+        let config = client_config(&PSKS);
+        let session = tls::client(config, handshakes, &mut world.entropy(), None).unwrap();
+        let second = tls::client(config, handshakes, &mut world.entropy(), None);
+        assert_eq!(second.err(), Some(Error::TooManyHandshakes));
+        world.run(10, async {
+            client.wait_up(None).await;
+            let error = client.connect(None, server_address(), session).err();
+            let Some(Error::Start(why)) = error else { panic!("{error:?}") };
+            // RFC 9846 6.2: internal_error.
+            assert_eq!(why.code, Code::crypto(80));
+            // The memory of the connection came back each time, or this would say that there are too many.
+        });
+    }
+}
+
+#[test]
+fn connections_beyond_the_memory_are_refused_on_both_sides() {
+    let mut world = World::new();
+    let (wifi, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, _) = world.client(&[wifi], config());
+    let (one, other) = (world.session(), world.session());
+    let first = world.run(10, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), one).unwrap();
+        connection.wait_connected().await.unwrap();
+        assert_eq!(client.connect(None, server_address(), other).err(), Some(Error::TooManyConnections));
+        connection
+    });
+    // The server has room for two, and this is the third.
+    let mut others = Vec::new();
+    for last in [2, 3] {
+        let (stack, _) = world.stack(Ipv4Addr::new(10, 0, 3, last), true);
+        let (client, _) = world.client(&[stack], config());
+        let session = world.session();
+        world.run(10, async {
+            client.wait_up(None).await;
+            let connection = client.connect(None, server_address(), session).unwrap();
+            let refused = Err(Error::Closed(End::PeerError(Code::CONNECTION_REFUSED.0)));
+            assert_eq!(connection.wait_connected().await, if last == 2 { Ok(()) } else { refused });
+            others.push(connection);
+        });
+    }
+    // The one that closes makes room, though nobody has accepted any.
+    drop(first);
+    let session = world.session();
+    world.run(10, async {
+        client.wait_idle().await;
+        Timer::after_secs(2).await;
+        let again = client.connect(None, server_address(), session).unwrap();
+        again.wait_connected().await.unwrap();
+        server.accept().await;
+    });
+}
+
+#[test]
+fn a_wrong_key_is_an_alert() {
+    static WRONG: [Psk<'static>; 1] =
+        [Psk { identity: b"twin", key: b"another 16 bytes", hash: HashAlgorithm::Sha256 }];
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let _server = world.server(config());
+    let (client, _) = world.client(&[stack], config());
+    let session = tls::client(client_config(&WRONG), handshakes(), &mut world.entropy(), None).unwrap();
+    world.run(20, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        let error = connection.wait_connected().await;
+        // RFC 9846 6.2: decrypt_error.
+        assert_eq!(error, Err(Error::Closed(End::PeerError(Code::crypto(51).0))));
+    });
+}
+
+#[test]
+fn the_end_and_its_codes_reach_those_who_wait() {
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, _) = world.client(&[stack], config());
+    world.spawn(async move {
+        let connection = server.accept().await;
+        let (mut send, mut recv) = connection.accept_bi().await.unwrap();
+        send.write_all(b"x").await.unwrap();
+        recv.stop(11);
+        send.reset(12);
+        let (_send, _recv) = connection.accept_bi().await.unwrap();
+        connection.close(13, "good night");
+        connection.closed().await;
+    });
+    let session = world.session();
+    world.run(20, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(b"a").await.unwrap();
+        let mut room = [0; 10];
+        let error = loop {
+            if let Err(error) = recv.read(&mut room).await {
+                break error;
+            }
+        };
+        assert_eq!(error, Error::Reset(12));
+        let stopped = loop {
+            if let Err(error) = send.write(&[0; 100]).await {
+                break error;
+            }
+            Timer::after_millis(10).await;
+        };
+        assert_eq!(stopped, Error::Stopped(11));
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(b"b").await.unwrap();
+        assert_eq!(recv.read(&mut room).await, Err(Error::Closed(End::Peer(13))));
+        assert_eq!(End::from(&connection.closed().await), End::Peer(13));
+        let peregrine_core::lifecycle::Cause::Peer(close) = connection.cause().unwrap() else { panic!() };
+        assert_eq!(close.phrase.as_str(), "good night");
+    });
+}
+
+#[test]
+fn more_tasks_than_rows_for_them_take_turns() {
+    let mut world = World::new();
+    world.may_spin = true;
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let resources = Resources::<tls::Client, Memory, 1, 1, 2944, 2904, 1472, 2>::new();
+    let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
+    let client = Endpoint::new(Box::leak(Box::new(resources)), EndpointConfig::default(), keys);
+    client.attach(stack, 0, 1).unwrap();
+    world.spawn(async move { client.run().await });
+    world.spawn(serve_files(server));
+    let session = world.session();
+    let connection = world.run(10, async {
+        client.wait_up(None).await;
+        client.connect(None, server_address(), session).unwrap()
+    });
+    let done = Rc::new(Cell::new(0));
+    for _ in 0..3 {
+        let (connection, done) = (connection.clone(), Rc::clone(&done));
+        world.spawn(async move {
+            let mut recv = ask(&connection, 10_000).await.unwrap();
+            let hash = read_all(&mut recv, &Cell::new(0)).await.unwrap();
+            assert_eq!(hash[..], Sha256::digest(file(10_000))[..]);
+            done.set(done.get() + 1);
+        });
+    }
+    world.run(60, async {
+        while done.get() < 3 {
+            Timer::after_millis(1).await;
+        }
+    });
+}
+
+#[test]
+fn networks_that_come_and_go_for_an_hour_leave_nothing_behind() {
+    let mut world = World::new();
+    let (wifi, wifi_nic) = world.stack(WIFI, true);
+    let (ethernet, ethernet_nic) = world.stack(crate::world::ETHERNET, true);
+    let (server, _) = world.server(config());
+    let (client, networks) = world.client(&[wifi, ethernet], config());
+    world.spawn(serve_files(server));
+    let session = world.session();
+    world.run(3700, async {
+        client.wait_up(Some(networks[1])).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        connection.wait_confirmed().await.unwrap();
+        for turn in 0..360 {
+            let (gone, other) =
+                if turn % 2 == 0 { (&wifi_nic, &ethernet_nic) } else { (&ethernet_nic, &wifi_nic) };
+            other.set_up(true);
+            Timer::after_millis(100).await;
+            gone.set_up(false);
+            let mut recv = ask(&connection, 3_000).await.unwrap();
+            let hash = read_all(&mut recv, &Cell::new(0)).await.unwrap();
+            assert_eq!(hash[..], Sha256::digest(file(3_000))[..], "turn {turn}");
+            Timer::after_millis(9_900).await;
+        }
+        assert!(connection.routes().len() <= 3);
+    });
+}
+
+/// Counts up: good enough where nobody looks.
+struct Counting(u8);
+
+impl Entropy for Counting {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        for byte in out {
+            self.0 = self.0.wrapping_add(1);
+            *byte = self.0;
+        }
+        Ok(())
+    }
+}
