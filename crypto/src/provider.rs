@@ -314,7 +314,7 @@ pub trait Provider {
     /// The header protection key of `suite`, likewise.
     fn header(&self, suite: Suite, key: &[u8]) -> Option<Self::Header>;
 
-    /// A hash of nothing yet.
+    /// A hash of nothing yet. Only SHA-256 and the hashes of [`Self::suites`] are asked for.
     fn hash(&self, algorithm: HashAlgorithm) -> Self::Hash;
 
     /// HMAC over the concatenation of `parts` (RFC 2104), with a key of any length.

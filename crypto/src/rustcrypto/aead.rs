@@ -52,7 +52,7 @@ impl AeadKey for Aead {
     }
 }
 
-fn seal<A>(key: &A, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<(), AeadError>
+pub(super) fn seal<A>(key: &A, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<(), AeadError>
 where
     A: AeadInOut<NonceSize = U12, TagSize = U16>,
 {
@@ -61,7 +61,12 @@ where
     Ok(())
 }
 
-fn open<A>(key: &A, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<usize, AeadError>
+pub(super) fn open<A>(
+    key: &A,
+    nonce: &[u8; NONCE_LEN],
+    aad: &[u8],
+    data: &mut [u8],
+) -> Result<usize, AeadError>
 where
     A: AeadInOut<NonceSize = U12, TagSize = U16>,
 {
@@ -103,7 +108,7 @@ impl HeaderKey for Header {
 }
 
 /// RFC 9001 5.4.3.
-fn aes_mask(key: &impl BlockCipherEncrypt<BlockSize = U16>, sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
+pub(super) fn aes_mask(key: &impl BlockCipherEncrypt<BlockSize = U16>, sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
     let mut block = (*sample).into();
     key.encrypt_block(&mut block);
     let [a, b, c, d, e, ..]: [u8; SAMPLE_LEN] = block.into();
@@ -112,7 +117,7 @@ fn aes_mask(key: &impl BlockCipherEncrypt<BlockSize = U16>, sample: &[u8; SAMPLE
 
 /// RFC 9001 5.4.4. The block counter comes from the peer and may be the last there is, 2^32 - 1: the stream cipher's
 /// own seek refuses that one, the core below it does not.
-fn chacha_mask(key: &[u8; 32], sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
+pub(super) fn chacha_mask(key: &[u8; 32], sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
     let [c0, c1, c2, c3, nonce @ ..] = sample;
     let mut core = ChaChaCore::<R20, Ietf>::new(key.into(), nonce.into());
     core.set_block_pos(u32::from_le_bytes([*c0, *c1, *c2, *c3]));

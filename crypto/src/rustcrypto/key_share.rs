@@ -52,15 +52,7 @@ impl provider::KeyShare for KeyShare {
 
     fn agree(self, peer: &[u8]) -> Result<Secret, BadPublic> {
         match self.private {
-            Private::X25519(private) => {
-                let peer: [u8; 32] = peer.try_into().map_err(|_| BadPublic)?;
-                let shared = private.diffie_hellman(&peer.into());
-                // A point of small order makes the result zero whatever our key is.
-                if !shared.was_contributory() {
-                    return Err(BadPublic);
-                }
-                Secret::from_slice(shared.as_bytes()).ok_or(BadPublic)
-            }
+            Private::X25519(private) => agree_x25519(private, peer),
             Private::P256(private) => {
                 // TLS knows uncompressed points only (RFC 9846 4.2.8.2).
                 if peer.len() != MAX_PUBLIC_LEN {
@@ -71,4 +63,15 @@ impl provider::KeyShare for KeyShare {
             }
         }
     }
+}
+
+/// The secret shared with the peer whose public value is `peer`.
+pub(super) fn agree_x25519(private: EphemeralSecret, peer: &[u8]) -> Result<Secret, BadPublic> {
+    let peer: [u8; 32] = peer.try_into().map_err(|_| BadPublic)?;
+    let shared = private.diffie_hellman(&peer.into());
+    // A point of small order makes the result zero whatever our key is.
+    if !shared.was_contributory() {
+        return Err(BadPublic);
+    }
+    Secret::from_slice(shared.as_bytes()).ok_or(BadPublic)
 }

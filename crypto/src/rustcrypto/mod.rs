@@ -4,6 +4,7 @@
 mod aead;
 mod compact;
 mod key_share;
+mod lean;
 
 use rand_core::CryptoRng;
 use sha2::Digest as _;
@@ -11,6 +12,7 @@ use sha2::Digest as _;
 pub use self::aead::{Aead, Header};
 pub use self::compact::{CompactKey, CompactRustCrypto};
 pub use self::key_share::KeyShare;
+pub use self::lean::{LeanHash, LeanKey, LeanKeyShare, LeanRustCrypto};
 use crate::provider::{Digest, Group, Hash, HashAlgorithm, Provider, Suite};
 
 /// Suites of a processor that has instructions for AES, and of one that has not: there ChaCha20 is about three times

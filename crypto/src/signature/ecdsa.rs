@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256, Sha384};
 
 use super::Algorithm;
 
-pub(super) static P256_SHA256: Algorithm = Algorithm {
+pub(crate) static P256_SHA256: Algorithm = Algorithm {
     name: "ECDSA P-256 SHA-256",
     key: alg_id::ECDSA_P256,
     signature: alg_id::ECDSA_SHA256,

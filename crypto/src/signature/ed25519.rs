@@ -5,7 +5,7 @@ use rustls_pki_types::alg_id;
 
 use super::Algorithm;
 
-pub(super) static ED25519: Algorithm =
+pub(crate) static ED25519: Algorithm =
     Algorithm { name: "Ed25519", key: alg_id::ED25519, signature: alg_id::ED25519, verify };
 
 fn verify(key: &[u8], message: &[u8], signature: &[u8]) -> bool {

@@ -9,6 +9,9 @@ mod ed25519;
 #[cfg(feature = "rsa")]
 mod rsa;
 
+pub(crate) use self::ecdsa::P256_SHA256;
+pub(crate) use self::ed25519::ED25519;
+
 use core::fmt;
 
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
@@ -23,6 +26,22 @@ pub struct Algorithm {
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
     verify: fn(key: &[u8], message: &[u8], signature: &[u8]) -> bool,
+}
+
+impl Algorithm {
+    /// Checks the signature of a CertificateVerify with the key of the SubjectPublicKeyInfo `spki`.
+    pub(crate) fn verify_holder(
+        &self,
+        spki: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        let spki = Spki::parse(spki).ok_or(VerifyError::Malformed)?;
+        if self.key.as_ref() != spki.algorithm {
+            return Err(VerifyError::UnsupportedAlgorithm);
+        }
+        if (self.verify)(spki.key, message, signature) { Ok(()) } else { Err(VerifyError::NotHolder) }
+    }
 }
 
 impl fmt::Debug for Algorithm {
@@ -47,11 +66,11 @@ impl SignatureVerificationAlgorithm for Algorithm {
 
 /// All algorithms, for the signatures of certificates.
 pub static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
-    &ecdsa::P256_SHA256,
+    &P256_SHA256,
     &ecdsa::P256_SHA384,
     &ecdsa::P384_SHA384,
     &ecdsa::P384_SHA256,
-    &ed25519::ED25519,
+    &ED25519,
     #[cfg(feature = "rsa")]
     &rsa::PSS_SHA256,
     #[cfg(feature = "rsa")]
@@ -89,9 +108,9 @@ pub static SCHEMES: &[Scheme] = &[
 /// The algorithm of a scheme that may sign a CertificateVerify.
 fn for_handshake(scheme: Scheme) -> Option<&'static Algorithm> {
     Some(match scheme {
-        Scheme::ECDSA_P256_SHA256 => &ecdsa::P256_SHA256,
+        Scheme::ECDSA_P256_SHA256 => &P256_SHA256,
         Scheme::ECDSA_P384_SHA384 => &ecdsa::P384_SHA384,
-        Scheme::ED25519 => &ed25519::ED25519,
+        Scheme::ED25519 => &ED25519,
         #[cfg(feature = "rsa")]
         Scheme::RSA_PSS_SHA256 => &rsa::PSS_SHA256,
         #[cfg(feature = "rsa")]
@@ -108,9 +127,5 @@ fn for_handshake(scheme: Scheme) -> Option<&'static Algorithm> {
 /// [`VerifyError::UnsupportedAlgorithm`] if the scheme is not for CertificateVerify or does not suit the key,
 /// [`VerifyError::Malformed`] if the key does not parse, [`VerifyError::NotHolder`] if the signature is wrong.
 pub fn verify(scheme: Scheme, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
-    let spki = Spki::parse(spki).ok_or(VerifyError::Malformed)?;
-    let algorithm = for_handshake(scheme)
-        .filter(|algorithm| algorithm.key.as_ref() == spki.algorithm)
-        .ok_or(VerifyError::UnsupportedAlgorithm)?;
-    if (algorithm.verify)(spki.key, message, signature) { Ok(()) } else { Err(VerifyError::NotHolder) }
+    for_handshake(scheme).ok_or(VerifyError::UnsupportedAlgorithm)?.verify_holder(spki, message, signature)
 }

@@ -173,3 +173,8 @@ pub(crate) fn groups<'c, P: Provider>(wanted: &'c [Group], provider: &'c P) -> i
     let wanted = if wanted.is_empty() { all } else { wanted };
     wanted.iter().copied().filter(|group| all.contains(group))
 }
+
+/// Whether a suite of the provider uses this hash.
+pub(crate) fn has_hash<P: Provider>(provider: &P, hash: HashAlgorithm) -> bool {
+    provider.suites().iter().any(|suite| suite.hash() == hash)
+}

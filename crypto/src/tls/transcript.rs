@@ -1,10 +1,11 @@
 //! The transcript hash (RFC 9846 4.1): running, no message is kept.
 //!
-//! Until the suite is known both hashes run side by side, which takes less memory than keeping the hellos.
+//! Until the suite is known the hashes of all suites run side by side, which takes less memory than keeping the hellos.
 
 use peregrine_core::error::{TransportError, Trap};
 
 use crate::provider::{Digest, Hash, HashAlgorithm, Provider};
+use crate::tls::config::has_hash;
 
 /// Type of the message that stands for the first ClientHello after a HelloRetryRequest.
 const MESSAGE_HASH: u8 = 254;
@@ -17,12 +18,10 @@ pub(crate) struct Transcript<H> {
 }
 
 impl<H: Hash> Transcript<H> {
-    /// Of nothing yet, with both hashes.
+    /// Of nothing yet, with the hashes of all suites of the provider.
     pub(crate) fn new<P: Provider<Hash = H>>(provider: &P) -> Self {
-        Self {
-            sha256: Some(provider.hash(HashAlgorithm::Sha256)),
-            sha384: Some(provider.hash(HashAlgorithm::Sha384)),
-        }
+        let start = |hash| has_hash(provider, hash).then(|| provider.hash(hash));
+        Self { sha256: start(HashAlgorithm::Sha256), sha384: start(HashAlgorithm::Sha384) }
     }
 
     /// Goes on with one hash only.

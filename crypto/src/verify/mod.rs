@@ -4,10 +4,12 @@
 //! - `x509::X509` (feature `x509`): a chain up to a given trust anchor, the server's name, the validity, the purpose.
 //! - [`pin::Pin`]: the leaf's key is one of those whose SHA-256 we know. No clock, no chain.
 //! - [`raw_key::RawKey`]: a raw public key (RFC 7250) that we know. No certificate at all.
+//! - [`only::Only`]: any of these with one signature algorithm, so that the others need not be linked.
 //! - [`Insecure`][]: anybody.
 //!
 //! Revocation is not checked.
 
+pub mod only;
 pub mod pin;
 pub mod raw_key;
 #[cfg(feature = "x509")]

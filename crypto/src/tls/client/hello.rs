@@ -4,7 +4,7 @@ use heapless::Vec;
 use peregrine_core::error::{TransportError, Trap};
 use peregrine_core::session::Level;
 
-use crate::provider::{Group, HashAlgorithm, KeyShare, Provider, Scheme, Suite};
+use crate::provider::{Group, KeyShare, Provider, Scheme, Suite};
 use crate::tls::alert::Alert;
 use crate::tls::client::server_identity::ExpectEncryptedExtensions;
 use crate::tls::client::{Setup, State};
@@ -56,7 +56,7 @@ fn send<'a, P: Provider>(
     let number = |kind: &CertificateType| *kind as u8;
     let server_types: Vec<u8, 2> = server_types(setup).iter().take(2).map(number).collect();
     let client_types: Vec<u8, 1> = client_type(setup).as_slice().iter().map(number).collect();
-    let psks: Vec<PskOffer<'_>, MAX_PSKS> = psks(setup, suite)
+    let psks: Vec<PskOffer<'_>, MAX_PSKS> = psks(setup, &shared.provider, suite)
         .map(|psk| PskOffer { identity: psk.identity, binder_len: psk.hash.output_len() })
         .collect();
 
@@ -83,7 +83,7 @@ fn send<'a, P: Provider>(
         .split_at_mut_checked(binders_at(message.len(), &psks))
         .trap("ClientHello shorter than its binders")?;
     binders = binders.get_mut(2..).unwrap_or_default();
-    for psk in self::psks(setup, suite) {
+    for psk in self::psks(setup, &shared.provider, suite) {
         let digest = shared.transcript.digest_with(psk.hash, covered)?;
         let schedule = Schedule::early(&shared.provider, psk.hash, Some(psk.key));
         let binder = schedule.external_binder(&shared.provider, &digest)?;
@@ -102,14 +102,20 @@ fn send<'a, P: Provider>(
 /// The suites offered; with pre-shared keys only, those that can be used with one of them.
 fn suites<'s, P: Provider>(setup: &'s Setup<'_>, provider: &'s P) -> impl Iterator<Item = Suite> {
     config::suites(setup.config.suites, provider)
-        .filter(|suite| setup.config.server.is_some() || psks(setup, Some(*suite)).next().is_some())
+        .filter(|suite| setup.config.server.is_some() || psks(setup, provider, Some(*suite)).next().is_some())
 }
 
-/// The pre-shared keys offered, after a HelloRetryRequest those for its suite.
-fn psks<'a>(setup: &Setup<'a>, suite: Option<Suite>) -> impl Iterator<Item = &'a Psk<'a>> {
-    let hash = suite.map(Suite::hash);
+/// The pre-shared keys offered: those for any suite of the provider, after a HelloRetryRequest those for its suite.
+fn psks<'a, P: Provider>(
+    setup: &Setup<'a>,
+    provider: &P,
+    suite: Option<Suite>,
+) -> impl Iterator<Item = &'a Psk<'a>> {
     let all = setup.config.psks.iter().take(MAX_PSKS);
-    all.filter(move |psk| hash.is_none_or(|hash: HashAlgorithm| hash == psk.hash))
+    all.filter(move |psk| match suite {
+        Some(suite) => suite.hash() == psk.hash,
+        None => config::has_hash(provider, psk.hash),
+    })
 }
 
 /// The server's name, unless it is an address (RFC 6066 3).
@@ -177,7 +183,7 @@ impl ExpectServerHello {
             None => None,
             Some(_) if setup.config.psks.is_empty() => return Err(crate::tls::extension::unsolicited()),
             Some(index) => {
-                let psk = psks(setup, self.retried).nth(usize::from(index));
+                let psk = psks(setup, &shared.provider, self.retried).nth(usize::from(index));
                 let psk = psk.filter(|psk| psk.hash == suite.hash());
                 Some(psk.ok_or(Alert::IllegalParameter.because("a pre-shared key that was not offered"))?)
             }

@@ -1,0 +1,22 @@
+//! A whole client: a pre-shared key with X25519, ChaCha20-Poly1305, and AES-128-GCM for Initial packets.
+#![no_std]
+#![no_main]
+
+use panic_halt as _;
+use peregrine_crypto::provider::HashAlgorithm;
+use peregrine_crypto::rustcrypto::LeanRustCrypto;
+use peregrine_crypto::tls::{ClientConfig, ClientSession, Psk};
+use peregrine_firmware::board::Registers;
+use peregrine_firmware::client;
+
+static PSKS: [Psk<'_>; 1] = [Psk { identity: b"sensor 7", key: &[7; 32], hash: HashAlgorithm::Sha256 }];
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let config = ClientConfig { alpn: &[b"sensor"], psks: &PSKS, ..Default::default() };
+    loop {
+        let mut scratch = [0; 2048];
+        let session = ClientSession::new(&config, LeanRustCrypto::new(Registers), &mut scratch[..], None);
+        let _ = client::run(session);
+    }
+}

@@ -1,0 +1,83 @@
+//! The client of the firmwares that are only linked: it keeps a connection, sends what is sensed on a stream, shows what
+//! comes back, and moves when its addresses change.
+
+use peregrine_core::connection::{Config, Connection, Event, Opened, Storage};
+use peregrine_core::ids::{Dir, Ecn, FourTuple, StreamId};
+use peregrine_core::limits::RESET_TOKEN_LEN;
+use peregrine_core::session::Session;
+use peregrine_core::stream::{Read, StreamEvent};
+use peregrine_core::wire::Cid;
+use static_cell::StaticCell;
+
+use crate::board::Registers;
+
+/// One path, four streams, 16 packets in flight, 1 KiB each way and stream.
+pub type Memory = Storage<1, 4, 16, 1152, 1024>;
+/// Bytes of the longest datagram.
+const DATAGRAM: usize = 1280;
+
+/// Connects; returns when the connection is over.
+pub fn run<S: Session>(mut session: S) -> Option<()> {
+    static MEMORY: StaticCell<Memory> = StaticCell::new();
+    static BUFFER: StaticCell<[u8; DATAGRAM]> = StaticCell::new();
+    let buffer = BUFFER.init_with(|| [0; DATAGRAM]);
+    let board = Registers;
+    let mut on = board.addresses();
+    let (scid, dcid) = (random_cid(&mut session)?, random_cid(&mut session)?);
+    let opened = Opened { on, version: 1, scid, dcid, token: &[] };
+    let config = Config { peer_bidi_streams: 1, ..Config::default() };
+    let memory = MEMORY.init_with(Memory::new);
+    let mut connection = Connection::client(board.now(), &config, &opened, memory, session).ok()?;
+    let mut stream = None;
+    loop {
+        let now = board.now();
+        while let Some(len) = board.receive(buffer) {
+            connection.handle_datagram(now, on, Ecn::NotEct, buffer.get_mut(..len)?);
+        }
+        if connection.next_timeout().is_due(now) {
+            connection.handle_timeout(now);
+        }
+        while let Some(event) = connection.poll_event() {
+            match event {
+                Event::Connected => stream = connection.open(Dir::Bi).ok(),
+                Event::Stream(StreamEvent::Readable(id)) => show(&board, &mut connection, id),
+                Event::Drained => return Some(()),
+                _ => {}
+            }
+        }
+        if let Some(id) = stream {
+            while let Some(byte) = board.sensed() {
+                connection.write_stream(id, &[byte]).ok()?;
+            }
+        }
+        on = follow(&board, &mut connection, on);
+        for _ in 0..connection.cids_wanted() {
+            let cid = random_cid(connection.session_mut())?;
+            let mut token = [0; RESET_TOKEN_LEN];
+            connection.session_mut().fill_random(&mut token);
+            connection.supply_cid(cid, token);
+        }
+        while let Some(transmit) = connection.poll_transmit(now, buffer) {
+            board.send(transmit.remote, buffer.get(..transmit.len)?);
+        }
+    }
+}
+
+fn random_cid(session: &mut impl Session) -> Option<Cid> {
+    let mut cid = [0; 8];
+    session.fill_random(&mut cid);
+    Cid::new(&cid)
+}
+
+fn show<S: Session>(board: &Registers, connection: &mut Connection<&mut Memory, S>, id: StreamId) {
+    let mut bytes = [0; 64];
+    while let Ok(Read::Bytes(len)) = connection.read_stream(id, &mut bytes) {
+        bytes.iter().take(len).for_each(|byte| board.show(u32::from(*byte)));
+    }
+}
+
+/// Moves to the local address that there is now.
+fn follow<S: Session>(board: &Registers, connection: &mut Connection<&mut Memory, S>, before: FourTuple) -> FourTuple {
+    let on = board.addresses();
+    if on != before && connection.migrate(board.now(), on.local, on.interface).is_ok() { on } else { before }
+}
