@@ -85,7 +85,7 @@ fn copy_out(ring: &[u8], start: usize, out: &mut [u8]) {
     let start = if start >= ring.len() { start.wrapping_sub(ring.len()) } else { start };
     let first = out.len().min(ring.len().saturating_sub(start));
     let Some((head, tail)) = out.split_at_mut_checked(first) else { return };
-    if let Some(bytes) = ring.get(start..start.saturating_add(first)) {
+    if let Some(bytes) = ring.get(start..).and_then(|ring| ring.get(..head.len())) {
         head.copy_from_slice(bytes);
     }
     if let Some(bytes) = ring.get(..tail.len()) {

@@ -44,21 +44,21 @@ fn send<'a, P: Provider>(
 ) -> Result<(), TransportError> {
     let config = setup.config;
     let share = shared.provider.key_share(group).trap("provider lacks a group of its own list")?;
-    let suites: Vec<u16, 3> = suites(setup, &shared.provider).map(Suite::to_u16).collect();
-    let groups: Vec<u16, 2> = config::groups(config.groups, &shared.provider).map(Group::to_u16).collect();
+    let suites: Vec<u16, 3> = first(suites(setup, &shared.provider).map(Suite::to_u16));
+    let groups: Vec<u16, 2> = first(config::groups(config.groups, &shared.provider).map(Group::to_u16));
     if suites.is_empty() {
         return Err(Alert::InternalError.because("no suite to offer"));
     }
     let schemes: Vec<u16, MAX_SCHEMES> = match config.server {
-        Some(verifier) => verifier.schemes().iter().take(MAX_SCHEMES).map(|Scheme(number)| *number).collect(),
+        Some(verifier) => first(verifier.schemes().iter().map(|Scheme(number)| *number)),
         None => Vec::new(),
     };
     let number = |kind: &CertificateType| *kind as u8;
-    let server_types: Vec<u8, 2> = server_types(setup).iter().take(2).map(number).collect();
-    let client_types: Vec<u8, 1> = client_type(setup).as_slice().iter().map(number).collect();
-    let psks: Vec<PskOffer<'_>, MAX_PSKS> = psks(setup, &shared.provider, suite)
-        .map(|psk| PskOffer { identity: psk.identity, binder_len: psk.hash.output_len() })
-        .collect();
+    let server_types: Vec<u8, 2> = first(server_types(setup).iter().map(number));
+    let client_types: Vec<u8, 1> = first(client_type(setup).as_slice().iter().map(number));
+    let offers = psks(setup, &shared.provider, suite)
+        .map(|psk| PskOffer { identity: psk.identity, binder_len: psk.hash.output_len() });
+    let psks: Vec<PskOffer<'_>, MAX_PSKS> = first(offers);
 
     let params = shared.local_params;
     let stored = shared.flight.store(memory, |before, out| {
@@ -99,6 +99,13 @@ fn send<'a, P: Provider>(
     shared.flight.send(Level::Initial, stored)
 }
 
+/// As many as there is room for.
+fn first<T, const N: usize>(items: impl IntoIterator<Item = T>) -> Vec<T, N> {
+    let mut kept = Vec::new();
+    let _ = items.into_iter().try_for_each(|item| kept.push(item));
+    kept
+}
+
 /// The suites offered; with pre-shared keys only, those that can be used with one of them.
 fn suites<'s, P: Provider>(setup: &'s Setup<'_>, provider: &'s P) -> impl Iterator<Item = Suite> {
     config::suites(setup.config.suites, provider)
@@ -122,7 +129,14 @@ fn psks<'a, P: Provider>(
 pub(super) fn sni<'a>(setup: &Setup<'a>) -> Option<&'a str> {
     let name = setup.config.server_name?;
     let name = name.strip_suffix('.').unwrap_or(name);
-    name.parse::<core::net::IpAddr>().is_err().then_some(name)
+    (!is_address(name)).then_some(name)
+}
+
+/// Whether this is an IP address: no name has a colon, or only digits behind its last dot (RFC 3696 2).
+fn is_address(name: &str) -> bool {
+    let mut labels = name.as_bytes().rsplit(|byte| *byte == b'.');
+    name.bytes().any(|byte| byte == b':')
+        || labels.next().is_some_and(|label| label.iter().all(u8::is_ascii_digit))
 }
 
 /// The types of certificate that the server is told we verify; none if it is the default (RFC 7250 4.1).
@@ -230,4 +244,25 @@ fn offered_suite<P: Provider>(setup: &Setup<'_>, provider: &P, number: u16) -> R
     suites(setup, provider)
         .find(|suite| suite.to_u16() == number)
         .ok_or(Alert::IllegalParameter.because("a suite that was not offered"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for address in ["192.0.2.1", "::1", "2001:db8::192.0.2.1", "fe80::1", ""] {
+            assert!(is_address(address), "{address}");
+        }
+        for name in ["server.test", "localhost", "192.0.2.1.test", "1a", "xn--p1ai", "a.b1"] {
+            assert!(!is_address(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out() {
+        assert_eq!(first::<u8, 3>([1, 2, 3, 4, 5])[..], [1, 2, 3]);
+        assert_eq!(first::<u8, 3>([1])[..], [1]);
+    }
 }
