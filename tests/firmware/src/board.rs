@@ -4,6 +4,7 @@
 //! it, so nothing is optimised away.
 
 use core::net::{Ipv4Addr, SocketAddr};
+use core::panic::{Location, PanicInfo};
 use core::ptr;
 
 use peregrine_core::ids::FourTuple;
@@ -23,6 +24,39 @@ fn read(address: usize) -> u32 {
 fn write(address: usize, value: u32) {
     // SAFETY: as in `read`.
     unsafe { ptr::write_volatile(ptr::without_provenance_mut(address), value) }
+}
+
+/// Ends the emulation: all is well.
+pub fn exit() -> ! {
+    cortex_m_semihosting::debug::exit(cortex_m_semihosting::debug::EXIT_SUCCESS);
+    loop {}
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    if cfg!(feature = "places")
+        && let Some(place) = info.location()
+    {
+        tell(place);
+    }
+    loop {}
+}
+
+/// Says where it went wrong, without `core::fmt`, and ends the emulation.
+fn tell(place: &Location<'_>) {
+    let mut line = [b' '; 8];
+    let mut rest = place.line();
+    for digit in line.iter_mut().rev().skip(1) {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    if let Some(last) = line.last_mut() {
+        *last = b'\n';
+    }
+    if let Ok(mut host) = cortex_m_semihosting::hio::hstderr() {
+        let _ = host.write_all(place.file().as_bytes()).and_then(|()| host.write_all(&line));
+    }
+    cortex_m_semihosting::debug::exit(cortex_m_semihosting::debug::EXIT_FAILURE);
 }
 
 /// Instructions so far, under `-icount shift=0`, to 40: there they take a nanosecond each. Only differences mean anything.

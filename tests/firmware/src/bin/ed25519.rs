@@ -2,7 +2,6 @@
 #![no_std]
 #![no_main]
 
-use panic_halt as _;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::tls::{ClientConfig, ClientSession};
 use peregrine_crypto::verify::only::Only;

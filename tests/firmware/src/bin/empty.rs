@@ -2,7 +2,6 @@
 #![no_std]
 #![no_main]
 
-use panic_halt as _;
 use peregrine_firmware::board::Registers;
 use rand_core::TryRng as _;
 
