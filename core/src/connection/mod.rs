@@ -59,7 +59,8 @@ use core::net::SocketAddr;
 use crate::cid::local;
 use crate::cid::peer;
 use crate::error::TransportError;
-use crate::ids::{Ecn, FourTuple};
+use crate::handshake::FirstFlight;
+use crate::ids::{Ecn, FourTuple, Side};
 use crate::limits::RESET_TOKEN_LEN;
 use crate::path::{Addresses, FlowLabel};
 use crate::session::Session;
@@ -97,9 +98,15 @@ impl<M: Memory, S: Session> Connection<M, S> {
         mut memory: M,
         mut session: S,
     ) -> Result<Self, TransportError> {
+        let first_flight = FirstFlight::client(opened.dcid, opened.scid);
         let mut lent = Lent { buffers: memory.buffers(), session: &mut session };
-        let state = State::client(now, config, opened, &mut lent)?;
-        Ok(Self { state, memory, session })
+        let prepared = start::prepare(now, config, opened.on, &first_flight, &mut lent)?;
+        let state = State::new(now, config, Side::Client, opened.version, first_flight, &prepared, &mut lent);
+        // What is to fail from here on fails where the state lies already: it is too large to be moved about.
+        let mut connection = Self { state, memory, session };
+        let (state, mut lent) = connection.lend();
+        state.connect(now, config, opened, &mut lent)?;
+        Ok(connection)
     }
 
     /// A connection of a client whose first datagram is to be handled next.
@@ -113,9 +120,15 @@ impl<M: Memory, S: Session> Connection<M, S> {
         mut memory: M,
         mut session: S,
     ) -> Result<Self, TransportError> {
+        let &Accepted { on, version, original_dcid, retry_scid, peer_cid, scid, .. } = accepted;
+        let first_flight = FirstFlight::server(original_dcid, retry_scid, peer_cid, scid);
         let mut lent = Lent { buffers: memory.buffers(), session: &mut session };
-        let state = State::server(now, config, accepted, &mut lent)?;
-        Ok(Self { state, memory, session })
+        let prepared = start::prepare(now, config, on, &first_flight, &mut lent)?;
+        let state = State::new(now, config, Side::Server, version, first_flight, &prepared, &mut lent);
+        let mut connection = Self { state, memory, session };
+        let (state, mut lent) = connection.lend();
+        state.accept(now, config, accepted, &mut lent)?;
+        Ok(connection)
     }
 
     /// Takes a datagram that arrived `on` these addresses with this ECN codepoint; it is decrypted in place.

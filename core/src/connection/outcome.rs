@@ -13,12 +13,18 @@ use crate::ids::PathId;
 use crate::path::{Role, ecn};
 use crate::recovery::ack::decode_delay;
 use crate::recovery::sent::take_rest;
-use crate::recovery::{AckNews, AnySpace, Chain, EcnReport, Flight, Lost};
+use crate::recovery::{AckedRanges, AnySpace, Chain, EcnReport, Flight, Lost};
 use crate::session::Level;
 use crate::table::chunk::{Carried, HasChunk};
 use crate::table::list::at;
 use crate::time::Instant;
 use crate::wire::frame::{Ack, Kind, Kinds};
+
+/// What an ACK frame says, for all flights of its space.
+struct Said<'a> {
+    ranges: &'a AckedRanges,
+    ecn: EcnReport,
+}
 
 impl State {
     pub(super) fn on_ack(
@@ -32,7 +38,8 @@ impl State {
             Level::OneRtt => lent.buffers.paths.first().and_then(|path| path.skips.last()),
             _ => None,
         };
-        let news = self.space_mut(lent, seat.level).on_ack(ack, skipped)?;
+        let ranges = AckedRanges::read(ack.ranges());
+        let ecn = self.space_mut(lent, seat.level).on_ack(ack, &ranges, skipped)?;
         if seat.level == Level::OneRtt {
             let pto = self.pto(lent);
             self.keys.on_acked(&self.phase, now, pto, seat.key, ack.largest)?;
@@ -46,7 +53,7 @@ impl State {
             if self.has_flight(lent, seat.level, route) {
                 // An acknowledgment that came another way than its packet went tells the RTT of neither.
                 let delay = (seat.route == route).then_some(delay);
-                self.on_ack_of_flight(now, lent, seat.level, route, &news, delay);
+                self.on_ack_of_flight(now, lent, seat.level, route, &Said { ranges: &ranges, ecn }, delay);
             }
         }
         self.free_unowned(lent);
@@ -59,11 +66,11 @@ impl State {
         lent: &mut Lent<'_>,
         level: Level,
         route_row: usize,
-        news: &AckNews,
+        said: &Said<'_>,
         delay: Option<Duration>,
     ) {
         let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
-        let mut acked = flight.on_ack(lent.buffers.sent, now, &news.ranges);
+        let mut acked = flight.on_ack(lent.buffers.sent, now, said.ranges);
         let confirmed = self.levels.is_confirmed();
         let validated_by_peer = self.is_validated_by_peer();
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
@@ -76,7 +83,7 @@ impl State {
             route
                 .congestion
                 .on_acked(now, &congestion::Acked { bytes, newest, sample: acked.sample, smoothed });
-            let ce = match news.ecn {
+            let ce = match said.ecn {
                 EcnReport::Stale => 0,
                 EcnReport::Increase(growth) => {
                     route.ecn.on_acked(ecn::Acked { marked: acked.ect0.into(), growth: Some(growth) })

@@ -203,45 +203,38 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(super) fn client(
+    /// Begins as a client; called once, right after [`State::new`].
+    pub(super) fn connect(
+        &mut self,
         now: Instant,
         config: &Config,
         opened: &Opened<'_>,
         lent: &mut Lent<'_>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<(), TransportError> {
         if opened.dcid.len() < MIN_INITIAL_DCID_LEN {
             return Err(TransportError::internal("a client's first DCID has at least eight bytes"));
         }
-        let first_flight = FirstFlight::client(opened.dcid, opened.scid);
-        let mut state = Self::new(now, config, Side::Client, opened.on, opened.version, first_flight, lent)?;
         let room = lent.buffers.token.get_mut(..opened.token.len());
         if let Some(token) = room.filter(|_| !opened.token.is_empty()) {
             token.copy_from_slice(opened.token);
-            state.token.len = u16::try_from(opened.token.len()).unwrap_or(0);
+            self.token.len = u16::try_from(opened.token.len()).unwrap_or(0);
         }
         // Who opens a route owes nobody a proof of its address.
         if let Some(route) = lent.buffers.routes.first_mut() {
             route.amplification.on_validated();
         }
-        state.begin(now, config, opened.dcid, None, None, lent)?;
-        Ok(state)
+        self.begin(now, config, opened.dcid, None, None, lent)
     }
 
-    pub(super) fn server(
+    /// Begins as a server; called once, right after [`State::new`].
+    pub(super) fn accept(
+        &mut self,
         now: Instant,
         config: &Config,
         accepted: &Accepted,
         lent: &mut Lent<'_>,
-    ) -> Result<Self, TransportError> {
-        let first_flight = FirstFlight::server(
-            accepted.original_dcid,
-            accepted.retry_scid,
-            accepted.peer_cid,
-            accepted.scid,
-        );
-        let mut state =
-            Self::new(now, config, Side::Server, accepted.on, accepted.version, first_flight, lent)?;
-        state.adopt_peer_cid(lent, accepted.peer_cid)?;
+    ) -> Result<(), TransportError> {
+        self.adopt_peer_cid(lent, accepted.peer_cid)?;
         if let Some(route) = lent.buffers.routes.first_mut() {
             route.opener = Opener::Peer;
             if accepted.address_validated {
@@ -255,52 +248,33 @@ impl State {
             })?;
         }
         let token = (!accepted.scid.is_empty()).then_some(accepted.reset_token);
-        state.begin(now, config, accepted.initial_dcid, token, accepted.preferred, lent)?;
-        Ok(state)
+        self.begin(now, config, accepted.initial_dcid, token, accepted.preferred, lent)
     }
 
-    fn new(
+    /// The state of a connection that has not begun, in memory that was [`prepare`]d.
+    pub(super) fn new(
         now: Instant,
         config: &Config,
         side: Side,
-        on: FourTuple,
         version: u32,
         first_flight: FirstFlight,
+        prepared: &Prepared,
         lent: &mut Lent<'_>,
-    ) -> Result<Self, TransportError> {
-        clear(lent);
-        if capacity(lent.buffers.crypto.len()) < MIN_CRYPTO_BUFFER {
-            return Err(TransportError::internal(
-                "the memory for CRYPTO data holds less than RFC 9000 7.5 asks for",
-            ));
-        }
-        let mut secret = [0; 8];
-        lent.session.fill_random(&mut secret);
-        let new_routes = RouteConfig::new(config.congestion, config.initial_rtt, config.ecn);
-        let route = Route { role: Role::Active, ..Route::new(now, PathId::ZERO, on, &new_routes) };
-        let pto = route.pto.period(&route.rtt, Duration::ZERO);
-        *lent.buffers.routes.first_mut().trap("a connection needs a row for a route")? = route;
-        let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
-            .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
-        let path = lent.buffers.paths.first_mut().trap("a connection needs a row for a path")?;
-        *path = Path::EMPTY;
-        path.local_cids = local_cids;
-        let mut random = [0; 2];
-        lent.session.fill_random(&mut random);
-        path.skips.schedule(0, u16::from_ne_bytes(random));
+    ) -> Self {
+        let &Prepared { secret, pto } = prepared;
         let streams = StreamsConfig {
             side,
             peer_bidi: config.peer_bidi_streams,
             peer_uni: config.peer_uni_streams,
             window: config.connection_window,
-            secret: u64::from_ne_bytes(secret),
+            secret,
         };
         let timeouts = Timeouts {
             handshake: Some(config.handshake_timeout),
             idle: config.max_idle_timeout,
             keep_alive: config.keep_alive,
         };
-        Ok(Self {
+        Self {
             side,
             version,
             lifecycle: Lifecycle::new(now, &timeouts, pto),
@@ -326,7 +300,7 @@ impl State {
             ping: Delivery::Idle,
             responses: Responses::NONE,
             newcomers: Newcomers::new(),
-            new_routes,
+            new_routes: new_routes(config),
             policy: config.migration_policy,
             no_spare_cid: config.no_spare_cid,
             moved: None,
@@ -349,7 +323,7 @@ impl State {
             fixed_bit: if config.grease { FixedBit::Ignored } else { FixedBit::Required },
             chance: 1,
             paced_until: Deadline::NEVER,
-        })
+        }
     }
 
     /// Derives the Initial keys and starts TLS with our transport parameters.
@@ -437,6 +411,45 @@ impl State {
     pub(super) fn route(&self, lent: &Lent<'_>) -> usize {
         lent.buffers.paths.first().map_or(0, |path| usize::from(path.active))
     }
+}
+
+/// What [`prepare`] leaves to [`State::new`].
+pub(super) struct Prepared {
+    secret: u64,
+    pto: Duration,
+}
+
+/// Makes lent memory that of a new connection: its first path, route and connection ID.
+pub(super) fn prepare(
+    now: Instant,
+    config: &Config,
+    on: FourTuple,
+    first_flight: &FirstFlight,
+    lent: &mut Lent<'_>,
+) -> Result<Prepared, TransportError> {
+    clear(lent);
+    if capacity(lent.buffers.crypto.len()) < MIN_CRYPTO_BUFFER {
+        return Err(TransportError::internal(
+            "the memory for CRYPTO data holds less than RFC 9000 7.5 asks for",
+        ));
+    }
+    let mut secret = [0; 8];
+    lent.session.fill_random(&mut secret);
+    let route = lent.buffers.routes.first_mut().trap("a connection needs a row for a route")?;
+    *route = Route { role: Role::Active, ..Route::new(now, PathId::ZERO, on, &new_routes(config)) };
+    let pto = route.pto.period(&route.rtt, Duration::ZERO);
+    let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
+        .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
+    let path = lent.buffers.paths.first_mut().trap("a connection needs a row for a path")?;
+    path.local_cids = local_cids;
+    let mut random = [0; 2];
+    lent.session.fill_random(&mut random);
+    path.skips.schedule(0, u16::from_ne_bytes(random));
+    Ok(Prepared { secret: u64::from_ne_bytes(secret), pto })
+}
+
+fn new_routes(config: &Config) -> RouteConfig {
+    RouteConfig::new(config.congestion, config.initial_rtt, config.ecn)
 }
 
 /// Memory may come from an earlier connection.

@@ -7,41 +7,48 @@ use crate::limits::ACK_RANGES_READ;
 /// The newest ranges of an ACK frame, at most [`ACK_RANGES_READ`] of them; a peer repeats what it still needs said.
 #[derive(Clone, Debug)]
 pub struct AckedRanges {
-    /// Newest first: smallest and largest number.
-    rows: [(u64, u64); ACK_RANGES_READ],
+    largest: u64,
+    /// Newest first: how far below `largest` the smallest and the largest number are. Half the size of the numbers, and what
+    /// lies further below is not under way.
+    rows: [(u32, u32); ACK_RANGES_READ],
     len: usize,
 }
 
 impl AckedRanges {
     /// Reads ranges that come newest first, disjoint.
     pub fn read(ranges: impl Iterator<Item = RangeInclusive<u64>>) -> Self {
-        let mut rows = [(0, 0); ACK_RANGES_READ];
-        let mut len = 0_usize;
-        for (row, range) in rows.iter_mut().zip(ranges) {
-            *row = range.into_inner();
-            len = len.saturating_add(1);
+        let mut read = Self { largest: 0, rows: [(0, 0); ACK_RANGES_READ], len: 0 };
+        for (row, range) in read.rows.iter_mut().zip(ranges) {
+            let (low, high) = range.into_inner();
+            if read.len == 0 {
+                read.largest = high;
+            }
+            let below = |pn| u32::try_from(read.largest.saturating_sub(pn));
+            let Ok(to_high) = below(high) else { break };
+            *row = (below(low).unwrap_or(u32::MAX), to_high);
+            read.len = read.len.saturating_add(1);
         }
-        Self { rows, len }
+        read
+    }
+
+    fn rows(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+        let at = |below: u32| self.largest.saturating_sub(below.into());
+        self.rows.get(..self.len).unwrap_or_default().iter().map(move |(low, high)| (at(*low), at(*high)))
     }
 
     /// The ranges, oldest first.
     pub fn ascending(&self) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
-        self.rows.get(..self.len).unwrap_or_default().iter().rev().map(|(low, high)| *low..=*high)
+        self.rows().rev().map(|(low, high)| low..=high)
     }
 
     /// The largest number acknowledged.
     pub fn largest(&self) -> Option<u64> {
-        self.rows.get(..self.len).and_then(<[_]>::first).map(|(_, high)| *high)
+        (self.len > 0).then_some(self.largest)
     }
 
     /// Whether `pn` is acknowledged.
     pub fn contains(&self, pn: u64) -> bool {
-        self.rows
-            .get(..self.len)
-            .unwrap_or_default()
-            .iter()
-            .find(|(low, _)| *low <= pn)
-            .is_some_and(|(_, high)| pn <= *high)
+        self.rows().find(|(low, _)| *low <= pn).is_some_and(|(_, high)| pn <= high)
     }
 }
 
@@ -60,5 +67,15 @@ mod tests {
         assert_eq!(acked.largest(), Some(994));
         assert!(acked.contains(990) && acked.contains(362) && !acked.contains(989) && !acked.contains(354));
         assert_eq!(AckedRanges::read(core::iter::empty()).largest(), None);
+    }
+
+    #[test]
+    fn what_is_four_thousand_million_packets_ago_is_left_out() {
+        let newest = u64::from(u32::MAX) + 10;
+        let read = |ranges: [RangeInclusive<u64>; 3]| AckedRanges::read(ranges.into_iter());
+        let seen: Vec<_> = read([newest..=newest, 11..=12, 7..=8]).ascending().collect();
+        assert_eq!(seen, [11..=12, newest..=newest]);
+        let long = AckedRanges::read(core::iter::once(0..=newest));
+        assert!(long.contains(10) && !long.contains(9) && long.contains(newest));
     }
 }

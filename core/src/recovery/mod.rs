@@ -29,4 +29,4 @@ pub use pto::{Alarm, Pto, Situation};
 pub use rtt::Rtt;
 pub use sent::{Chain, Draft, SentPacket, SentTable};
 pub use skip::Skips;
-pub use space::{AckNews, AnySpace, EcnReport, Space};
+pub use space::{AnySpace, EcnReport, Space};

@@ -22,15 +22,6 @@ pub enum EcnReport {
     Backwards,
 }
 
-/// What an ACK frame says, for all flights of the space.
-#[derive(Clone, Debug)]
-pub struct AckNews {
-    /// What it acknowledges.
-    pub ranges: AckedRanges,
-    /// What it says of ECN.
-    pub ecn: EcnReport,
-}
-
 /// One packet number space, with as many rows for ranges of packets received as `R` has: `Space` is that of a path.
 #[derive(Clone, Debug)]
 pub struct Space<R: ?Sized = [Row; ACK_RANGES]> {
@@ -76,28 +67,30 @@ impl<R: Rows + ?Sized> Space<R> {
         self.next_pn = self.next_pn.saturating_add(1);
     }
 
-    /// An ACK frame came. What it acknowledges is to be told to each flight of the space. `skipped` is the number of the
-    /// space that was skipped last.
+    /// An ACK frame came that acknowledges `ranges`, which are to be told to each flight of the space. `skipped` is the
+    /// number of the space that was skipped last. Returns what it says of ECN.
     ///
     /// # Errors
     /// PROTOCOL_VIOLATION if it acknowledges a packet that was never sent (RFC 9000 13.1).
-    pub fn on_ack(&mut self, ack: &Ack<'_>, skipped: Option<u64>) -> Result<AckNews, TransportError> {
-        let ranges = AckedRanges::read(ack.ranges());
+    pub fn on_ack(
+        &mut self,
+        ack: &Ack<'_>,
+        ranges: &AckedRanges,
+        skipped: Option<u64>,
+    ) -> Result<EcnReport, TransportError> {
         if ack.largest >= self.next_pn || skipped.is_some_and(|skipped| ranges.contains(skipped)) {
             return Err(TransportError::new(
                 Code::PROTOCOL_VIOLATION,
                 "acknowledgment of a packet that was not sent",
             ));
         }
-        self.received.on_ack(&ranges);
+        self.received.on_ack(ranges);
         let largest = Some(PacketNumber::new(ack.largest));
-        let ecn = if self.largest_acked < largest {
-            self.largest_acked = largest;
-            self.compare_ecn(ack.ecn)
-        } else {
-            EcnReport::Stale
-        };
-        Ok(AckNews { ranges, ecn })
+        if self.largest_acked >= largest {
+            return Ok(EcnReport::Stale);
+        }
+        self.largest_acked = largest;
+        Ok(self.compare_ecn(ack.ecn))
     }
 
     fn compare_ecn(&mut self, reported: Option<EcnCounts>) -> EcnReport {
@@ -126,13 +119,13 @@ mod tests {
         space: &mut AnySpace,
         ecn: Option<EcnCounts>,
         ranges: &[RangeInclusive<u64>],
-    ) -> Result<AckNews, TransportError> {
+    ) -> Result<EcnReport, TransportError> {
         let mut buffer = [0; 128];
         let mut out = Writer::new(&mut buffer);
         ack::emit(0, ecn, ranges.iter().cloned(), &mut out).unwrap();
         let len = out.len();
         match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap() {
-            Frame::Ack(ack) => space.on_ack(&ack, Some(7)),
+            Frame::Ack(ack) => space.on_ack(&ack, &AckedRanges::read(ack.ranges()), Some(7)),
             _ => panic!("not an ACK frame"),
         }
     }
@@ -164,7 +157,7 @@ mod tests {
     fn ecn_counts_are_compared_only_by_newer_acks() {
         let mut space = sent(9);
         let counts = |ect0, ce| Some(EcnCounts { ect0, ect1: 0, ce });
-        let mut report = |ecn, upto| receive(&mut space, ecn, &[0..=upto]).unwrap().ecn;
+        let mut report = |ecn, upto| receive(&mut space, ecn, &[0..=upto]).unwrap();
         assert_eq!(report(counts(2, 1), 3), EcnReport::Increase(EcnCounts { ect0: 2, ect1: 0, ce: 1 }));
         assert_eq!(report(counts(0, 0), 3), EcnReport::Stale);
         assert_eq!(report(None, 4), EcnReport::Absent);

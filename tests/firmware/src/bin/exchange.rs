@@ -221,20 +221,17 @@ fn pair<'m, C: Session, V: Session>(
         address_validated: false,
     };
     let [ours, theirs] = memory;
-    let mut taken = Taken::default();
-    let connect = || Connection::client(now, &config, &opened, ours, client).unwrap();
-    let client = match gauge {
-        Gauge::Instructions => {
-            let (instructions, client) = instructions::of(connect);
-            taken.instructions = instructions;
-            client
-        }
-        Gauge::Stack => {
-            let (stack, client) = stack::of(connect);
-            taken.stack = stack;
-            client
-        }
+    // What the call takes, not what it takes to hand it to the gauge.
+    let (mut session, mut lent, mut connected) = (Some(client), Some(ours), None);
+    let mut connect = || {
+        connected = Connection::client(now, &config, &opened, lent.take().unwrap(), session.take().unwrap()).ok();
     };
+    let mut taken = Taken::default();
+    match gauge {
+        Gauge::Instructions => taken.instructions = instructions::of(&mut connect).0,
+        Gauge::Stack => taken.stack = stack::of(&mut connect).0,
+    }
+    let client = connected.unwrap();
     let server = Connection::server(now, &config, &accepted, theirs, server).unwrap();
     Pair { now, client, server, on, gauge, taken, full: [0; 2] }
 }
