@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""How much memory a connection takes on a microcontroller, and the type that says so in Rust.
+
+    ram.py [--paths 1] [--streams 4] [--in-flight 16] [--receive 1024] [--send 1024] [--datagrams 0]
+           [--mtu 1280] [--check] PROGRAM
+
+`--receive` and `--send` are bytes for each stream and way, `--datagrams` bytes for DATAGRAM frames each way, `--mtu` the
+longest UDP payload. PROGRAM is the linked `sizes`, from which the sizes of all rows are read. `--check` compares what is
+computed for some storages with what the compiler made of them.
+"""
+
+import argparse
+import sys
+
+from budgets import sizes
+
+# As in core/src/connection/storage.rs.
+ROUTES_PER_PATH, CIDS_PER_PATH, RETIREMENTS_PER_PATH = 3, 4, 8
+
+
+def up(length, alignment=8):
+    return -(-length // alignment) * alignment
+
+
+def storage(size, paths, streams, sent, rx, tx, datagrams):
+    """The parts of a `Storage` and their bytes."""
+    return {
+        "paths": paths * size["path"],
+        f"routes, {ROUTES_PER_PATH} for each path": paths * ROUTES_PER_PATH * size["route"],
+        f"connection IDs, {CIDS_PER_PATH} of each side": paths * CIDS_PER_PATH * (size["local_cid"] + size["peer_cid"]),
+        "retirements of connection IDs": paths * RETIREMENTS_PER_PATH * size["retirement"],
+        "packets in flight": sent * size["sent"],
+        "streams": streams * size["stream"],
+        "stream bytes in": streams * rx,
+        "stream bytes out": streams * tx,
+        "datagrams": 2 * datagrams,
+        "CRYPTO bytes out of order": size["crypto"],
+        "token": size["token"],
+    }
+
+
+def total(parts):
+    return up(sum(parts.values()))
+
+
+def check(size):
+    wrong = []
+    for name, real in size.items():
+        if name.startswith("storage__"):
+            numbers = [int(number) for number in name.removeprefix("storage__").split("_")]
+            computed = total(storage(size, *numbers))
+            if computed != real:
+                wrong.append(f"Storage<{', '.join(map(str, numbers))}>: computed {computed}, really {real}")
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print("ram.py: what it computes is what the compiler makes")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("paths", 1), ("streams", 4), ("in-flight", 16), ("receive", 1024), ("send", 1024),
+                          ("datagrams", 0), ("mtu", 1280)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("program", help="the linked `sizes`")
+    args = parser.parse_args()
+    size = sizes_of(args.program)
+    if args.check:
+        return check(size)
+    # A ninth of the memory marks what came out of order.
+    rx = up(-(-args.receive * 9 // 8))
+    numbers = [args.paths, args.streams, args.in_flight, rx, args.send, args.datagrams]
+    parts = storage(size, *numbers)
+    shown = numbers if args.datagrams else numbers[:-1]
+    whole = {
+        "Storage": total(parts),
+        "state of the connection": size["state"],
+        "TLS session": size["session"],
+        "one datagram each way": 2 * args.mtu,
+        "lent to TLS for the handshake": size["scratch"],
+    }
+    for name, length in parts.items():
+        print(f"{length:10,}  {name}")
+    print()
+    for name, length in whole.items():
+        print(f"{length:10,}  {name}")
+    print(f"{sum(whole.values()):10,}  in all\n")
+    print(f"static MEMORY: StaticCell<Storage<{', '.join(map(str, shown))}>> = StaticCell::new();")
+    return None
+
+
+def sizes_of(program):
+    directory, _, name = program.rpartition("/")
+    if name != "sizes":
+        sys.exit("the program is to be `sizes`")
+    return sizes(directory or ".")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Builds the firmwares and prints what they take: flash, RAM, stack, instructions. Fails where core or crypto can panic, where
+# there is a heap, and where a figure has grown. Arguments: opt-levels (default: s). Needs Python; says what it skips.
+set -euo pipefail
+cd "$(dirname "$0")"
+target=thumbv7em-none-eabihf
+[ $# -gt 0 ] || set -- s
+command -v python3 >/dev/null || { echo "SKIPPED: there is no python3"; exit 0; }
+
+build() { # build LEVEL ARGUMENTS...: into target/LEVEL
+  local level=$1; shift
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=$level ../../.ci/bare-metal.sh $target build --quiet --release --locked \
+    --target-dir "target/$level" "$@"
+}
+
+emulator() {
+  command -v qemu-system-arm && return
+  command -v apt-get || return 1
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-system-arm; } || return 1
+}
+
+for level in "$@"; do
+  images=target/$level/$target/release
+  status=0
+  build "$level" --bins || status=$?
+  [ $status -ne 75 ] || exit 0
+  [ $status -eq 0 ] || exit $status
+  # The same programs with the places of panics in them are another image: these are measured, those are examined.
+  mkdir -p "target/measured-$level"
+  cp "$images"/{empty,null,psk,ed25519,p256,sizes} "target/measured-$level"
+  build "$level" --bins --features places
+
+  echo "== panics and heap, opt-level $level"
+  # Where less is inlined, a panic inside `core` no longer tells whose it is.
+  [ "$level" != s ] || python3 panics.py "$images"/{null,psk,ed25519,p256} >"target/panics-$level" || {
+    cat "target/panics-$level"
+    exit 1
+  }
+  [ "$level" != s ] || grep -v '^ ' "target/panics-$level"
+
+  echo "== budgets, opt-level $level"
+  python3 ram.py --check "target/measured-$level/sizes"
+  said=()
+  if emulator >/dev/null 2>&1; then
+    timeout 300 qemu-system-arm -M mps2-an386 -display none -monitor none -serial none -icount shift=0 \
+      -semihosting-config enable=on,target=native -kernel "$images/exchange" >"target/exchange-$level"
+    said=(--exchange "target/exchange-$level")
+  else
+    echo "SKIPPED: stack and instructions: there is no qemu-system-arm, and no apt-get to install it"
+  fi
+  python3 budgets.py "target/measured-$level" "${said[@]}"
+done
