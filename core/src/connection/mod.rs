@@ -91,6 +91,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If the session cannot start, or the memory has too few rows for any connection.
+    // In its caller it would leave there what it takes of the stack.
+    #[inline(never)]
     pub fn client(
         now: Instant,
         config: &Config,
@@ -101,12 +103,10 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let first_flight = FirstFlight::client(opened.dcid, opened.scid);
         let mut lent = Lent { buffers: memory.buffers(), session: &mut session };
         let prepared = start::prepare(now, config, opened.on, &first_flight, &mut lent)?;
-        let state = State::new(now, config, Side::Client, opened.version, first_flight, &prepared, &mut lent);
-        // What is to fail from here on fails where the state lies already: it is too large to be moved about.
-        let mut connection = Self { state, memory, session };
-        let (state, mut lent) = connection.lend();
+        let mut state =
+            State::new(now, config, Side::Client, opened.version, first_flight, &prepared, &mut lent);
         state.connect(now, config, opened, &mut lent)?;
-        Ok(connection)
+        Ok(Self::of(state, memory, session))
     }
 
     /// A connection of a client whose first datagram is to be handled next.
@@ -124,11 +124,15 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let first_flight = FirstFlight::server(original_dcid, retry_scid, peer_cid, scid);
         let mut lent = Lent { buffers: memory.buffers(), session: &mut session };
         let prepared = start::prepare(now, config, on, &first_flight, &mut lent)?;
-        let state = State::new(now, config, Side::Server, version, first_flight, &prepared, &mut lent);
-        let mut connection = Self { state, memory, session };
-        let (state, mut lent) = connection.lend();
+        let mut state = State::new(now, config, Side::Server, version, first_flight, &prepared, &mut lent);
         state.accept(now, config, accepted, &mut lent)?;
-        Ok(connection)
+        Ok(Self::of(state, memory, session))
+    }
+
+    /// The parts put together. Moving them takes stack that would be taken while TLS begins, were this not a call of its own.
+    #[inline(never)]
+    const fn of(state: State, memory: M, session: S) -> Self {
+        Self { state, memory, session }
     }
 
     /// Takes a datagram that arrived `on` these addresses with this ECN codepoint; it is decrypted in place.

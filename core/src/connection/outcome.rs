@@ -27,6 +27,8 @@ struct Said<'a> {
 }
 
 impl State {
+    /// A call of its own, so that its ranges are on the stack of no other frame.
+    #[inline(never)]
     pub(super) fn on_ack(
         &mut self,
         now: Instant,

@@ -338,6 +338,29 @@ impl State {
     ) -> Result<(), TransportError> {
         lent.session.set_initial_keys(self.version, dcid.as_slice());
         self.levels.on_keys(Level::Initial);
+        let mut grease = [0; 8];
+        lent.session.fill_random(&mut grease);
+        let number = u64::from_ne_bytes(grease);
+        let grease =
+            config.grease.then_some((number, grease.get(..(number % 8) as usize).unwrap_or_default()));
+        let mut encoded = [0; 256];
+        let mut out = Writer::new(&mut encoded);
+        self.write_params(config, reset_token, preferred, grease, lent, &mut out)?;
+        lent.session.start(out.written())?;
+        self.poll_session(now, lent)
+    }
+
+    /// Writes our transport parameters. Apart from [`Self::begin`], so that they are not on the stack while TLS starts.
+    #[inline(never)]
+    fn write_params(
+        &self,
+        config: &Config,
+        reset_token: Option<[u8; RESET_TOKEN_LEN]>,
+        preferred: Option<(Cid, [u8; RESET_TOKEN_LEN])>,
+        grease: Option<(u64, &[u8])>,
+        lent: &Lent<'_>,
+        out: &mut Writer<'_>,
+    ) -> Result<(), TransportError> {
         let FirstLimits {
             max_data,
             stream_data_bidi_local,
@@ -373,18 +396,9 @@ impl State {
             grease_quic_bit: config.grease,
             ..TransportParams::default()
         };
-        let mut grease = [0; 8];
-        lent.session.fill_random(&mut grease);
-        let number = u64::from_ne_bytes(grease);
-        let grease =
-            config.grease.then_some((number, grease.get(..(number % 8) as usize).unwrap_or_default()));
-        let mut encoded = [0; 256];
-        let mut out = Writer::new(&mut encoded);
         params
-            .emit(self.side, grease, &mut out)
-            .map_err(|_| TransportError::internal("transport parameters do not fit"))?;
-        lent.session.start(out.written())?;
-        self.poll_session(now, lent)
+            .emit(self.side, grease, out)
+            .map_err(|_| TransportError::internal("transport parameters do not fit"))
     }
 
     /// How many connection IDs of the peer there is memory for.
