@@ -22,8 +22,8 @@ use peregrine_firmware::null::NullSession;
 use rand_core::{TryCryptoRng, TryRng};
 use static_cell::StaticCell;
 
-/// One path, four streams, 16 packets in flight, 4 KiB each way and stream.
-type Memory = Storage<1, 4, 16, 4608, 4096>;
+/// One path, four streams, 16 packets in flight; bytes of four full packets each way and stream.
+type Memory = Storage<1, 4, 16, 5400, 4688>;
 /// Every datagram that is full has this many bytes.
 const FULL: usize = 1200;
 /// Bytes that are sent each way.
@@ -221,17 +221,21 @@ fn pair<'m, C: Session, V: Session>(
         address_validated: false,
     };
     let [ours, theirs] = memory;
-    // What the call takes, not what it takes to hand it to the gauge.
-    let (mut session, mut lent, mut connected) = (Some(client), Some(ours), None);
-    let mut connect = || {
-        connected = Connection::client(now, &config, &opened, lent.take().unwrap(), session.take().unwrap()).ok();
-    };
+    let connect = || Connection::client(now, &config, &opened, ours, client);
     let mut taken = Taken::default();
-    match gauge {
-        Gauge::Instructions => taken.instructions = instructions::of(&mut connect).0,
-        Gauge::Stack => taken.stack = stack::of(&mut connect).0,
-    }
-    let client = connected.unwrap();
+    let client = match gauge {
+        Gauge::Instructions => {
+            let (instructions, client) = instructions::of(connect);
+            taken.instructions = instructions;
+            client
+        }
+        Gauge::Stack => {
+            let (stack, client) = stack::of(connect);
+            taken.stack = stack;
+            client
+        }
+    };
+    let client = client.unwrap();
     let server = Connection::server(now, &config, &accepted, theirs, server).unwrap();
     Pair { now, client, server, on, gauge, taken, full: [0; 2] }
 }
