@@ -140,6 +140,8 @@ def examine(path):
         how = sorted({graph.name(end).split("::")[-1] for end in graph.edges[row] & ends})
         (ours if is_ours else theirs).append((graph.name(row), how, blamed if is_ours else foreign, way[::-1]))
     report(path, came, graph, heap, ours, theirs)
+    if not ours and not theirs:
+        sys.exit(f"{path}: nothing can panic, not even what is known to: the walk sees nothing")
     return not heap and not ours
 
 

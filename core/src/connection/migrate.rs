@@ -268,7 +268,7 @@ impl State {
         if !self.choose_automatically || !self.side.is_client() {
             return;
         }
-        if let Some(row) = self.best_other(lent, |other| is_worth_it(&current, other)) {
+        if let Some(row) = self.best_other(lent, &|other| is_worth_it(&current, other)) {
             self.activate(now, lent, row, MoveCause::Preference);
         }
     }
@@ -278,7 +278,7 @@ impl State {
     pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let active = self.route(lent);
         let down = lent.buffers.routes.get(active).is_some_and(Route::is_down);
-        if let Some(row) = self.best_other(lent, |other| down || other.validated)
+        if let Some(row) = self.best_other(lent, &|other| down || other.validated)
             && self.side.is_client()
         {
             self.activate(now, lent, row, MoveCause::Liveness);
@@ -286,7 +286,7 @@ impl State {
     }
 
     /// The best route of ours beside the active one, among those that can be used and will do.
-    fn best_other(&self, lent: &Lent<'_>, will_do: impl Fn(&Standing) -> bool) -> Option<usize> {
+    fn best_other(&self, lent: &Lent<'_>, will_do: &dyn Fn(&Standing) -> bool) -> Option<usize> {
         let active = self.route(lent);
         let others = lent.buffers.routes.iter().enumerate();
         others

@@ -73,7 +73,7 @@ fn copy_in(ring: &mut [u8], start: usize, bytes: &[u8]) {
     let start = if start >= ring.len() { start.wrapping_sub(ring.len()) } else { start };
     let first = bytes.len().min(ring.len().saturating_sub(start));
     let (head, tail) = bytes.split_at_checked(first).unwrap_or((bytes, &[]));
-    if let Some(slot) = ring.get_mut(start..start.saturating_add(first)) {
+    if let Some(slot) = ring.get_mut(start..).and_then(|ring| ring.get_mut(..head.len())) {
         slot.copy_from_slice(head);
     }
     if let Some(slot) = ring.get_mut(..tail.len()) {

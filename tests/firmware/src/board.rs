@@ -99,7 +99,8 @@ pub mod stack {
         }
         let result = act();
         // SAFETY: as above.
-        let is_used = |word: &usize| unsafe { ptr::read_volatile(ptr::with_exposed_provenance::<u32>(*word)) } != PAINT;
+        let is_used =
+            |word: &usize| unsafe { ptr::read_volatile(ptr::with_exposed_provenance::<u32>(*word)) } != PAINT;
         (words().find(is_used).map_or(0, |lowest| top - lowest), result)
     }
 }
@@ -145,7 +146,8 @@ impl Registers {
 
     /// The addresses that datagrams go from and to.
     pub fn addresses(&self) -> FourTuple {
-        let address = |at: usize| SocketAddr::from((Ipv4Addr::from(read(DEVICE + at)), read(DEVICE + at + 4) as u16));
+        let address =
+            |at: usize| SocketAddr::from((Ipv4Addr::from(read(DEVICE + at)), read(DEVICE + at + 4) as u16));
         FourTuple { local: address(36), remote: address(44), interface: read(DEVICE + 52) }
     }
 }

@@ -77,7 +77,11 @@ fn show<S: Session>(board: &Registers, connection: &mut Connection<&mut Memory, 
 }
 
 /// Moves to the local address that there is now.
-fn follow<S: Session>(board: &Registers, connection: &mut Connection<&mut Memory, S>, before: FourTuple) -> FourTuple {
+fn follow<S: Session>(
+    board: &Registers,
+    connection: &mut Connection<&mut Memory, S>,
+    before: FourTuple,
+) -> FourTuple {
     let on = board.addresses();
     if on != before && connection.migrate(board.now(), on.local, on.interface).is_ok() { on } else { before }
 }

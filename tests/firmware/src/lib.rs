@@ -13,3 +13,6 @@
 pub mod board;
 pub mod client;
 pub mod null;
+
+/// Bytes lent to TLS for a handshake without certificates.
+pub const SCRATCH: usize = 1024;

@@ -179,7 +179,11 @@ impl Session for NullSession {
     }
 
     fn open(&mut self, key: Key, _: PathId, _: u64, _: &[u8], payload: &mut [u8]) -> Result<usize, KeyError> {
-        if self.has(key.level) { payload.len().checked_sub(TAG_LEN).ok_or(KeyError::Forged) } else { Err(KeyError::Missing) }
+        if self.has(key.level) {
+            payload.len().checked_sub(TAG_LEN).ok_or(KeyError::Forged)
+        } else {
+            Err(KeyError::Missing)
+        }
     }
 
     fn protect(&mut self, _: Level, _: &[u8; SAMPLE_LEN], _: &mut u8, _: &mut [u8]) {}

@@ -13,7 +13,12 @@ static SERVER: Only<Pin<'_>> = Only::ed25519(Pin { keys: &[[7; 32]] });
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let config = ClientConfig { server_name: Some("server.test"), alpn: &[b"sensor"], server: Some(&SERVER), ..Default::default() };
+    let config = ClientConfig {
+        server_name: Some("server.test"),
+        alpn: &[b"sensor"],
+        server: Some(&SERVER),
+        ..Default::default()
+    };
     loop {
         let mut scratch = [0; 2048];
         let session = ClientSession::new(&config, LeanRustCrypto::new(Registers), &mut scratch[..], None);

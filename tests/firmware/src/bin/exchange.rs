@@ -17,6 +17,7 @@ use peregrine_core::wire::Cid;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::tls::{ClientConfig, ClientSession, Psk, ServerConfig, ServerSession};
+use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, instructions, stack};
 use peregrine_firmware::null::NullSession;
 use rand_core::{TryCryptoRng, TryRng};
@@ -90,7 +91,9 @@ impl<C: Session, V: Session> Pair<'_, C, V> {
                 said = true;
                 self.full[1] += u64::from(transmit.len == FULL);
                 let on = self.on;
-                self.client(|now, client| client.handle_datagram(now, on, Ecn::NotEct, &mut buffer[..transmit.len]));
+                self.client(|now, client| {
+                    client.handle_datagram(now, on, Ecn::NotEct, &mut buffer[..transmit.len])
+                });
             }
             while self.client(|_, client| client.poll_event()).is_some() {}
             while self.server.poll_event().is_some() {}
@@ -204,9 +207,14 @@ fn pair<'m, C: Session, V: Session>(
     server: V,
 ) -> Pair<'m, C, V> {
     let now = Instant::from_micros(1_000_000);
-    let on = FourTuple { local: ([192, 0, 2, 1], 4000).into(), remote: ([192, 0, 2, 2], 443).into(), interface: 0 };
+    let on = FourTuple {
+        local: ([192, 0, 2, 1], 4000).into(),
+        remote: ([192, 0, 2, 2], 443).into(),
+        interface: 0,
+    };
     let cid = |byte| Cid::new(&[byte; 8]).unwrap();
-    let config = Config { peer_uni_streams: 1, peer_bidi_streams: 1, max_mtu: FULL as u16, ..Config::default() };
+    let config =
+        Config { peer_uni_streams: 1, peer_bidi_streams: 1, max_mtu: FULL as u16, ..Config::default() };
     let opened = Opened { on, version: 1, scid: cid(1), dcid: cid(2), token: &[] };
     let accepted = Accepted {
         on: FourTuple { local: on.remote, remote: on.local, interface: 0 },
@@ -296,7 +304,7 @@ fn with_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     let psks = [Psk { identity: b"sensor 7", key: &[7; 32], hash: HashAlgorithm::Sha256 }];
     let client = ClientConfig { psks: &psks, alpn: &[b"sensor"], ..Default::default() };
     let server = ServerConfig { psks: Some(&psks), alpn: &[b"sensor"], ..Default::default() };
-    let (mut ours, mut theirs) = ([0; 2048], [0; 2048]);
+    let (mut ours, mut theirs) = ([0; SCRATCH], [0; 2048]);
     let provider = |seed| LeanRustCrypto::new(Predictable(seed));
     let client = ClientSession::new(&client, provider(1), &mut ours[..], None);
     let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);

@@ -6,7 +6,7 @@ use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::tls::{ClientConfig, ClientSession, Psk};
 use peregrine_firmware::board::Registers;
-use peregrine_firmware::client;
+use peregrine_firmware::{SCRATCH, client};
 
 static PSKS: [Psk<'_>; 1] = [Psk { identity: b"sensor 7", key: &[7; 32], hash: HashAlgorithm::Sha256 }];
 
@@ -14,7 +14,7 @@ static PSKS: [Psk<'_>; 1] = [Psk { identity: b"sensor 7", key: &[7; 32], hash: H
 fn main() -> ! {
     let config = ClientConfig { alpn: &[b"sensor"], psks: &PSKS, ..Default::default() };
     loop {
-        let mut scratch = [0; 2048];
+        let mut scratch = [0; SCRATCH];
         let session = ClientSession::new(&config, LeanRustCrypto::new(Registers), &mut scratch[..], None);
         let _ = client::run(session);
     }

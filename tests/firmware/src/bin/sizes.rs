@@ -13,10 +13,8 @@ use peregrine_core::table::ranges::Row;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::session_keys::PacketKeys;
 use peregrine_crypto::tls::ClientSession;
+use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::Registers;
-
-/// Bytes that `psk` lends TLS.
-const SCRATCH: usize = 2048;
 
 type Provider = LeanRustCrypto<Registers>;
 type Session = ClientSession<'static, Provider, &'static mut [u8]>;
