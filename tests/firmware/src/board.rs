@@ -29,7 +29,7 @@ fn write(address: usize, value: u32) {
 /// Ends the emulation: all is well.
 pub fn exit() -> ! {
     cortex_m_semihosting::debug::exit(cortex_m_semihosting::debug::EXIT_SUCCESS);
-    loop {}
+    halt()
 }
 
 #[panic_handler]
@@ -39,7 +39,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     {
         tell(place);
     }
-    loop {}
+    halt()
+}
+
+fn halt() -> ! {
+    loop {
+        cortex_m::asm::nop();
+    }
 }
 
 /// Says where it went wrong, without `core::fmt`, and ends the emulation.

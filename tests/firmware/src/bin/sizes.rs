@@ -14,7 +14,7 @@ use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::session_keys::PacketKeys;
 use peregrine_crypto::tls::ClientSession;
 use peregrine_firmware::SCRATCH;
-use peregrine_firmware::board::Registers;
+use peregrine_firmware::board::{self, Registers};
 
 type Provider = LeanRustCrypto<Registers>;
 type Session = ClientSession<'static, Provider, &'static mut [u8]>;
@@ -55,5 +55,5 @@ sizes! {
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    loop {}
+    board::exit()
 }
