@@ -41,6 +41,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if fewer are left; nothing is consumed then. The same holds for every method below.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
         self.rest = rest;
@@ -66,6 +67,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if none is left.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         let [byte] = self.array::<1>()?;
         Ok(byte)
@@ -91,7 +93,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if it is cut off.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
         let first = *self.rest.first().ok_or(Malformed)?;
         match first >> 6 {
@@ -109,6 +111,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if either is cut off.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn varint_bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let before = self.rest;
         let len = usize::try_from(self.varint()?).map_err(|_| Malformed);
@@ -177,6 +180,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if they do not fit; nothing is written then. The same holds for every method below.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn reserve(&mut self, len: usize) -> Result<&mut [u8], NoSpace> {
         let end = self.len.checked_add(len).ok_or(NoSpace)?;
         let slot = self.out.get_mut(self.len..end).ok_or(NoSpace)?;
@@ -188,6 +192,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if they do not fit.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
         self.reserve(bytes.len())?.copy_from_slice(bytes);
         Ok(())
@@ -197,6 +202,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if it does not fit.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn u8(&mut self, value: u8) -> Result<(), NoSpace> {
         self.bytes(&[value])
     }
@@ -221,7 +227,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if it does not fit.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn varint(&mut self, value: u64) -> Result<(), NoSpace> {
         match varint_len(value) {
             1 => self.u8((value & 0x3f) as u8),
@@ -254,6 +260,7 @@ impl<'a> Writer<'a> {
 }
 
 /// How many bytes the shortest form of a variable-length integer has.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub const fn varint_len(value: u64) -> usize {
     match value {
         0..=0x3f => 1,
