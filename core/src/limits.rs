@@ -1,6 +1,6 @@
 //! Every fixed number, each with its source.
 
-use core::time::Duration;
+use crate::time::Span;
 
 /// The largest connection ID of QUIC v1, in bytes (RFC 9000 17.2).
 pub const MAX_CID_LEN: usize = 20;
@@ -33,15 +33,15 @@ pub const HANDSHAKE_ACK_RANGES: usize = 4;
 /// Ranges of an ACK frame that are looked at; a sender repeats what it still needs said.
 pub const ACK_RANGES_READ: usize = 64;
 /// Largest assumed timer granularity (RFC 9002 6.1.2).
-pub const GRANULARITY: Duration = Duration::from_millis(1);
+pub const GRANULARITY: Span = Span::from_millis(1);
 /// RTT assumed before the first sample (RFC 9002 6.2.2).
-pub const INITIAL_RTT: Duration = Duration::from_millis(333);
+pub const INITIAL_RTT: Span = Span::from_millis(333);
 /// Packets that may overtake one before it counts as lost (RFC 9002 6.1.1).
 pub const PACKET_THRESHOLD: u64 = 3;
 /// PTOs over which everything must be lost for persistent congestion (RFC 9002 7.6.1).
 pub const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 /// Ack delay that a peer has before it says otherwise (RFC 9000 18.2).
-pub const DEFAULT_MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+pub const DEFAULT_MAX_ACK_DELAY: Span = Span::from_millis(25);
 /// Ack delay exponent that a peer has before it says otherwise (RFC 9000 18.2).
 pub const DEFAULT_ACK_DELAY_EXPONENT: u8 = 3;
 /// Connection IDs that every endpoint accepts at once (RFC 9000 18.2).

@@ -21,22 +21,108 @@ impl Instant {
     }
 
     /// The moment `wait` later; saturates at the end of time.
-    pub fn after(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(micros(wait)))
+    pub fn after(self, wait: impl Into<Span>) -> Self {
+        Self(Span(self.0).saturating_add(wait.into()).0)
     }
 
     /// The time passed since `earlier`; zero if `earlier` is later.
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub const fn since(self, earlier: Self) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// `duration` in whole microseconds, saturating.
-// Where 64 bits are two registers, its multiplication at every place that waits was a kilobyte; elsewhere a call for each packet
-// would be the dearer.
-#[cfg_attr(target_pointer_width = "32", inline(never))]
-pub fn micros(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
+/// A length of time, in microseconds: what core reckons with, where a [`Duration`] would multiply and divide at every place
+/// that waits. Sums and products saturate.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Span(u64);
+
+impl Span {
+    /// No time.
+    pub const ZERO: Self = Self(0);
+    /// The longest.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// So many microseconds.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// So many milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// So many seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// In microseconds.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// In whole milliseconds.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// In microseconds, [`u32::MAX`] (71 minutes) if there are more: what rows keep.
+    pub const fn short_micros(self) -> u32 {
+        if self.0 > u32::MAX as u64 { u32::MAX } else { self.0 as u32 }
+    }
+
+    /// Both, one after the other.
+    #[must_use]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// What is left without `other`.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// What is left without `other`; `None` if that is longer.
+    pub const fn checked_sub(self, other: Self) -> Option<Self> {
+        match self.0.checked_sub(other.0) {
+            Some(rest) => Some(Self(rest)),
+            None => None,
+        }
+    }
+
+    /// So many times as long.
+    #[must_use]
+    pub const fn saturating_mul(self, times: u32) -> Self {
+        Self(self.0.saturating_mul(times as u64))
+    }
+
+    /// Half of it.
+    #[must_use]
+    pub const fn half(self) -> Self {
+        Self(self.0 / 2)
+    }
+
+    /// Whether it is no time at all.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl From<Duration> for Span {
+    /// In whole microseconds.
+    fn from(duration: Duration) -> Self {
+        Self(duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into()))
+    }
+}
+
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        Self::from_micros(span.0)
+    }
 }
 
 /// A moment that may never come. Ordered: never is the latest.
@@ -93,7 +179,10 @@ mod tests {
     #[test]
     fn saturates_instead_of_wrapping() {
         assert_eq!(Instant::from_micros(u64::MAX).after(Duration::MAX).as_micros(), u64::MAX);
-        assert_eq!(Instant::ZERO.since(Instant::from_micros(5)), Duration::ZERO);
+        assert_eq!(Instant::ZERO.since(Instant::from_micros(5)), Span::ZERO);
+        assert_eq!(Span::from(Duration::MAX), Span::MAX);
+        assert_eq!(Span::from_secs(u64::MAX).saturating_mul(3), Span::MAX);
+        assert_eq!(Span::MAX.short_micros(), u32::MAX);
     }
 
     #[test]

@@ -5,9 +5,7 @@
 //!
 //! Not here: slow start, recovery, and undoing a reduction that proved spurious (4.9).
 
-use core::time::Duration;
-
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// Beta is 7/10 (RFC 9438 4.6).
 const BETA: (u64, u64) = (7, 10);
@@ -58,7 +56,7 @@ impl Cubic {
     }
 
     /// The window after `bytes` more were acknowledged.
-    pub(super) fn grow(&mut self, now: Instant, window: u32, bytes: u32, mtu: u32, rtt: Duration) -> u32 {
+    pub(super) fn grow(&mut self, now: Instant, window: u32, bytes: u32, mtu: u32, rtt: Span) -> u32 {
         self.seen = now;
         let epoch = match self.epoch.instant() {
             Some(epoch) => epoch,
@@ -114,8 +112,8 @@ impl Cubic {
     }
 
     /// W(t) of RFC 9438 4.2, in bytes.
-    fn cubic(&self, elapsed: Duration, mtu: u32) -> u32 {
-        let t = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    fn cubic(&self, elapsed: Span, mtu: u32) -> u32 {
+        let t = elapsed.as_millis();
         let k = u64::from(self.k_ms);
         let distance = t.abs_diff(k).min(MAX_DISTANCE.saturating_sub(1));
         let cube = distance.saturating_mul(distance).saturating_mul(distance);
@@ -156,7 +154,7 @@ mod tests {
     use super::*;
 
     const MTU: u32 = 1200;
-    const RTT: Duration = Duration::from_millis(100);
+    const RTT: Span = Span::from_millis(100);
 
     /// Grows for `seconds` as if a whole window were acknowledged every RTT.
     fn run(cubic: &mut Cubic, window: u32, from: u64, seconds: u64) -> u32 {
@@ -255,8 +253,8 @@ mod tests {
     fn extremes_saturate() {
         let mut cubic = Cubic::new();
         assert!(cubic.on_congestion(u32::MAX) > u32::MAX / 2);
-        cubic.grow(Instant::ZERO, 2400, u32::MAX, 65_535, Duration::ZERO);
+        cubic.grow(Instant::ZERO, 2400, u32::MAX, 65_535, Span::ZERO);
         let late = Instant::from_micros(u64::MAX);
-        assert_eq!(cubic.grow(late, u32::MAX, u32::MAX, 65_535, Duration::MAX), u32::MAX);
+        assert_eq!(cubic.grow(late, u32::MAX, u32::MAX, 65_535, Span::MAX), u32::MAX);
     }
 }

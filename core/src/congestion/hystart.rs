@@ -4,9 +4,7 @@
 //! round before, slow start goes on at a quarter of its pace for up to five rounds; if the RTT falls again, the
 //! suspicion was wrong. As the sender paces, growth per ACK has no limit of its own (RFC 9406 4.3).
 
-use core::time::Duration;
-
-use crate::time::{Instant, micros};
+use crate::time::{Instant, Span};
 
 /// The window grows by this part of the bytes acknowledged in a conservative round.
 pub(super) const GROWTH_DIVISOR: u32 = 4;
@@ -54,13 +52,13 @@ impl HyStart {
     }
 
     /// Packets up to one sent at `newest` were acknowledged.
-    pub(super) fn on_acked(&mut self, now: Instant, newest: Instant, sample: Option<Duration>) -> Advice {
+    pub(super) fn on_acked(&mut self, now: Instant, newest: Instant, sample: Option<Span>) -> Advice {
         if newest >= self.round_from {
             self.begin_round(now);
         }
         if let Some(sample) = sample {
             self.samples = self.samples.saturating_add(1);
-            self.this_round = self.this_round.min(u32::try_from(micros(sample)).unwrap_or(u32::MAX));
+            self.this_round = self.this_round.min(sample.short_micros());
             if self.samples >= SAMPLES {
                 self.judge();
             }
@@ -106,7 +104,7 @@ mod tests {
         let (mut start, mut now) = (HyStart::new(), Instant::from_micros(1));
         let advise = |rtt: &u64| {
             let sent = now;
-            let sample = Duration::from_millis(*rtt);
+            let sample = Span::from_millis(*rtt);
             now = now.after(sample);
             (0..10).map(|_| start.on_acked(now, sent, Some(sample))).last().unwrap()
         };
@@ -149,7 +147,7 @@ mod tests {
         for (nth, rtt) in (1..).zip([100, 200, 300, 400]) {
             let now = Instant::from_micros(nth * 1_000_000);
             for _ in 0..7 {
-                assert_eq!(start.on_acked(now, now, Some(Duration::from_millis(rtt))), Advice::Double);
+                assert_eq!(start.on_acked(now, now, Some(Span::from_millis(rtt))), Advice::Double);
             }
         }
     }

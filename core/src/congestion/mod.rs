@@ -23,10 +23,8 @@ mod hystart;
 mod newreno;
 pub mod pacer;
 
-use core::time::Duration;
-
 use crate::limits::BASE_MTU;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 
 use cubic::Cubic;
 use hystart::HyStart;
@@ -58,9 +56,9 @@ pub struct Acked {
     /// When the newest of them was sent.
     pub newest: Instant,
     /// The RTT sample, if they yielded one.
-    pub sample: Option<Duration>,
+    pub sample: Option<Span>,
     /// The smoothed RTT.
-    pub smoothed: Duration,
+    pub smoothed: Span,
 }
 
 /// How the window grows, with what that takes to know.
@@ -275,7 +273,7 @@ impl Controller {
         if newest < self.fresh_from {
             return;
         }
-        self.fresh_from = now.after(Duration::from_micros(1));
+        self.fresh_from = now.after(Span::from_micros(1));
         self.window = self.growth.on_congestion(self.window).max(self.min_window());
         self.slow_start_until = self.window;
         self.one_more = true;

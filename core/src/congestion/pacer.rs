@@ -8,10 +8,8 @@
 //! Not here: the rate ([`Controller::per_rtt`](super::Controller::per_rtt)). Packets with nothing but ACK frames, and
 //! probes, are not to be asked for; probes are to be told of.
 
-use core::time::Duration;
-
 use crate::limits::GRANULARITY;
-use crate::time::{Instant, micros};
+use crate::time::{Instant, Span};
 
 /// Datagrams that may always follow each other at once: the initial window (RFC 9002 7.7).
 const BURST_DATAGRAMS: u64 = 10;
@@ -24,14 +22,14 @@ pub struct Pace {
     /// Bytes per smoothed RTT.
     pub per_rtt: u64,
     /// The smoothed RTT.
-    pub rtt: Duration,
+    pub rtt: Span,
     /// Bytes of a full datagram.
     pub datagram: u16,
 }
 
 impl Pace {
     fn rtt_micros(&self) -> u64 {
-        micros(self.rtt).max(1)
+        self.rtt.as_micros().max(1)
     }
 }
 
@@ -72,7 +70,7 @@ impl Pacer {
         let Some(missing) = datagram.checked_sub(self.credit).filter(|missing| *missing > 0) else {
             return Budget::Bytes(self.credit.checked_div(rtt).unwrap_or(0));
         };
-        let wait = Duration::from_micros(missing.div_ceil(pace.per_rtt.max(1)));
+        let wait = Span::from_micros(missing.div_ceil(pace.per_rtt.max(1)));
         Budget::Until(now.after(wait.max(GRANULARITY)))
     }
 
@@ -82,7 +80,7 @@ impl Pacer {
     }
 
     fn fill(&mut self, now: Instant, pace: &Pace, rtt: u64) {
-        let elapsed = micros(now.since(self.filled));
+        let elapsed = now.since(self.filled).as_micros();
         self.filled = now;
         let burst = BURST_DATAGRAMS.saturating_mul(pace.datagram.into()).saturating_mul(rtt);
         let largest = burst.max(pace.per_rtt.saturating_mul(rtt.min(BURST_MICROS)));
@@ -101,7 +99,7 @@ mod tests {
     use super::*;
 
     fn pace(per_rtt: u64, rtt_micros: u64) -> Pace {
-        Pace { per_rtt, rtt: Duration::from_micros(rtt_micros), datagram: 1200 }
+        Pace { per_rtt, rtt: Span::from_micros(rtt_micros), datagram: 1200 }
     }
 
     /// Sends all that is let through for `millis`; the bytes sent and how often it waited.
@@ -109,7 +107,7 @@ mod tests {
         let (mut pacer, mut now, mut sent, mut waits) = (Pacer::new(), Instant::from_micros(77), 0, 0);
         pacer.budget(now, pace);
         pacer.credit = 0;
-        let end = now.after(Duration::from_millis(millis));
+        let end = now.after(Span::from_millis(millis));
         while now < end {
             match pacer.budget(now, pace) {
                 Budget::Bytes(bytes) => {
@@ -120,7 +118,7 @@ mod tests {
                 }
                 Budget::Until(then) => {
                     assert!(then > now);
-                    now = then.after(Duration::from_micros(late_micros));
+                    now = then.after(Span::from_micros(late_micros));
                     waits += 1;
                 }
             }
@@ -171,10 +169,10 @@ mod tests {
     #[test]
     fn extremes_saturate() {
         let mut pacer = Pacer::new();
-        let absurd = Pace { per_rtt: u64::MAX, rtt: Duration::MAX, datagram: u16::MAX };
+        let absurd = Pace { per_rtt: u64::MAX, rtt: Span::MAX, datagram: u16::MAX };
         assert!(matches!(pacer.budget(Instant::from_micros(u64::MAX), &absurd), Budget::Bytes(_)));
         pacer.on_sent(u64::MAX, &absurd);
-        let nothing = Pace { per_rtt: 0, rtt: Duration::ZERO, datagram: 1200 };
+        let nothing = Pace { per_rtt: 0, rtt: Span::ZERO, datagram: 1200 };
         pacer.on_sent(u64::MAX, &nothing);
         assert!(matches!(pacer.budget(Instant::from_micros(u64::MAX), &nothing), Budget::Until(_)));
     }

@@ -17,7 +17,7 @@ fn send(controller: &mut Controller, now: Instant, packets: u32) {
 
 /// Acknowledges packets one by one that were sent 100 ms ago.
 fn ack(controller: &mut Controller, now: u64, packets: u32) {
-    let rtt = Duration::from_millis(100);
+    let rtt = Span::from_millis(100);
     let acked = Acked { bytes: MTU.into(), newest: ms(now - 100), sample: Some(rtt), smoothed: rtt };
     for _ in 0..packets {
         controller.on_acked(ms(now), &acked);
@@ -163,7 +163,7 @@ fn persistent_congestion_leaves_two_datagrams_and_slow_start() {
         ack(&mut controller, 5100, 2);
         assert_eq!(packets(&controller), 4);
         send(&mut controller, ms(5100), 4);
-        let rtt = Duration::from_millis(100);
+        let rtt = Span::from_millis(100);
         let all = Acked { bytes: 4 * u32::from(MTU), newest: ms(5100), sample: Some(rtt), smoothed: rtt };
         controller.on_acked(ms(5200), &all);
         assert_eq!(packets(&controller), threshold);
@@ -217,7 +217,7 @@ fn a_growing_queue_ends_slow_start_without_a_loss() {
         let (window, sent) = (packets(&controller), now);
         windows.push(window);
         send(&mut controller, sent, window);
-        now = sent.after(Duration::from_millis(u64::from(window.max(100))));
+        now = sent.after(Span::from_millis(u64::from(window.max(100))));
         let rtt = now.since(sent);
         let acked = Acked { bytes: MTU.into(), newest: sent, sample: Some(rtt), smoothed: rtt };
         for _ in 0..window {
@@ -236,7 +236,7 @@ fn what_goes_out_comes_back() {
         let (mut controller, mut flight) = (Controller::new(algorithm, MTU), Vec::new());
         let mut now = ms(1);
         for _ in 0..20_000 {
-            now = now.after(Duration::from_micros(random.below(20_000) as u64));
+            now = now.after(Span::from_micros(random.below(20_000) as u64));
             while controller.available() >= u32::from(MTU) && flight.len() < 3000 {
                 controller.on_sent(now, MTU);
                 flight.push(now);

@@ -1,8 +1,6 @@
 //! What becomes of sent packets: an acknowledgment, a loss or a discarded key reaches the owners of what they carried
 //! (RFC 9000 13.3, RFC 9002 6, 6.4).
 
-use core::time::Duration;
-
 use super::Lent;
 use super::events::Fact;
 use super::receive::Seat;
@@ -17,7 +15,7 @@ use crate::recovery::{AckedRanges, AnySpace, Chain, EcnReport, Flight, Lost};
 use crate::session::Level;
 use crate::table::chunk::{Carried, HasChunk};
 use crate::table::list::at;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::frame::{Ack, Kind, Kinds};
 
 /// What an ACK frame says, for all flights of its space.
@@ -49,7 +47,7 @@ impl State {
         // Acknowledgments of the handshake are never delayed (RFC 9000 13.2.1), whatever they claim.
         let delay = match seat.level {
             Level::OneRtt => decode_delay(ack.delay, self.peer.ack_delay_exponent),
-            _ => Duration::ZERO,
+            _ => Span::ZERO,
         };
         for route in 0..lent.buffers.routes.len() {
             if self.has_flight(lent, seat.level, route) {
@@ -69,7 +67,7 @@ impl State {
         level: Level,
         route_row: usize,
         said: &Said<'_>,
-        delay: Option<Duration>,
+        delay: Option<Span>,
     ) {
         let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
         let mut acked = flight.on_ack(lent.buffers.sent, now, said.ranges);

@@ -78,14 +78,12 @@ impl Path {
 mod tests {
     use super::*;
     use crate::ids::Ecn;
-    use crate::time::Instant;
-    use core::time::Duration;
-
+    use crate::time::{Instant, Span};
     #[test]
     fn where_the_newest_came_is_known_until_that_route_is_gone() {
         let mut path = Path::EMPTY;
         let mut hear = |pn, route| {
-            path.space.received.on_received(Instant::ZERO, pn, true, Ecn::NotEct, Duration::ZERO);
+            path.space.received.on_received(Instant::ZERO, pn, true, Ecn::NotEct, Span::ZERO);
             path.on_non_probing(pn, route);
             path.newest_on()
         };
@@ -112,7 +110,7 @@ mod tests {
             (edge - 1, false),
             (edge + 4, true),
         ] {
-            path.space.received.on_received(Instant::ZERO, pn, true, Ecn::NotEct, Duration::ZERO);
+            path.space.received.on_received(Instant::ZERO, pn, true, Ecn::NotEct, Span::ZERO);
             assert_eq!(path.on_non_probing(pn, 1), newest, "{pn}");
         }
     }

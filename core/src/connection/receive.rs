@@ -3,8 +3,6 @@
 //! Nothing that can be forged makes state: before the AEAD has spoken, only the counters of a known route change. The
 //! duplicate test comes after it too, so that its time tells nothing (RFC 9001 9.5).
 
-use core::time::Duration;
-
 use super::Lent;
 use super::start::State;
 use crate::cid::{local, peer};
@@ -15,7 +13,7 @@ use crate::lifecycle::Close;
 use crate::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN};
 use crate::path::Addresses;
 use crate::session::{Key, KeyError, Level};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::frame::{Frame, Frames, Kind};
 use crate::wire::header::{Coalesced, FirstByte, Header, PacketType};
 use crate::wire::packet_number::Truncated;
@@ -132,7 +130,7 @@ impl State {
             renewed |= kind == Kind::NewConnectionId;
             self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(kind.types().0))?;
         }
-        let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Duration::ZERO };
+        let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Span::ZERO };
         self.space_mut(lent, level).received.on_received(now, opened.pn, ack_eliciting, ecn, ack_delay);
         self.lifecycle.on_received(now, pto);
         self.liveness.on_received(now);
@@ -239,7 +237,7 @@ impl State {
     fn on_opened(
         &mut self,
         now: Instant,
-        pto: Duration,
+        pto: Span,
         lent: &mut Lent<'_>,
         seat: &Seat,
         pn: u64,

@@ -2,8 +2,6 @@
 //!
 //! [`State::activate`] is the only place that changes which route packets are sent over.
 
-use core::time::Duration;
-
 use super::Lent;
 use super::events::Fact;
 use super::path::Path;
@@ -19,10 +17,10 @@ use crate::path::validation::Proved;
 use crate::path::{Addresses, EcnValidation, Health, Opener, Role, Route, RouteId, Told};
 use crate::session::Level;
 use crate::table::list::at;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// A route that was left is kept for so long: it may be taken up again with what was known of it.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Span = Span::from_secs(60);
 /// A route that was left still receives what was on its way for so many PTOs, though another could use its connection ID.
 const LINGER: u32 = 3;
 
@@ -292,7 +290,7 @@ impl State {
 
     /// The active route is not that any more. One that was the peer's is remembered: what it was left for may turn out a
     /// forgery (RFC 9000 9.3.2).
-    fn leave(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, cause: MoveCause, pto: Duration) {
+    fn leave(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, cause: MoveCause, pto: Span) {
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
         if !route.amplification.is_validated() {
             return self.release(lent, row, Told::CLOSED);
@@ -341,7 +339,7 @@ impl State {
         let mut renew = false;
         for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
             if let Some(sample) = route.validation.sample(now, data).filter(|_| row == seat.route) {
-                route.rtt.on_sample(now, sample, Duration::ZERO, None);
+                route.rtt.on_sample(now, sample, Span::ZERO, None);
             }
             let is_new = !route.validation.is_validated();
             match route.validation.on_response(now, data) {

@@ -1,7 +1,5 @@
 //! How a connection begins: its state, and what both roles set up before the first datagram.
 
-use core::time::Duration;
-
 use super::events::Facts;
 use super::routes::{MigrationPolicy, Moved, NoSpareCid, WhenSuspect};
 use super::stats::Stats;
@@ -24,7 +22,7 @@ use crate::stream::{FirstLimits, Streams, StreamsConfig};
 use crate::table::queue::Queue;
 use crate::table::ranges::Row;
 use crate::table::reassembly::capacity;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::header::FixedBit;
 use crate::wire::params::{PreferredAddress, TransportParams};
 use crate::wire::{Cid, Writer};
@@ -97,11 +95,11 @@ pub(super) struct PeerLimits {
 
 impl PeerLimits {
     /// The longest that the peer says it holds an acknowledgment back.
-    pub(super) const fn max_ack_delay(&self) -> Duration {
-        Duration::from_millis(self.max_ack_delay_ms as u64)
+    pub(super) const fn max_ack_delay(&self) -> Span {
+        Span::from_millis(self.max_ack_delay_ms as u64)
     }
 
-    pub(super) fn set_max_ack_delay(&mut self, delay: Duration) {
+    pub(super) fn set_max_ack_delay(&mut self, delay: Span) {
         self.max_ack_delay_ms = delay_millis(delay);
     }
 }
@@ -270,9 +268,9 @@ impl State {
             secret,
         };
         let timeouts = Timeouts {
-            handshake: Some(config.handshake_timeout),
-            idle: config.max_idle_timeout,
-            keep_alive: config.keep_alive,
+            handshake: Some(config.handshake_timeout.into()),
+            idle: config.max_idle_timeout.into(),
+            keep_alive: config.keep_alive.map(Span::from),
         };
         Self {
             side,
@@ -318,7 +316,7 @@ impl State {
             datagrams_full: false,
             facts: Facts::NEW,
             stats: Stats::default(),
-            max_ack_delay_ms: delay_millis(config.max_ack_delay),
+            max_ack_delay_ms: delay_millis(config.max_ack_delay.into()),
             max_mtu: config.max_mtu,
             fixed_bit: if config.grease { FixedBit::Ignored } else { FixedBit::Required },
             chance: 1,
@@ -371,7 +369,9 @@ impl State {
         } = self.streams.first_limits();
         let cids = self.first_flight.params();
         let params = TransportParams {
-            max_idle_timeout_ms: millis(config.max_idle_timeout),
+            max_idle_timeout_ms: Span::from(config.max_idle_timeout)
+                .as_millis()
+                .min(crate::limits::MAX_VARINT),
             max_udp_payload_size: u64::from(config.max_udp_payload.max(crate::limits::BASE_MTU)),
             initial_max_data: max_data,
             initial_max_stream_data_bidi_local: stream_data_bidi_local,
@@ -417,8 +417,8 @@ impl State {
     }
 
     /// How long an acknowledgment of ours waits: less than the peer is told, so that a timer may fire late (RFC 9000 18.2).
-    pub(super) const fn ack_delay(&self) -> Duration {
-        Duration::from_millis(self.max_ack_delay_ms as u64).saturating_sub(GRANULARITY)
+    pub(super) const fn ack_delay(&self) -> Span {
+        Span::from_millis(self.max_ack_delay_ms as u64).saturating_sub(GRANULARITY)
     }
 
     /// The row of the route that packets of path 0 are sent over.
@@ -430,7 +430,7 @@ impl State {
 /// What [`prepare`] leaves to [`State::new`].
 pub(super) struct Prepared {
     secret: u64,
-    pto: Duration,
+    pto: Span,
 }
 
 /// Makes lent memory that of a new connection: its first path, route and connection ID.
@@ -451,7 +451,7 @@ pub(super) fn prepare(
     lent.session.fill_random(&mut secret);
     let route = lent.buffers.routes.first_mut().trap("a connection needs a row for a route")?;
     *route = Route { role: Role::Active, ..Route::new(now, PathId::ZERO, on, &new_routes(config)) };
-    let pto = route.pto.period(&route.rtt, Duration::ZERO);
+    let pto = route.pto.period(&route.rtt, Span::ZERO);
     let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
         .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
     let path = lent.buffers.paths.first_mut().trap("a connection needs a row for a path")?;
@@ -463,7 +463,7 @@ pub(super) fn prepare(
 }
 
 fn new_routes(config: &Config) -> RouteConfig {
-    RouteConfig::new(config.congestion, config.initial_rtt, config.ecn)
+    RouteConfig::new(config.congestion, config.initial_rtt.into(), config.ecn)
 }
 
 /// Memory may come from an earlier connection.
@@ -476,10 +476,6 @@ fn clear(lent: &mut Lent<'_>) {
 }
 
 /// A max_ack_delay, which is below 2^14 (RFC 9000 18.2).
-fn delay_millis(delay: Duration) -> u16 {
+fn delay_millis(delay: Span) -> u16 {
     u16::try_from(delay.as_millis()).unwrap_or(u16::MAX).min(0x3fff)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(crate::limits::MAX_VARINT)
 }

@@ -1,7 +1,5 @@
 //! Every deadline of a connection: gathered into one, and handed to its owner when it is due.
 
-use core::time::Duration;
-
 use super::Lent;
 use super::events::Fact;
 use super::routes::has_others;
@@ -11,10 +9,10 @@ use crate::lifecycle::{Due, Silence};
 use crate::recovery::pto::Situation;
 use crate::recovery::{Alarm, Flight};
 use crate::session::Level;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// Shorter silences are no sign of anything: a peer with much to do may be as slow, however near it is.
-const LEAST_SILENCE: Duration = Duration::from_millis(50);
+const LEAST_SILENCE: Span = Span::from_millis(50);
 /// The levels that have a packet number space of their own.
 const SPACES: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
 
@@ -182,15 +180,15 @@ impl State {
     }
 
     /// A silence of so long is asked about.
-    fn liveness_pto(&self, lent: &Lent<'_>) -> Duration {
+    fn liveness_pto(&self, lent: &Lent<'_>) -> Span {
         // One half of the time that the application grants is for the question, the other for the answer.
-        let most = Duration::from_millis(u64::from(self.suspect_after_ms) / 2);
+        let most = Span::from_millis(u64::from(self.suspect_after_ms) / 2);
         self.base_pto(lent).max(LEAST_SILENCE).min(most)
     }
 
     /// The PTO as RFC 9002 6.2.1 defines it, without the backoff of its timer. Routes and the end of a connection are measured by
     /// it: silence on one route says nothing of another, and nobody waits longer for stragglers because of it.
-    pub(super) fn base_pto(&self, lent: &Lent<'_>) -> Duration {
+    pub(super) fn base_pto(&self, lent: &Lent<'_>) -> Span {
         let route = lent.buffers.routes.get(self.route(lent));
         let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());
         base.saturating_add(self.peer.max_ack_delay())
@@ -198,16 +196,15 @@ impl State {
 
     /// The shortest probe timeout of the routes that are known: of what the peer may show us anew, the one in use may be the
     /// work of an attacker.
-    pub(super) fn quickest_pto(&self, lent: &Lent<'_>) -> Duration {
+    pub(super) fn quickest_pto(&self, lent: &Lent<'_>) -> Span {
         let routes = lent.buffers.routes.iter().filter(|route| route.is_open());
         let base = routes.map(|route| route.rtt.pto_base()).min().unwrap_or(crate::limits::INITIAL_RTT);
         base.saturating_add(self.peer.max_ack_delay())
     }
 
     /// The current probe timeout, by which other periods are measured.
-    pub(super) fn pto(&self, lent: &Lent<'_>) -> Duration {
-        let max_ack_delay =
-            if self.levels.is_confirmed() { self.peer.max_ack_delay() } else { Duration::ZERO };
+    pub(super) fn pto(&self, lent: &Lent<'_>) -> Span {
+        let max_ack_delay = if self.levels.is_confirmed() { self.peer.max_ack_delay() } else { Span::ZERO };
         let route = lent.buffers.routes.get(self.route(lent));
         route.map_or(crate::limits::INITIAL_RTT, |route| route.pto.period(&route.rtt, max_ack_delay))
     }

@@ -275,14 +275,14 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         match Token::open(self.epoch, &mut self.crypto, sealed) {
             Some(token @ Token::Retry { remote, original_dcid, retry_scid, .. }) => {
                 let fits = remote == on.remote && retry_scid == dcid;
-                if fits && token.is_fresh(now, self.config.retry_lifetime) {
+                if fits && token.is_fresh(now, self.config.retry_lifetime.into()) {
                     (Proof::Valid, original_dcid, Some(retry_scid))
                 } else {
                     (Proof::Invalid, dcid, None)
                 }
             }
             Some(token @ Token::Earlier { ip, .. }) => {
-                let fits = ip == on.remote.ip() && token.is_fresh(now, self.config.token_lifetime);
+                let fits = ip == on.remote.ip() && token.is_fresh(now, self.config.token_lifetime.into());
                 if fits { (Proof::Valid, dcid, None) } else { nothing }
             }
             None => nothing,

@@ -1,18 +1,16 @@
 //! Answers to datagrams of no connection, written over the datagram they answer: nothing is queued, nothing is kept,
 //! and one datagram never draws more than one answer, which is never larger (RFC 9000 5.2.2, 8.1.2, 10.3, 21.5).
 
-use core::ops::Range;
-use core::time::Duration;
-
 use super::token::{MAX_TOKEN_LEN, Token};
 use crate::error::Code;
 use crate::limits::TAG_LEN;
 use crate::session::EndpointCrypto;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::frame::{ConnectionClose, Frame};
 use crate::wire::header::{LongHeader, LongType};
 use crate::wire::packet_number::Truncated;
 use crate::wire::{Cid, PacketWriter, Writer, reset, retry, version};
+use core::ops::Range;
 
 /// How many answers of a kind may go out in a second.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +28,7 @@ impl Allowance {
 
     /// Whether one more may go out now.
     pub fn take(&mut self, now: Instant) -> bool {
-        if now.since(self.since) >= Duration::from_secs(1) {
+        if now.since(self.since) >= Span::from_secs(1) {
             self.since = now;
             self.left = self.per_second;
         }

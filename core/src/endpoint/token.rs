@@ -5,13 +5,11 @@
 //! another one. A byte tells the kinds apart (RFC 9000 8.1.1). Times are the endpoint's own, so a token also names the epoch
 //! of its endpoint: one of an earlier run, whose clock began elsewhere, is of no use, hence as if absent.
 
-use core::net::{IpAddr, SocketAddr};
-use core::time::Duration;
-
 use crate::limits::MAX_CID_LEN;
 use crate::session::{EndpointCrypto, TOKEN_OVERHEAD};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::{Cid, Malformed, NoSpace, Reader, Writer};
+use core::net::{IpAddr, SocketAddr};
 
 /// What a token proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +69,7 @@ impl Token {
     }
 
     /// Whether it was made within `lifetime` before `now`.
-    pub fn is_fresh(&self, now: Instant, lifetime: Duration) -> bool {
+    pub fn is_fresh(&self, now: Instant, lifetime: Span) -> bool {
         self.issued() <= now && now.since(self.issued()) <= lifetime
     }
 
@@ -193,7 +191,7 @@ mod tests {
     #[test]
     fn fresh_is_neither_old_nor_from_the_future() {
         let [token, ..] = tokens();
-        let lifetime = Duration::from_micros(10);
+        let lifetime = Span::from_micros(10);
         for (now, fresh) in [(76, false), (77, true), (87, true), (88, false)] {
             assert_eq!(token.is_fresh(Instant::from_micros(now), lifetime), fresh, "at {now}");
         }

@@ -14,12 +14,10 @@
 //!
 //! Only 1-RTT keys are counted and updated. Those of other levels protect too few packets to come near a limit.
 
-use core::time::Duration;
-
 use crate::error::{Code, TransportError};
 use crate::ids::PacketNumber;
 use crate::session::{AeadLimits, Key, Level};
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// Old keys are kept, and a next update waits, for so many PTOs (RFC 9001 6.5).
 const PTOS: u32 = 3;
@@ -222,7 +220,7 @@ impl KeyUpdate {
         &mut self,
         path: &mut PathPhase,
         now: Instant,
-        pto: Duration,
+        pto: Span,
         key: Key,
         pn: u64,
     ) -> Result<Opened, TransportError> {
@@ -267,7 +265,7 @@ impl KeyUpdate {
         &mut self,
         path: &PathPhase,
         now: Instant,
-        pto: Duration,
+        pto: Span,
         key: Key,
         largest: u64,
     ) -> Result<(), TransportError> {
@@ -280,7 +278,7 @@ impl KeyUpdate {
         }
         if self.permit == Permit::Unacked {
             // The first update has no earlier one whose old keys the peer may still hold.
-            let wait = if self.generation == 0 { Duration::ZERO } else { pto.saturating_mul(PTOS) };
+            let wait = if self.generation == 0 { Span::ZERO } else { pto.saturating_mul(PTOS) };
             self.permit = Permit::From(now.after(wait));
         }
         Ok(())

@@ -11,12 +11,10 @@
 //!
 //! A method that returns a level has discarded it here: call `Session::discard`, and drop its packet number space.
 
-use core::time::Duration;
-
 use crate::error::Why;
 use crate::ids::Side;
 use crate::session::Level;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// Late 0-RTT packets are opened for so many PTOs (RFC 9001 4.9.3).
 const PTOS: u32 = 3;
@@ -109,7 +107,7 @@ impl Levels {
     }
 
     /// A packet of `level` was opened.
-    pub fn on_opened(&mut self, level: Level, now: Instant, pto: Duration) -> Option<Level> {
+    pub fn on_opened(&mut self, level: Level, now: Instant, pto: Span) -> Option<Level> {
         match level {
             Level::Handshake if !self.side.is_client() => self.discard(Level::Initial),
             Level::OneRtt if self.zero_rtt == Keys::Ready && !self.discard_zero_rtt.is_set() => {
@@ -193,7 +191,7 @@ mod tests {
     use std::vec::Vec;
 
     const T0: Instant = Instant::ZERO;
-    const PTO: Duration = Duration::from_millis(100);
+    const PTO: Span = Span::from_millis(100);
 
     fn with_keys(side: Side, keys: &[Level]) -> Levels {
         let mut levels = Levels::new(side);
@@ -233,8 +231,8 @@ mod tests {
         assert!(levels.is_confirmed() && levels.check_open(OneRtt).is_ok());
         assert_eq!(levels.on_opened(OneRtt, T0, PTO), None);
         assert_eq!(levels.on_opened(OneRtt, T0.after(PTO), PTO), None);
-        assert_eq!(levels.next_timeout(), Deadline::at(T0.after(PTO * 3)));
-        assert_eq!(levels.on_timeout(T0.after(PTO * 3)), Some(ZeroRtt));
+        assert_eq!(levels.next_timeout(), Deadline::at(T0.after(PTO.saturating_mul(3))));
+        assert_eq!(levels.on_timeout(T0.after(PTO.saturating_mul(3))), Some(ZeroRtt));
         assert_eq!(levels.next_timeout(), Deadline::NEVER);
     }
 

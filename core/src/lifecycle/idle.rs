@@ -1,8 +1,6 @@
 //! The idle timeout and the PING that defers it (RFC 9000 10.1).
 
-use core::time::Duration;
-
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// The idle timeout is never shorter than so many PTOs (RFC 9000 10.1).
 const PTOS: u32 = 3;
@@ -11,11 +9,11 @@ const PTOS: u32 = 3;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
     /// From the first packet until the TLS handshake is complete; `None`: as long as the idle timeout admits.
-    pub handshake: Option<Duration>,
+    pub handshake: Option<Span>,
     /// Our max_idle_timeout transport parameter; zero stands for none.
-    pub idle: Duration,
+    pub idle: Span,
     /// After so long without other traffic a PING is sent, and in any case at half the idle timeout; `None`: never.
-    pub keep_alive: Option<Duration>,
+    pub keep_alive: Option<Span>,
 }
 
 /// What happened last.
@@ -29,15 +27,15 @@ enum Last {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idle {
     /// The smaller of both sides' timeouts; zero stands for none.
-    timeout: Duration,
-    interval: Option<Duration>,
+    timeout: Span,
+    interval: Option<Span>,
     deadline: Deadline,
     keep_alive: Deadline,
     last: Last,
 }
 
 impl Idle {
-    pub(super) fn new(now: Instant, timeouts: &Timeouts, pto: Duration) -> Self {
+    pub(super) fn new(now: Instant, timeouts: &Timeouts, pto: Span) -> Self {
         let mut idle = Self {
             timeout: timeouts.idle,
             interval: timeouts.keep_alive,
@@ -50,20 +48,20 @@ impl Idle {
     }
 
     /// Holds from the next restart on, which the packet that tells it brings.
-    pub(super) fn on_peer_timeout(&mut self, timeout: Duration) {
+    pub(super) fn on_peer_timeout(&mut self, timeout: Span) {
         self.timeout = match (self.timeout, timeout) {
             (none, only) | (only, none) if none.is_zero() => only,
             (ours, theirs) => ours.min(theirs),
         };
     }
 
-    pub(super) fn on_received(&mut self, now: Instant, pto: Duration) {
+    pub(super) fn on_received(&mut self, now: Instant, pto: Span) {
         self.last = Last::Received;
         self.restart(now, pto);
     }
 
     /// Only the first one since something was received: a peer that is gone must not be kept alive by probes to it.
-    pub(super) fn on_ack_eliciting_sent(&mut self, now: Instant, pto: Duration) {
+    pub(super) fn on_ack_eliciting_sent(&mut self, now: Instant, pto: Span) {
         if self.last == Last::Received {
             self.last = Last::Sent;
             self.restart(now, pto);
@@ -83,12 +81,12 @@ impl Idle {
         self.keep_alive = Deadline::NEVER;
     }
 
-    fn restart(&mut self, now: Instant, pto: Duration) {
+    fn restart(&mut self, now: Instant, pto: Span) {
         let period = self.timeout.max(pto.saturating_mul(PTOS));
         let (deadline, latest) = if self.timeout.is_zero() {
-            (Deadline::NEVER, Duration::MAX)
+            (Deadline::NEVER, Span::MAX)
         } else {
-            (Deadline::at(now.after(period)), period.checked_div(2).unwrap_or(period))
+            (Deadline::at(now.after(period)), period.half())
         };
         self.deadline = deadline;
         self.keep_alive = self.interval.map(|interval| now.after(interval.min(latest))).into();
@@ -100,16 +98,16 @@ mod tests {
     use super::*;
 
     const T0: Instant = Instant::ZERO;
-    const PTO: Duration = Duration::from_secs(1);
+    const PTO: Span = Span::from_secs(1);
 
     fn idle(ours: u64, theirs: u64, keep_alive: Option<u64>) -> Idle {
         let timeouts = Timeouts {
             handshake: None,
-            idle: Duration::from_secs(ours),
-            keep_alive: keep_alive.map(Duration::from_secs),
+            idle: Span::from_secs(ours),
+            keep_alive: keep_alive.map(Span::from_secs),
         };
         let mut idle = Idle::new(T0, &timeouts, PTO);
-        idle.on_peer_timeout(Duration::from_secs(theirs));
+        idle.on_peer_timeout(Span::from_secs(theirs));
         idle.on_received(T0, PTO);
         idle
     }

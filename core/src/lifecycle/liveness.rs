@@ -10,10 +10,8 @@
 //! One PING for each silence: a peer that has answered and says nothing more is waited for, so that an idle connection costs
 //! nothing.
 
-use core::time::Duration;
-
 use crate::table::halves::Halves;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// What is expected of the peer, and since when nothing has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +55,7 @@ impl Liveness {
     }
 
     /// When to call [`Self::on_timeout`].
-    pub fn next_timeout(&self, pto: Duration) -> Deadline {
+    pub fn next_timeout(&self, pto: Span) -> Deadline {
         let (since, wait) = match self {
             Self::Idle => return Deadline::NEVER,
             Self::Expecting(since) => (since, pto),
@@ -67,7 +65,7 @@ impl Liveness {
     }
 
     /// What is due now.
-    pub fn on_timeout(&mut self, now: Instant, pto: Duration) -> Option<Silence> {
+    pub fn on_timeout(&mut self, now: Instant, pto: Span) -> Option<Silence> {
         if !self.next_timeout(pto).is_due(now) {
             return None;
         }
@@ -88,7 +86,7 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const PTO: Duration = Duration::from_millis(50);
+    const PTO: Span = Span::from_millis(50);
 
     const fn ms(millis: u64) -> Instant {
         Instant::from_micros(millis * 1000)

@@ -17,14 +17,12 @@ pub mod close;
 pub mod idle;
 pub mod liveness;
 
-use core::time::Duration;
-
 pub use close::{Close, Phrase, Reason};
 pub use idle::Timeouts;
 pub use liveness::{Liveness, Silence};
 
 use crate::session::Level;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::frame::ConnectionClose;
 use crate::wire::version::Offered;
 use crate::wire::{NoSpace, PacketWriter};
@@ -93,7 +91,7 @@ impl End {
 
 impl Lifecycle {
     /// A connection that begins its handshake.
-    pub fn new(now: Instant, timeouts: &Timeouts, pto: Duration) -> Self {
+    pub fn new(now: Instant, timeouts: &Timeouts, pto: Span) -> Self {
         let until = timeouts.handshake.map(|within| now.after(within)).into();
         Self(Phase::Handshaking { until, idle: Idle::new(now, timeouts, pto) })
     }
@@ -106,7 +104,7 @@ impl Lifecycle {
     }
 
     /// The peer's max_idle_timeout is known; zero stands for none.
-    pub fn on_peer_idle_timeout(&mut self, max_idle_timeout: Duration) {
+    pub fn on_peer_idle_timeout(&mut self, max_idle_timeout: Span) {
         if let Some(idle) = self.idle() {
             idle.on_peer_timeout(max_idle_timeout);
         }
@@ -136,7 +134,7 @@ impl Lifecycle {
     }
 
     /// A packet was received and processed.
-    pub fn on_received(&mut self, now: Instant, pto: Duration) {
+    pub fn on_received(&mut self, now: Instant, pto: Span) {
         match &mut self.0 {
             Phase::Handshaking { idle, .. } | Phase::Established { idle } => idle.on_received(now, pto),
             Phase::Ended { end: End::Closing(closing), .. } => closing.on_received(),
@@ -145,14 +143,14 @@ impl Lifecycle {
     }
 
     /// An ack-eliciting packet was sent.
-    pub fn on_ack_eliciting_sent(&mut self, now: Instant, pto: Duration) {
+    pub fn on_ack_eliciting_sent(&mut self, now: Instant, pto: Span) {
         if let Some(idle) = self.idle() {
             idle.on_ack_eliciting_sent(now, pto);
         }
     }
 
     /// We end the connection; only the first such call counts.
-    pub fn close(&mut self, now: Instant, pto: Duration, close: Close) {
+    pub fn close(&mut self, now: Instant, pto: Span, close: Close) {
         if self.is_open() {
             let closing = Closing::new(now.after(pto.saturating_mul(PTOS)));
             self.0 = Phase::Ended { end: End::Closing(closing), cause: Cause::Local(close) };
@@ -160,12 +158,12 @@ impl Lifecycle {
     }
 
     /// The peer ended it with CONNECTION_CLOSE.
-    pub fn on_peer_close(&mut self, now: Instant, pto: Duration, frame: &ConnectionClose<'_>) {
+    pub fn on_peer_close(&mut self, now: Instant, pto: Span, frame: &ConnectionClose<'_>) {
         self.drain(now, pto, Cause::Peer(Close::from_frame(frame)));
     }
 
     /// A stateless reset of the peer came.
-    pub fn on_reset(&mut self, now: Instant, pto: Duration) {
+    pub fn on_reset(&mut self, now: Instant, pto: Span) {
         self.drain(now, pto, Cause::StatelessReset);
     }
 
@@ -224,7 +222,7 @@ impl Lifecycle {
         Some(Due::Drained)
     }
 
-    fn drain(&mut self, now: Instant, pto: Duration, cause: Cause) {
+    fn drain(&mut self, now: Instant, pto: Span, cause: Cause) {
         let until = match &self.0 {
             Phase::Handshaking { .. } | Phase::Established { .. } => now.after(pto.saturating_mul(PTOS)),
             // Both sides close: the end does not move (RFC 9000 10.2.2).
@@ -254,7 +252,7 @@ mod tests {
     use crate::error::{Code, TransportError};
 
     const T0: Instant = Instant::ZERO;
-    const PTO: Duration = Duration::from_millis(100);
+    const PTO: Span = Span::from_millis(100);
 
     fn at(millis: u64) -> Instant {
         Instant::from_micros(millis * 1000)
@@ -262,9 +260,9 @@ mod tests {
 
     fn begun() -> Lifecycle {
         let timeouts = Timeouts {
-            handshake: Some(Duration::from_secs(5)),
-            idle: Duration::from_secs(30),
-            keep_alive: Some(Duration::from_secs(10)),
+            handshake: Some(Span::from_secs(5)),
+            idle: Span::from_secs(30),
+            keep_alive: Some(Span::from_secs(10)),
         };
         Lifecycle::new(T0, &timeouts, PTO)
     }

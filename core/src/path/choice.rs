@@ -1,8 +1,7 @@
 //! Which of our routes is the best. A pure decision.
 
+use crate::time::Span;
 use core::cmp::Ordering;
-use core::time::Duration;
-
 /// How gladly a route is used. The larger the better: any that is not metered before any that is, then by priority.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Preference(u8);
@@ -30,11 +29,11 @@ pub struct Standing {
     /// How gladly it is used.
     pub preference: Preference,
     /// Its shortest round-trip time: what waits in queues now is the doing of what is sent over it.
-    pub rtt: Duration,
+    pub rtt: Span,
 }
 
 /// Less than that is noise: a handshake takes its time.
-const NOISE: Duration = Duration::from_millis(5);
+const NOISE: Span = Span::from_millis(5);
 
 /// Whether to leave a route that works for another one: that works too, and is preferred, or of the same preference and faster
 /// by a quarter and 5 ms at least, so that two routes alike do not take turns.
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     fn standing(preference: Preference, millis: u64) -> Standing {
-        Standing { validated: true, preference, rtt: Duration::from_millis(millis) }
+        Standing { validated: true, preference, rtt: Span::from_millis(millis) }
     }
 
     #[test]

@@ -11,10 +11,8 @@
 //! route: the space gives what its counts grew by, the rest is here. It does not decide what a CE mark does to the
 //! congestion window, and tests a route once.
 
-use core::time::Duration;
-
 use crate::ids::Ecn;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::frame::EcnCounts;
 
 /// Marked packets that a test takes (RFC 9000 13.4.2).
@@ -81,7 +79,7 @@ impl EcnValidation {
     }
 
     /// A packet was sent with ECT(0).
-    pub fn on_sent(&mut self, now: Instant, pto: Duration) {
+    pub fn on_sent(&mut self, now: Instant, pto: Span) {
         self.sent = self.sent.saturating_add(1);
         self.uncounted = self.uncounted.saturating_add(1);
         if self.state == State::Testing {
@@ -180,7 +178,7 @@ mod tests {
     use super::*;
 
     const T0: Instant = Instant::ZERO;
-    const PTO: Duration = Duration::from_millis(100);
+    const PTO: Span = Span::from_millis(100);
 
     fn sent(packets: u32) -> EcnValidation {
         let mut ecn = EcnValidation::new(0);
@@ -224,8 +222,8 @@ mod tests {
     #[test]
     fn the_test_lasts_three_ptos() {
         let mut ecn = sent(1);
-        assert_eq!(ecn.codepoint(T0.after(PTO * 2)), Ecn::Ect0);
-        assert_eq!(ecn.codepoint(T0.after(PTO * 3)), Ecn::NotEct);
+        assert_eq!(ecn.codepoint(T0.after(PTO.saturating_mul(2))), Ecn::Ect0);
+        assert_eq!(ecn.codepoint(T0.after(PTO.saturating_mul(3))), Ecn::NotEct);
     }
 
     #[test]

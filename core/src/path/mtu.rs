@@ -11,15 +11,13 @@
 //! nothing about congestion: the sent row must note that it is one, and only [`Mtu::on_probe_lost`] hears of it. ICMP
 //! messages are not looked at, so that nobody off the path can shrink a datagram.
 
-use core::time::Duration;
-
 use crate::limits::BASE_MTU;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// Losses of a probe after which its size counts as too large (RFC 8899 5.1.2, MAX_PROBES).
 const MAX_PROBES: u8 = 3;
 /// After so long a larger size is tried again (RFC 8899 5.1.1, PMTU_RAISE_TIMER).
-const RAISE_AFTER: Duration = Duration::from_secs(600);
+const RAISE_AFTER: Span = Span::from_secs(600);
 /// Rounds of loss with no large datagram getting through that reveal a black hole (RFC 8899 4.3).
 const BLACK_HOLE_ROUNDS: u8 = 3;
 /// The search ends where so few bytes are left to win.

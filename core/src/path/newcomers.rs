@@ -3,9 +3,7 @@
 //! A few at once, for a peer that tries several networks, then one per probe timeout. A packet that is refused for it is
 //! not acknowledged and comes again; if it was the copy of a bystander (RFC 9000 9.3.3), the genuine one is still welcome.
 
-use core::time::Duration;
-
-use crate::time::{Instant, micros};
+use crate::time::{Instant, Span};
 
 /// New addresses that may be taken up at once.
 const BURST: u8 = 4;
@@ -24,8 +22,8 @@ impl Newcomers {
     }
 
     /// Whether one more may be taken up now, which is counted.
-    pub fn admit(&mut self, now: Instant, pto: Duration) -> bool {
-        let periods = micros(now.since(self.filled)).checked_div(micros(pto)).unwrap_or(0);
+    pub fn admit(&mut self, now: Instant, pto: Span) -> bool {
+        let periods = now.since(self.filled).as_micros().checked_div(pto.as_micros()).unwrap_or(0);
         if periods > 0 {
             self.credit = u8::try_from(periods).unwrap_or(u8::MAX).saturating_add(self.credit).min(BURST);
             self.filled = now;
@@ -53,7 +51,7 @@ mod tests {
     #[test]
     fn a_few_at_once_then_one_per_pto() {
         let mut newcomers = Newcomers::new();
-        let pto = Duration::from_millis(100);
+        let pto = Span::from_millis(100);
         let admitted = |newcomers: &mut Newcomers, from: u64, to: u64| {
             (from..to).filter(|ms| newcomers.admit(Instant::from_micros(ms * 1000), pto)).count()
         };
@@ -65,6 +63,6 @@ mod tests {
     #[test]
     fn a_pto_of_zero_refills_nothing() {
         let mut newcomers = Newcomers::new();
-        assert_eq!((0..9).filter(|at| newcomers.admit(Instant::from_micros(*at), Duration::ZERO)).count(), 4);
+        assert_eq!((0..9).filter(|at| newcomers.admit(Instant::from_micros(*at), Span::ZERO)).count(), 4);
     }
 }

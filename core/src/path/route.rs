@@ -1,12 +1,10 @@
 //! A route: one pair of addresses of one path, and everything that is known of it alone (RFC 9000 9.4, 8.1, 14, 13.4).
 
-use core::time::Duration;
-
 use crate::congestion::{Algorithm, Controller, Pace, Pacer};
 use crate::ids::{CidTag, FourTuple, PathId};
 use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Preference, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
-use crate::time::{Instant, micros};
+use crate::time::{Instant, Span};
 
 /// What a route is to its path.
 ///
@@ -200,8 +198,8 @@ pub struct RouteConfig {
 
 impl RouteConfig {
     /// Routes with this controller, whose RTT is assumed to be `initial_rtt`; marked ECT(0) if `ecn`.
-    pub fn new(congestion: Algorithm, initial_rtt: Duration, ecn: bool) -> Self {
-        Self { congestion, ecn, initial_rtt: u32::try_from(micros(initial_rtt)).unwrap_or(u32::MAX) }
+    pub fn new(congestion: Algorithm, initial_rtt: Span, ecn: bool) -> Self {
+        Self { congestion, ecn, initial_rtt: initial_rtt.short_micros() }
     }
 }
 
@@ -247,7 +245,7 @@ impl Route {
             addresses: Addresses::new(&on),
             flow_label: if on.remote.is_ipv6() { FlowLabel::WANTED } else { FlowLabel::NONE },
             last_packet: now,
-            rtt: Rtt::new(Duration::from_micros(config.initial_rtt.into())),
+            rtt: Rtt::new(Span::from_micros(config.initial_rtt.into())),
             pto: Pto::new(now),
             congestion: Controller::new(config.congestion, crate::limits::BASE_MTU),
             ecn: if config.ecn { EcnValidation::new(0) } else { EcnValidation::disabled() },

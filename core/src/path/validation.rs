@@ -12,16 +12,14 @@
 //! (RFC 9000 8.2.3). Nothing here chooses the route, pads the datagram (both frames want 1,200 bytes where the
 //! amplification limit allows it: RFC 9000 8.2.1, 8.2.2), or decides what success or failure means for the connection.
 
-use core::num::NonZeroU32;
-use core::time::Duration;
-
 use crate::limits::INITIAL_RTT;
-use crate::time::{Deadline, Instant, micros};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::frame::{Frame, PathChallenge, PathResponse};
 use crate::wire::{NoSpace, PacketWriter};
+use core::num::NonZeroU32;
 
 /// The PTO of a route without RTT samples (RFC 9002 6.2.2): nothing is known of a new route.
-const INITIAL_PTO: Duration = INITIAL_RTT.saturating_mul(3);
+const INITIAL_PTO: Span = INITIAL_RTT.saturating_mul(3);
 /// A validation is given up after so many PTOs (RFC 9000 8.2.4).
 const PTOS: u32 = 3;
 const MICROS_PER_SECOND: u64 = 1_000_000;
@@ -90,7 +88,7 @@ impl Validation {
     }
 
     /// Begins to validate, also anew. `pto` is the one in use now, of whatever route.
-    pub fn start(&mut self, now: Instant, pto: Duration) {
+    pub fn start(&mut self, now: Instant, pto: Span) {
         self.asked = [None; REMEMBERED];
         self.run(now, pto, Proved::Nothing);
     }
@@ -124,7 +122,7 @@ impl Validation {
     ) -> Result<(), NoSpace> {
         let State::Running { ask_at, wait, .. } = &mut self.state else { return Ok(()) };
         out.push(&Frame::PathChallenge(PathChallenge { data: random }))?;
-        *ask_at = Deadline::at(now.after(Duration::from_micros((*wait).into())));
+        *ask_at = Deadline::at(now.after(Span::from_micros((*wait).into())));
         *wait = wait.saturating_mul(2);
         self.asked.rotate_right(1);
         if let Some(newest) = self.asked.first_mut() {
@@ -135,11 +133,11 @@ impl Validation {
 
     /// How long the answer to the newest challenge took, if these are its data: a sample of the route's RTT, as the peer
     /// answers by the same route.
-    pub fn sample(&self, now: Instant, data: [u8; 8]) -> Option<Duration> {
+    pub fn sample(&self, now: Instant, data: [u8; 8]) -> Option<Span> {
         let State::Running { ask_at, wait, .. } = self.state else { return None };
         let newest = self.asked.first()?.filter(|asked| asked.data == data);
         // The wait was doubled when the challenge was sent.
-        let waited = Duration::from_micros(u64::from(wait / 2)).checked_sub(ask_at.instant()?.since(now));
+        let waited = Span::from_micros(u64::from(wait / 2)).checked_sub(ask_at.instant()?.since(now));
         newest.and(waited)
     }
 
@@ -153,7 +151,7 @@ impl Validation {
             *self = Self { validated: Some(stamp(now)), ..Self::new() };
             Proved::Route
         } else if proved == Proved::Nothing {
-            self.run(now, Duration::from_micros(wait.into()), Proved::Address);
+            self.run(now, Span::from_micros(wait.into()), Proved::Address);
             Proved::Address
         } else {
             Proved::Nothing
@@ -194,11 +192,11 @@ impl Validation {
 
     /// Asks at once, then after one PTO and doubled waits, as often as an Initial is repeated where the RTT is known
     /// (RFC 9000 8.2.1), and gives up when a new path would have had its three PTOs.
-    fn run(&mut self, now: Instant, pto: Duration, proved: Proved) {
+    fn run(&mut self, now: Instant, pto: Span, proved: Proved) {
         self.state = State::Running {
             until: now.after(pto.max(INITIAL_PTO).saturating_mul(PTOS)),
             ask_at: Deadline::NEVER,
-            wait: u32::try_from(micros(pto)).unwrap_or(u32::MAX),
+            wait: pto.short_micros(),
             proved,
         };
     }
@@ -286,7 +284,7 @@ mod tests {
     use std::vec::Vec;
 
     const T0: Instant = Instant::ZERO;
-    const PTO: Duration = Duration::from_millis(100);
+    const PTO: Span = Span::from_millis(100);
 
     fn ask(validation: &mut Validation, now: Instant, number: u8, full: bool) {
         let mut buffer = [0; 9];
@@ -324,14 +322,14 @@ mod tests {
     #[test]
     fn the_answer_to_the_newest_challenge_tells_the_rtt() {
         let mut validation = started();
-        let ms = |millis| T0.after(Duration::from_millis(millis));
+        let ms = |millis| T0.after(Span::from_millis(millis));
         ask(&mut validation, T0, 1, true);
-        assert_eq!(validation.sample(ms(80), [1; 8]), Some(Duration::from_millis(80)));
+        assert_eq!(validation.sample(ms(80), [1; 8]), Some(Span::from_millis(80)));
         assert!(!validation.on_timeout(ms(100)));
         assert_eq!(validation.sample(ms(130), [1; 8]), None, "a new one is to be sent");
         ask(&mut validation, ms(130), 2, true);
         assert_eq!(validation.sample(ms(150), [1; 8]), None, "that may have been answered long ago");
-        assert_eq!(validation.sample(ms(210), [2; 8]), Some(Duration::from_millis(80)));
+        assert_eq!(validation.sample(ms(210), [2; 8]), Some(Span::from_millis(80)));
     }
 
     #[test]
@@ -356,9 +354,9 @@ mod tests {
     #[test]
     fn a_slow_connection_is_given_its_time() {
         let mut validation = Validation::new();
-        validation.start(T0, Duration::from_secs(2));
-        assert!(!validation.on_timeout(T0.after(Duration::from_millis(5_999))));
-        assert!(validation.on_timeout(T0.after(Duration::from_secs(6))));
+        validation.start(T0, Span::from_secs(2));
+        assert!(!validation.on_timeout(T0.after(Span::from_millis(5_999))));
+        assert!(validation.on_timeout(T0.after(Span::from_secs(6))));
     }
 
     #[test]

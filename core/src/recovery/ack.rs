@@ -9,12 +9,10 @@
 //! marked CE, and for all in spaces whose `max_ack_delay` is zero (Initial, Handshake); otherwise after
 //! `max_ack_delay`. A packet that is not ack-eliciting never makes an ACK owed.
 
-use core::time::Duration;
-
 use crate::ids::{Ecn, PacketNumber};
 use crate::recovery::acked::AckedRanges;
 use crate::table::ranges::{Inserted, RangeSet, Row, Rows};
-use crate::time::{Deadline, Instant, micros};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::frame::EcnCounts;
 use crate::wire::{NoSpace, PacketWriter};
 
@@ -24,14 +22,14 @@ const ACK_EVERY: u8 = 2;
 const UNCONFIRMED_ACKS: u8 = 32;
 
 /// An acknowledged delay as an ACK frame tells it (RFC 9000 19.3).
-pub fn encode_delay(delay: Duration, exponent: u8) -> u64 {
-    micros(delay).checked_shr(exponent.into()).unwrap_or(0)
+pub fn encode_delay(delay: Span, exponent: u8) -> u64 {
+    delay.as_micros().checked_shr(exponent.into()).unwrap_or(0)
 }
 
 /// The delay that an ACK frame tells, saturating.
-pub fn decode_delay(encoded: u64, exponent: u8) -> Duration {
+pub fn decode_delay(encoded: u64, exponent: u8) -> Span {
     let scale = 1_u64.checked_shl(exponent.into()).unwrap_or(u64::MAX);
-    Duration::from_micros(encoded.saturating_mul(scale))
+    Span::from_micros(encoded.saturating_mul(scale))
 }
 
 /// An ACK frame under way whose acknowledgment will be noticed.
@@ -122,14 +120,7 @@ impl<R: Rows + ?Sized> Received<R> {
     }
 
     /// Packet `pn`, no duplicate, was processed whole. `max_ack_delay` is ours for application data, else zero.
-    pub fn on_received(
-        &mut self,
-        now: Instant,
-        pn: u64,
-        ack_eliciting: bool,
-        ecn: Ecn,
-        max_ack_delay: Duration,
-    ) {
+    pub fn on_received(&mut self, now: Instant, pn: u64, ack_eliciting: bool, ecn: Ecn, max_ack_delay: Span) {
         if self.largest() < Some(pn) {
             self.largest_at = now;
         }
@@ -147,7 +138,7 @@ impl<R: Rows + ?Sized> Received<R> {
         }
         self.pending = self.pending.saturating_add(1);
         let at_once = self.pending >= ACK_EVERY || ecn == Ecn::Ce || self.is_out_of_order(pn);
-        let wait = if at_once { Duration::ZERO } else { max_ack_delay };
+        let wait = if at_once { Span::ZERO } else { max_ack_delay };
         self.due = self.due.min(Deadline::at(now.after(wait)));
         self.largest_ack_eliciting = self.largest_ack_eliciting.max(Some(PacketNumber::new(pn)));
     }
@@ -237,7 +228,7 @@ mod tests {
     use crate::wire::frame::{Frame, Frames};
     use std::vec::Vec;
 
-    const DELAY: Duration = Duration::from_millis(25);
+    const DELAY: Span = Span::from_millis(25);
 
     const fn ms(millis: u64) -> Instant {
         Instant::from_micros(millis * 1000)
@@ -282,7 +273,7 @@ mod tests {
     #[test]
     fn spaces_without_delay_acknowledge_at_once() {
         let mut received = Received::new();
-        received.on_received(ms(4), 0, true, Ecn::NotEct, Duration::ZERO);
+        received.on_received(ms(4), 0, true, Ecn::NotEct, Span::ZERO);
         assert_eq!(received.due(), Deadline::at(ms(4)));
     }
 
@@ -321,9 +312,9 @@ mod tests {
         let mut received = with(&[10]);
         received.on_received(ms(30), 9, true, Ecn::NotEct, DELAY);
         assert_eq!(frame(&received, ms(34)).0, 24_000 >> 3);
-        assert_eq!(decode_delay(24_000 >> 3, 3), Duration::from_millis(24));
-        assert_eq!(decode_delay(u64::MAX, 20), Duration::from_micros(u64::MAX));
-        assert_eq!((encode_delay(DELAY, 70), decode_delay(1, 70)), (0, Duration::from_micros(u64::MAX)));
+        assert_eq!(decode_delay(24_000 >> 3, 3), Span::from_millis(24));
+        assert_eq!(decode_delay(u64::MAX, 20), Span::from_micros(u64::MAX));
+        assert_eq!((encode_delay(DELAY, 70), decode_delay(1, 70)), (0, Span::from_micros(u64::MAX)));
     }
 
     #[test]

@@ -7,8 +7,6 @@
 //!
 //! Not here: the RTT, the congestion controller, what the packets carried. They get facts.
 
-use core::time::Duration;
-
 use crate::error::Full;
 use crate::ids::PacketNumber;
 use crate::recovery::acked::AckedRanges;
@@ -16,7 +14,7 @@ use crate::recovery::sent::{Chain, Draft, Marks, SentPacket, SentTable, row};
 use crate::table::chunk::Chunk;
 use crate::table::list::NONE;
 use crate::table::ranges::widen;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::frame::{Kind, Kinds};
 
 /// How many packets from the oldest on are looked at for one whose content a probe could repeat.
@@ -49,7 +47,7 @@ pub struct Acked {
     /// When the newest of them was sent; `None` if there are none.
     pub newest: Option<Instant>,
     /// The RTT sample they yield, if they do (RFC 9002 5.1).
-    pub sample: Option<Duration>,
+    pub sample: Option<Span>,
     /// Whether one of them had to be acknowledged.
     pub ack_eliciting: bool,
     /// How many of them were marked ECT(0).

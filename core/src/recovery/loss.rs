@@ -8,15 +8,13 @@
 //! Persistent congestion is looked for among the packets that one call finds lost, in one flight (RFC 9002 7.6.2
 //! permits to leave other packet number spaces out).
 
-use core::time::Duration;
-
 use crate::ids::PacketNumber;
 use crate::limits::PACKET_THRESHOLD;
 use crate::recovery::flight::Flight;
 use crate::recovery::rtt::Rtt;
 use crate::recovery::sent::{Chain, Marks, SentPacket, row};
 use crate::table::list::NONE;
-use crate::time::{Deadline, Instant};
+use crate::time::{Deadline, Instant, Span};
 
 /// What was found lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ impl Flight {
         rows: &mut [SentPacket],
         now: Instant,
         rtt: &Rtt,
-        max_ack_delay: Duration,
+        max_ack_delay: Span,
     ) -> Lost {
         let mut lost =
             Lost { packets: Chain::EMPTY, bytes: 0, newest: None, ect0: 0, persistent_congestion: false };
@@ -80,13 +78,13 @@ impl Flight {
 struct Outage {
     /// When the first was sent of a run of lost packets between which none was acknowledged.
     since: Option<Instant>,
-    period: Duration,
+    period: Span,
     first_sample: Option<Instant>,
     is_persistent: bool,
 }
 
 impl Outage {
-    fn new(rtt: &Rtt, max_ack_delay: Duration) -> Self {
+    fn new(rtt: &Rtt, max_ack_delay: Span) -> Self {
         Self {
             since: None,
             period: rtt.persistent_congestion_period(max_ack_delay),

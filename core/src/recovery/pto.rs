@@ -6,13 +6,11 @@
 //!
 //! Not here: what a probe carries ([`Flight::repeat_oldest`]) and how many go (one or two, RFC 9002 6.2.4).
 
-use core::time::Duration;
-
 use crate::ids::SpaceId;
 use crate::recovery::flight::Flight;
 use crate::recovery::rtt::Rtt;
 use crate::table::halves::Halves;
-use crate::time::{Instant, micros};
+use crate::time::{Instant, Span};
 
 /// Doublings of the probe timeout are counted up to here; the idle timeout ends a connection long before.
 const MAX_BACKOFF: u8 = 24;
@@ -39,7 +37,7 @@ pub struct Situation {
     /// Handshake packets can be sent.
     pub has_handshake_keys: bool,
     /// The peer's.
-    pub max_ack_delay: Duration,
+    pub max_ack_delay: Span,
 }
 
 /// The backoff of the probe timeout of a route.
@@ -65,10 +63,10 @@ impl Pto {
     }
 
     /// The current probe timeout. `max_ack_delay` is zero for Initial and Handshake (RFC 9002 6.2.1).
-    pub fn period(&self, rtt: &Rtt, max_ack_delay: Duration) -> Duration {
+    pub fn period(&self, rtt: &Rtt, max_ack_delay: Span) -> Span {
         let doubled = 1_u64.checked_shl(self.backoff.into()).unwrap_or(u64::MAX);
-        let once = micros(rtt.pto_base()).saturating_add(micros(max_ack_delay));
-        Duration::from_micros(once.saturating_mul(doubled))
+        let once = rtt.pto_base().as_micros().saturating_add(max_ack_delay.as_micros());
+        Span::from_micros(once.saturating_mul(doubled))
     }
 
     /// When the alarm is next and what it will be for. It may lie in the past: then it is due.
@@ -89,7 +87,7 @@ impl Pto {
             .iter()
             .filter_map(|(space, flight)| {
                 let max_ack_delay = match space {
-                    SpaceId::Initial | SpaceId::Handshake => Duration::ZERO,
+                    SpaceId::Initial | SpaceId::Handshake => Span::ZERO,
                     SpaceId::App(_) if situation.confirmed => situation.max_ack_delay,
                     SpaceId::App(_) => return None,
                 };
@@ -106,7 +104,7 @@ impl Pto {
             return None;
         }
         let space = if situation.has_handshake_keys { SpaceId::Handshake } else { SpaceId::Initial };
-        Some((self.restarted().after(self.period(rtt, Duration::ZERO)), Alarm::Probe(space)))
+        Some((self.restarted().after(self.period(rtt, Span::ZERO)), Alarm::Probe(space)))
     }
 
     /// An alarm for a probe went off.
@@ -145,7 +143,7 @@ mod tests {
         blocked: false,
         validated_by_peer: true,
         has_handshake_keys: true,
-        max_ack_delay: Duration::from_millis(25),
+        max_ack_delay: Span::from_millis(25),
     };
 
     const fn ms(millis: u64) -> Instant {
@@ -155,7 +153,7 @@ mod tests {
     /// Smoothed 100 ms, variation 50 ms: a probe timeout of 300 ms before the ACK delay.
     fn rtt() -> Rtt {
         let mut rtt = Rtt::default();
-        rtt.on_sample(ms(0), Duration::from_millis(100), Duration::ZERO, None);
+        rtt.on_sample(ms(0), Span::from_millis(100), Span::ZERO, None);
         rtt
     }
 
@@ -219,11 +217,11 @@ mod tests {
         assert_eq!(pto.count(), 3);
         pto.on_acked(ms(2200), true);
         assert_eq!(pto.count(), 0);
-        assert_eq!(pto.period(&rtt(), Duration::ZERO), Duration::from_millis(300));
+        assert_eq!(pto.period(&rtt(), Span::ZERO), Span::from_millis(300));
         for _ in 0..300 {
             pto.on_timeout(ms(1));
         }
-        assert!(pto.period(&rtt(), Duration::ZERO) > Duration::from_secs(1_000_000));
+        assert!(pto.period(&rtt(), Span::ZERO) > Span::from_secs(1_000_000));
     }
 
     #[test]
@@ -266,7 +264,7 @@ mod tests {
     fn time_threshold_loss_comes_before_any_probe() {
         let (mut late, mut rows) = sent_at(&[0, 80]);
         late.on_ack(&mut rows, ms(90), &AckedRanges::read(core::iter::once(1..=1)));
-        late.detect_lost(&mut rows, ms(90), &rtt(), Duration::ZERO);
+        late.detect_lost(&mut rows, ms(90), &rtt(), Span::ZERO);
         let early = sent_at(&[0]).0;
         let flights = [(SpaceId::Initial, &early), (APP, &late)];
         let loss = Some((Instant::from_micros(112_500), Alarm::Loss(APP)));

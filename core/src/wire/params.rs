@@ -4,10 +4,9 @@
 //! [`TransportParams`], its parser and its emitter. Whether the connection IDs are those of the handshake
 //! (RFC 9000 7.3), and present at all, is checked where these are known.
 
+use crate::time::Span;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::ops::RangeInclusive;
-use core::time::Duration;
-
 use heapless::Vec;
 
 use crate::error::{Code, TransportError};
@@ -177,13 +176,13 @@ impl TransportParams {
     }
 
     /// Silence that ends the connection, if any does.
-    pub fn max_idle_timeout(&self) -> Option<Duration> {
-        (self.max_idle_timeout_ms > 0).then(|| Duration::from_millis(self.max_idle_timeout_ms))
+    pub fn max_idle_timeout(&self) -> Option<Span> {
+        (self.max_idle_timeout_ms > 0).then(|| Span::from_millis(self.max_idle_timeout_ms))
     }
 
     /// The longest it delays an ACK.
-    pub const fn max_ack_delay(&self) -> Duration {
-        Duration::from_millis(self.max_ack_delay_ms)
+    pub const fn max_ack_delay(&self) -> Span {
+        Span::from_millis(self.max_ack_delay_ms)
     }
 }
 

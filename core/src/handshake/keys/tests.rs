@@ -1,7 +1,7 @@
 use super::*;
 
 const T0: Instant = Instant::ZERO;
-const PTO: Duration = Duration::from_millis(100);
+const PTO: Span = Span::from_millis(100);
 const LATER: Instant = Instant::from_micros(300_000);
 
 struct Rig {

@@ -10,7 +10,7 @@ use std::vec;
 use std::vec::Vec;
 
 const STREAM: Kinds = Kinds::NONE.with(Kind::Stream);
-const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+const MAX_ACK_DELAY: Span = Span::from_millis(25);
 
 const fn ms(millis: u64) -> Instant {
     Instant::from_micros(millis * 1000)
@@ -19,7 +19,7 @@ const fn ms(millis: u64) -> Instant {
 /// Smoothed 100 ms, variation 50 ms, first sample at zero: lost after 112.5 ms, persistent after 975 ms.
 fn rtt() -> Rtt {
     let mut rtt = Rtt::default();
-    rtt.on_sample(ms(0), Duration::from_millis(100), Duration::ZERO, None);
+    rtt.on_sample(ms(0), Span::from_millis(100), Span::ZERO, None);
     rtt
 }
 
@@ -132,7 +132,7 @@ fn samples_need_the_largest_newly_acked_and_something_ack_eliciting() {
     // The largest is not newly acknowledged.
     assert_eq!(bench.ack(ms(61), &[3..=3, 1..=1]).sample, None);
     // The largest asks for nothing, but another newly acknowledged packet does.
-    assert_eq!(bench.ack(ms(62), &[2..=2, 0..=0]).sample, Some(Duration::from_millis(60)));
+    assert_eq!(bench.ack(ms(62), &[2..=2, 0..=0]).sample, Some(Span::from_millis(60)));
     assert_eq!(bench.ack(ms(63), &[0..=3]), Acked::NOTHING);
 }
 
@@ -166,14 +166,14 @@ fn persistent_congestion_as_in_the_example_of_rfc_9002_7_6_3() {
         bench.send(ms(at));
     }
     let sample = bench.ack(ms(1200), &[0..=0]).sample.unwrap();
-    assert_eq!(sample, Duration::from_millis(1200));
-    estimate.on_sample(ms(0), Duration::from_millis(660), Duration::ZERO, None);
-    assert_eq!(estimate.persistent_congestion_period(Duration::from_millis(20)), Duration::from_secs(6));
+    assert_eq!(sample, Span::from_millis(1200));
+    estimate.on_sample(ms(0), Span::from_millis(660), Span::ZERO, None);
+    assert_eq!(estimate.persistent_congestion_period(Span::from_millis(20)), Span::from_secs(6));
     for at in [2000, 3000, 4000, 5000, 6000, 8000, 12_000] {
         bench.send(ms(at));
     }
     bench.ack(ms(12_200), &[8..=8]);
-    let lost = bench.flight.detect_lost(&mut bench.rows, ms(12_200), &estimate, Duration::from_millis(20));
+    let lost = bench.flight.detect_lost(&mut bench.rows, ms(12_200), &estimate, Span::from_millis(20));
     assert!(lost.persistent_congestion);
     assert_eq!(lost.newest, Some(ms(8000)));
     assert_eq!(bench.drain(lost.packets), (1..8).collect::<Vec<_>>());
@@ -245,7 +245,7 @@ fn a_packet_on_another_route_overtakes_nothing() {
     slow.next_pn = 4;
     let ranges = AckedRanges::read(core::iter::once(3..=3));
     assert_eq!(slow.flight.on_ack(&mut slow.rows, ms(10), &ranges), Acked::NOTHING);
-    assert_eq!(fast.on_ack(&mut slow.rows, ms(10), &ranges).sample, Some(Duration::from_millis(10)));
+    assert_eq!(fast.on_ack(&mut slow.rows, ms(10), &ranges).sample, Some(Span::from_millis(10)));
     assert!(slow.lose(ms(500)).packets.is_empty());
     // Nor does an ACK for the fast route walk along the slow one: from its third row it would never return.
     slow.rows[2] = SentPacket { next: 2, ..SentPacket::EMPTY };
@@ -402,7 +402,7 @@ fn agrees_with_the_model_whatever_is_sent_acked_and_lost() {
         bench.next_pn = (1 << 32) - 30;
         let mut now = ms(0);
         for _ in 0..300 {
-            now = now.after(Duration::from_micros(random.below(30_000) as u64));
+            now = now.after(Span::from_micros(random.below(30_000) as u64));
             for _ in 0..random.below(5) {
                 if bench.table.room(&bench.rows) == 0 {
                     break;

@@ -120,7 +120,7 @@ fn vector() {
         ..TransportParams::default()
     };
     assert_eq!(params, expected);
-    assert_eq!(params.max_idle_timeout(), Some(Duration::from_secs(30)));
+    assert_eq!(params.max_idle_timeout(), Some(Span::from_secs(30)));
 }
 
 #[test]
