@@ -114,6 +114,7 @@ impl Span {
 
 impl From<Duration> for Span {
     /// In whole microseconds.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn from(duration: Duration) -> Self {
         Self(duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into()))
     }
