@@ -1,5 +1,7 @@
 //! Time as the core sees it: microseconds since an origin the caller chose. Nobody below an adapter reads a clock.
 
+use core::cmp::Ordering;
+use core::fmt;
 use core::time::Duration;
 
 /// A moment, in microseconds since the caller's origin. It never runs backwards between two calls.
@@ -127,16 +129,17 @@ impl From<Span> for Duration {
 }
 
 /// A moment that may never come. Ordered: never is the latest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+// Inverted, so that never is zero: memory in which nothing is set is blank.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(u64);
 
 impl Deadline {
     /// No deadline.
-    pub const NEVER: Self = Self(u64::MAX);
+    pub const NEVER: Self = Self(0);
 
     /// Due at `moment`.
     pub const fn at(moment: Instant) -> Self {
-        Self(moment.0)
+        Self(!moment.0)
     }
 
     /// The earlier of two.
@@ -147,17 +150,38 @@ impl Deadline {
 
     /// Whether the deadline has come.
     pub const fn is_due(self, now: Instant) -> bool {
-        self.0 != u64::MAX && self.0 <= now.0
+        self.is_set() && !self.0 <= now.0
     }
 
     /// Whether a moment is set.
     pub const fn is_set(self) -> bool {
-        self.0 != u64::MAX
+        self.0 != 0
     }
 
     /// The moment, if there is one.
     pub const fn instant(self) -> Option<Instant> {
-        if self.is_set() { Some(Instant(self.0)) } else { None }
+        if self.is_set() { Some(Instant(!self.0)) } else { None }
+    }
+}
+
+impl Ord for Deadline {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.cmp(&self.0)
+    }
+}
+
+impl PartialOrd for Deadline {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.instant() {
+            Some(moment) => write!(f, "at {} us", moment.0),
+            None => f.write_str("never"),
+        }
     }
 }
 
