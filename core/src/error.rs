@@ -116,20 +116,43 @@ impl fmt::Debug for Code {
 }
 
 /// Why a connection ends with a transport error.
+// As small as can be: it passes through most functions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TransportError {
-    /// What the peer is told.
-    pub code: Code,
-    /// The type of the frame that caused it; zero where no frame did.
-    pub frame: u64,
-    /// The cause in words, for people.
-    pub reason: &'static str,
+    code: u16,
+    frame: u16,
+    #[cfg(feature = "reasons")]
+    reason: &'static str,
 }
 
 impl TransportError {
-    /// An error with no frame behind it.
+    /// An error with no frame behind it. Without the feature `reasons` the words are left out.
+    #[cfg_attr(not(feature = "reasons"), expect(unused_variables, reason = "they cost flash"))]
     pub const fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, frame: 0, reason }
+        Self {
+            code: short(code.0, Code::INTERNAL_ERROR.0 as u16),
+            frame: 0,
+            #[cfg(feature = "reasons")]
+            reason,
+        }
+    }
+
+    /// What the peer is told.
+    pub const fn code(&self) -> Code {
+        Code(self.code as u64)
+    }
+
+    /// The type of the frame that caused it; zero where none did, and for one beyond 16 bits (RFC 9000 19.19: unknown).
+    pub const fn frame(&self) -> u64 {
+        self.frame as u64
+    }
+
+    /// The cause in words, for people; empty without the feature `reasons`.
+    pub const fn reason(&self) -> &'static str {
+        #[cfg(feature = "reasons")]
+        return self.reason;
+        #[cfg(not(feature = "reasons"))]
+        return "";
     }
 
     /// A TLS alert (RFC 9001 4.8).
@@ -140,7 +163,7 @@ impl TransportError {
     /// The same error, blamed on a frame type if none is blamed yet.
     #[must_use]
     pub const fn in_frame(self, frame: u64) -> Self {
-        if self.frame == 0 { Self { frame, ..self } } else { self }
+        if self.frame == 0 { Self { frame: short(frame, 0), ..self } } else { self }
     }
 
     /// A state that our own code should have made impossible.
@@ -149,9 +172,15 @@ impl TransportError {
     }
 }
 
+/// `value` in 16 bits, which is enough for every code and every frame type that we name.
+const fn short(value: u64, otherwise: u16) -> u16 {
+    if value > u16::MAX as u64 { otherwise } else { value as u16 }
+}
+
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.reason)
+        write!(f, "{}", self.code())?;
+        if self.reason().is_empty() { Ok(()) } else { write!(f, ": {}", self.reason()) }
     }
 }
 
@@ -272,6 +301,6 @@ mod tests {
     #[test]
     fn first_blamed_frame_stays() {
         let error = TransportError::new(Code::PROTOCOL_VIOLATION, "x").in_frame(6).in_frame(7);
-        assert_eq!(error.frame, 6);
+        assert_eq!(error.frame(), 6);
     }
 }

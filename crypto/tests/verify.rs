@@ -123,8 +123,8 @@ fn every_alert_is_one_of_tls() {
         (VerifyError::WrongPin, 46),
     ] {
         let transport = peregrine_core::error::TransportError::from(error);
-        assert_eq!(transport.code.alert(), Some(alert));
-        assert_eq!(transport.reason, error.to_string());
+        assert_eq!(transport.code().alert(), Some(alert));
+        assert_eq!(transport.reason(), error.to_string());
     }
 }
 

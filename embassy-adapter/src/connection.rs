@@ -3,7 +3,7 @@
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 
-use peregrine_core::connection::{Connection as CoreConnection, DatagramError, Memory, Stats};
+use peregrine_core::connection::{Connection as CoreConnection, DatagramError, Stats};
 use peregrine_core::endpoint::Handle;
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::lifecycle::Cause;
@@ -11,7 +11,7 @@ use peregrine_core::lifecycle::Cause;
 use crate::endpoint::Endpoint;
 use crate::engine::{Engine, now};
 use crate::error::Error;
-use crate::lent::Lent;
+use crate::resources::Lendable;
 use crate::stream::{RecvStream, SendStream};
 use crate::tls::EndpointSession;
 use crate::waiters::Wait;
@@ -45,10 +45,7 @@ impl<S: EndpointSession + 'static> Link<S> {
     }
 
     /// Does something with the connection at once.
-    pub(crate) fn act<R>(
-        &self,
-        act: impl FnOnce(&mut CoreConnection<Lent<dyn Memory>, S>) -> R,
-    ) -> Option<R> {
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut CoreConnection<Lendable, S>) -> R) -> Option<R> {
         self.engine(|engine, handle| engine.with(handle, act))
     }
 

@@ -5,7 +5,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use embassy_net::Stack;
-use peregrine_core::connection::{Connection, Event, Memory, NetworkChange, RouteError, RouteView};
+use peregrine_core::connection::{Connection, Event, Lending, Memory, NetworkChange, RouteError, RouteView};
 use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled};
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::path::{Role, RouteId};
@@ -15,7 +15,7 @@ use peregrine_core::time::{Deadline, Instant};
 use crate::error::{End, Error};
 use crate::lent::{Home, Lent};
 use crate::network::{Addresses, Network, NetworkId};
-use crate::resources::{Crypto, Parts, SlotTables};
+use crate::resources::{Crypto, Lendable, Parts, SlotTables};
 use crate::socket::{Bound, Place, Sent};
 use crate::tls::{EndpointSession, NewSession};
 use crate::waiters::{Wait, Waiters};
@@ -73,6 +73,14 @@ pub(crate) struct Engine<S: EndpointSession + 'static> {
     inbox: &'static mut [u8],
     server: Option<&'static mut dyn NewSession<S>>,
     runner: Option<Waker>,
+}
+
+/// The memory of a connection with what its session brings for the handshake.
+fn with_room(memory: Lent<dyn Memory>, session: &mut impl EndpointSession) -> Lendable {
+    match session.crypto_room() {
+        Some(room) => Lending::new(memory, room),
+        None => Lending::without(memory),
+    }
 }
 
 pub(crate) fn now() -> Instant {
@@ -162,7 +170,7 @@ impl<S: EndpointSession> Engine<S> {
         &mut self,
         from: Option<NetworkId>,
         remote: SocketAddr,
-        session: S,
+        mut session: S,
     ) -> Result<Handle, Error> {
         let numbers = 0..self.networks.len();
         let mut wanted = numbers.filter(|number| from.is_none_or(|from| usize::from(from.0) == *number));
@@ -173,6 +181,7 @@ impl<S: EndpointSession> Engine<S> {
         let ((interface, port), ip) = found.ok_or(Error::NoNetwork)?;
         let on = FourTuple { local: SocketAddr::new(ip, port), remote, interface };
         let memory = Lent::take(self.homes).ok_or(Error::TooManyConnections)?;
+        let memory = with_room(memory, &mut session);
         let handle = self.core.connect(now(), Connect { on, token: &[] }, memory, session)?;
         self.know(handle, Row { held: 1, is_client: true, ..Row::EMPTY });
         self.nudge();
@@ -236,7 +245,7 @@ impl<S: EndpointSession> Engine<S> {
     pub(crate) fn with<R>(
         &mut self,
         handle: Handle,
-        act: impl FnOnce(&mut Connection<Lent<dyn Memory>, S>) -> R,
+        act: impl FnOnce(&mut Connection<Lendable, S>) -> R,
     ) -> Option<R> {
         let outcome = self.core.connection_mut(handle).map(act);
         self.nudge();
@@ -247,7 +256,7 @@ impl<S: EndpointSession> Engine<S> {
     pub(crate) fn look<R>(
         &mut self,
         handle: Handle,
-        look: impl FnOnce(&Connection<Lent<dyn Memory>, S>) -> R,
+        look: impl FnOnce(&Connection<Lendable, S>) -> R,
     ) -> Option<R> {
         self.core.connection(handle).map(look)
     }
@@ -448,7 +457,8 @@ impl<S: EndpointSession> Engine<S> {
                 let session =
                     self.server.as_mut().filter(|_| memory.is_some()).and_then(|new| new.session(&incoming));
                 match (memory, session) {
-                    (Some(memory), Some(session)) => {
+                    (Some(memory), Some(mut session)) => {
+                        let memory = with_room(memory, &mut session);
                         // What fails here is the client's fault, and has left nothing behind.
                         if let Ok(handle) = self.core.accept(now(), incoming, datagram, memory, session) {
                             self.know(handle, Row::EMPTY);
@@ -480,7 +490,7 @@ impl<S: EndpointSession> Engine<S> {
                     });
                     if sent == Sent::Blocked {
                         let since = *bound.full_since.get_or_insert(now);
-                        if !others || now.since(since) < PATIENCE {
+                        if !others || now.since(since) < PATIENCE.into() {
                             let until = others.then(|| since.after(PATIENCE)).into();
                             return Flow::Blocked(until);
                         }
@@ -510,6 +520,7 @@ impl<S: EndpointSession> Engine<S> {
                 Event::Confirmed => {
                     if let Some(connection) = self.core.connection_mut(handle) {
                         connection.session_mut().after_handshake();
+                        drop(connection.memory_mut().take_crypto());
                     }
                     if let Some(row) = self.row_mut(handle) {
                         row.is_confirmed = true;

@@ -37,5 +37,5 @@ pub use endpoint::Endpoint;
 pub use error::{End, Error};
 pub use moving::MAX_ROUTES;
 pub use network::NetworkId;
-pub use resources::{ConstMemory, Resources};
+pub use resources::{ConstMemory, Resources, Storage};
 pub use stream::{RecvStream, SendStream};

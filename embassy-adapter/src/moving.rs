@@ -3,14 +3,14 @@
 //! A client whose networks are all attached moves by itself when the one in use goes down or gets another address. What is here
 //! is for those who know better, or want to try a network before they use it.
 
-use peregrine_core::connection::{Connection as CoreConnection, Memory, NetworkChange, RouteView};
+use peregrine_core::connection::{Connection as CoreConnection, NetworkChange, RouteView};
 use peregrine_core::path::{Preference, RouteId};
 
 use crate::connection::Connection;
 use crate::engine::now;
 use crate::error::Error;
-use crate::lent::Lent;
 use crate::network::NetworkId;
+use crate::resources::Lendable;
 use crate::tls::EndpointSession;
 use crate::waiters::Wait;
 
@@ -124,7 +124,7 @@ impl<S: EndpointSession + 'static> Connection<S> {
 
     fn on_routes<R>(
         &self,
-        act: impl FnOnce(&mut CoreConnection<Lent<dyn Memory>, S>) -> Result<R, Error>,
+        act: impl FnOnce(&mut CoreConnection<Lendable, S>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.0.steer(|engine, handle| engine.with(handle, act).unwrap_or(Err(Error::RouteGone)))
     }

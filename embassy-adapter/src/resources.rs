@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use peregrine_core::connection::{Memory, Storage};
+use peregrine_core::connection::{self, Lending, Memory};
 use peregrine_core::endpoint::{ENTRIES_PER_SLOT, EndpointMemory, Slot, Tables};
 use peregrine_core::ids::FourTuple;
 use peregrine_core::limits::{MIN_INITIAL_DATAGRAM, RESET_TOKEN_LEN, TAG_LEN};
@@ -15,8 +15,22 @@ use crate::engine::Row;
 use crate::lent::{Home, Lent};
 use crate::network::Network;
 use crate::socket::{Place, RingRows, Rings};
-use crate::tls::EndpointSession;
+use crate::tls::{EndpointSession, Room};
 use crate::waiters::{Finished, Waiter};
+
+/// Memory of a connection: core's [`Storage`](connection::Storage) without room for CRYPTO bytes, which the
+/// [`HandshakeMemory`](crate::tls::HandshakeMemory) lends.
+pub type Storage<
+    const PATHS: usize,
+    const STREAMS: usize,
+    const SENT: usize,
+    const RX: usize,
+    const TX: usize,
+    const DATAGRAM: usize = 0,
+> = connection::Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, 0>;
+
+/// What core works with: a connection's memory, and what is lent for its handshake.
+pub(crate) type Lendable = Lending<Lent<dyn Memory>, Room>;
 
 /// Memory of a connection that can be made in a constant: [`Storage`] of any size, or an own one.
 pub trait ConstMemory: Memory {
@@ -31,7 +45,8 @@ impl<
     const RX: usize,
     const TX: usize,
     const DATAGRAM: usize,
-> ConstMemory for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM>
+    const CRYPTO: usize,
+> ConstMemory for connection::Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
 {
     const EMPTY: Self = Self::new();
 }
@@ -54,8 +69,7 @@ impl<
 /// waits, as in any network.
 ///
 /// ```
-/// use peregrine_core::connection::Storage;
-/// use peregrine_embassy::{Resources, tls};
+/// use peregrine_embassy::{Resources, Storage, tls};
 /// use static_cell::StaticCell;
 ///
 /// // A sensor: one connection with 4 streams of 1 KiB each way; Wi-Fi and Ethernet.
@@ -76,7 +90,7 @@ pub struct Resources<
 > {
     memory: [M; CONNECTIONS],
     homes: [Home<dyn Memory>; CONNECTIONS],
-    slots: [Slot<Lent<dyn Memory>, S>; CONNECTIONS],
+    slots: [Slot<Lendable, S>; CONNECTIONS],
     index: [[Entry; ENTRIES_PER_SLOT]; CONNECTIONS],
     timers: [Node; CONNECTIONS],
     rows: [Row; CONNECTIONS],
@@ -197,16 +211,16 @@ pub(crate) struct Parts<S: EndpointSession + 'static> {
 
 /// The tables of core's endpoint.
 pub(crate) struct SlotTables<S: 'static> {
-    slots: &'static mut [Slot<Lent<dyn Memory>, S>],
+    slots: &'static mut [Slot<Lendable, S>],
     index: &'static mut [Entry],
     timers: &'static mut [Node],
 }
 
 impl<S: EndpointSession> EndpointMemory for SlotTables<S> {
-    type Memory = Lent<dyn Memory>;
+    type Memory = Lendable;
     type Session = S;
 
-    fn tables(&mut self) -> Tables<'_, Lent<dyn Memory>, S> {
+    fn tables(&mut self) -> Tables<'_, Lendable, S> {
         Tables { slots: self.slots, index: self.index, timers: self.timers }
     }
 }

@@ -10,6 +10,7 @@
 
 use core::cell::Cell;
 
+use peregrine_core::connection::CRYPTO_LEN;
 use peregrine_core::endpoint::Incoming;
 use peregrine_core::session::Session;
 use peregrine_crypto::endpoint::EndpointKeys;
@@ -25,11 +26,21 @@ use crate::lent::{Home, Lent};
 
 /// What an endpoint asks of a session beyond core's. An own session needs no more than `impl EndpointSession for It {}`.
 pub trait EndpointSession: Session {
+    /// Room for CRYPTO bytes out of order, until the handshake is confirmed; asked for once, when the connection begins. Without
+    /// it the connection's [`Memory`](peregrine_core::connection::Memory) must have such room.
+    fn crypto_room(&mut self) -> Option<Room> {
+        None
+    }
+
     /// The handshake is confirmed: nothing of it is sent again, memory lent for it may go.
     fn after_handshake(&mut self) {}
 }
 
-impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> EndpointSession for TlsSession<'a, P, B, R> {
+impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch, R> {
+    fn crypto_room(&mut self) -> Option<Room> {
+        self.scratch_mut()?.crypto.take()
+    }
+
     fn after_handshake(&mut self) {
         drop(self.take_scratch());
     }
@@ -38,8 +49,9 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> EndpointSession
 /// The algorithms: RustCrypto with keys that are expanded for each packet.
 pub type Algorithms = CompactRustCrypto<Drbg>;
 
-/// Memory for `COUNT` handshakes at once, of `SCRATCH` bytes each: 2,048 do for a PSK and for raw or pinned keys; certificates of a
-/// chain, or clients with large ClientHellos like those of browsers, need 4,096 and more.
+/// Memory for `COUNT` handshakes at once: 4,608 bytes for what comes out of order (RFC 9000 7.5 asks for it), and `SCRATCH` bytes for
+/// TLS. 2,048 of these do for a PSK and for raw or pinned keys; certificates of a chain, or clients with large ClientHellos like
+/// those of browsers, need 4,096 and more.
 ///
 /// A handshake gives it back when it is over, so that one piece serves any number of connections one after the other.
 ///
@@ -53,22 +65,38 @@ pub type Algorithms = CompactRustCrypto<Drbg>;
 /// assert!(handshakes.take().is_some());
 /// ```
 pub struct HandshakeMemory<const SCRATCH: usize, const COUNT: usize> {
-    bytes: [[u8; SCRATCH]; COUNT],
-    homes: [Home<[u8]>; COUNT],
+    tls: [[u8; SCRATCH]; COUNT],
+    crypto: [[u8; CRYPTO_LEN]; COUNT],
+    homes: Homes<COUNT>,
+}
+
+struct Homes<const COUNT: usize> {
+    tls: [Home<[u8]>; COUNT],
+    crypto: [Home<[u8]>; COUNT],
 }
 
 impl<const SCRATCH: usize, const COUNT: usize> HandshakeMemory<SCRATCH, COUNT> {
     /// Memory that nobody uses.
     pub const fn new() -> Self {
-        Self { bytes: [[0; SCRATCH]; COUNT], homes: [const { Cell::new(None) }; COUNT] }
+        Self {
+            tls: [[0; SCRATCH]; COUNT],
+            crypto: [[0; CRYPTO_LEN]; COUNT],
+            homes: Homes {
+                tls: [const { Cell::new(None) }; COUNT],
+                crypto: [const { Cell::new(None) }; COUNT],
+            },
+        }
     }
 
     /// Lets handshakes use it.
     pub fn share(&'static mut self) -> Handshakes {
-        for (home, bytes) in self.homes.iter().zip(&mut self.bytes) {
+        for (home, bytes) in self.homes.tls.iter().zip(&mut self.tls) {
             home.set(Some(bytes));
         }
-        Handshakes(&self.homes)
+        for (home, bytes) in self.homes.crypto.iter().zip(&mut self.crypto) {
+            home.set(Some(bytes));
+        }
+        Handshakes { tls: &self.homes.tls, crypto: &self.homes.crypto }
     }
 }
 
@@ -80,25 +108,40 @@ impl<const SCRATCH: usize, const COUNT: usize> Default for HandshakeMemory<SCRAT
 
 /// Lends memory to handshakes.
 #[derive(Clone, Copy)]
-pub struct Handshakes(&'static [Home<[u8]>]);
+pub struct Handshakes {
+    tls: &'static [Home<[u8]>],
+    crypto: &'static [Home<[u8]>],
+}
 
 impl Handshakes {
     /// Memory for a handshake, if not all of it is in use.
     pub fn take(&self) -> Option<Scratch> {
-        Lent::take(self.0).map(Scratch)
+        Some(Scratch { tls: Lent::take(self.tls)?, crypto: Some(Room(Lent::take(self.crypto)?)) })
     }
 }
 
 /// The memory of a handshake, which goes back when this is dropped.
-pub struct Scratch(Lent<[u8]>);
+pub struct Scratch {
+    tls: Lent<[u8]>,
+    crypto: Option<Room>,
+}
 
 impl AsRef<[u8]> for Scratch {
     fn as_ref(&self) -> &[u8] {
-        self.0.bytes()
+        self.tls.bytes()
     }
 }
 
 impl AsMut<[u8]> for Scratch {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.tls.bytes_mut()
+    }
+}
+
+/// Room for CRYPTO bytes out of order, which goes back when this is dropped.
+pub struct Room(Lent<[u8]>);
+
+impl AsMut<[u8]> for Room {
     fn as_mut(&mut self) -> &mut [u8] {
         self.0.bytes_mut()
     }

@@ -25,7 +25,7 @@ impl Clock {
 
     /// How long to sleep until `deadline`: zero if it has passed, `None` if it never comes.
     pub fn until(&self, deadline: Deadline) -> Option<Duration> {
-        deadline.instant().map(|moment| moment.since(self.now()))
+        deadline.instant().map(|moment| moment.since(self.now()).into())
     }
 
     /// Seconds since 1970, for the validity of certificates; `None` if the system's clock stands before that.
@@ -44,7 +44,7 @@ mod tests {
         let clock = Clock::start();
         let before = clock.now();
         std::thread::sleep(Duration::from_millis(2));
-        assert!(clock.now().since(before) >= Duration::from_millis(2));
+        assert!(clock.now().since(before) >= Duration::from_millis(2).into());
         assert!(before.as_micros() < 1_000_000);
     }
 

@@ -340,7 +340,7 @@ impl Engine {
                 let now = self.clock.now();
                 let since = *bound.full_since.get_or_insert(now);
                 // After that it is lost: others must not wait for a network that may be gone.
-                if !others || now.since(since) < PATIENCE {
+                if !others || now.since(since) < PATIENCE.into() {
                     self.unsent = Some(Unsent { handle, transmit, bytes: bytes.start + done..bytes.end });
                     return Some(Flow::Blocked(key));
                 }

@@ -251,7 +251,7 @@ impl From<RouteError> for Error {
 
 impl From<TransportError> for Error {
     fn from(error: TransportError) -> Self {
-        Self::Session(error.reason.into())
+        Self::Session(error.reason().into())
     }
 }
 

@@ -194,7 +194,7 @@ impl Shared {
             enlist(&mut state, me.clone());
             state.flush_here();
             drop(state);
-            match until.map(|until| until.since(self.clock.now())) {
+            match until.map(|until| Duration::from(until.since(self.clock.now()))) {
                 None => thread::park(),
                 Some(Duration::ZERO) => {
                     delist(&mut self.lock(), &me);

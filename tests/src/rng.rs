@@ -1,5 +1,6 @@
 //! The only source of chance in tests: SplitMix64, seeded by whoever makes it.
 
+use peregrine_core::time::Span;
 use std::time::Duration;
 
 /// A small deterministic generator. Equal seeds give equal sequences; [`Rng::split`] gives an independent one, so that
@@ -38,7 +39,7 @@ impl Rng {
 
     /// A duration from zero to `most`, both included, in whole microseconds.
     pub fn up_to(&mut self, most: Duration) -> Duration {
-        Duration::from_micros(self.below(peregrine_core::time::micros(most).saturating_add(1)))
+        Duration::from_micros(self.below(Span::from(most).as_micros().saturating_add(1)))
     }
 
     /// Fills `out`.

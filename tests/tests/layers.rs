@@ -19,7 +19,8 @@ const LAYERS: [&[&str]; 6] = [
 const UNDER_PATH: [&str; 2] = ["recovery", "congestion"];
 
 /// The edges between siblings that there are, each with its reason. Never one in layer 2.
-const BETWEEN_SIBLINGS: [(&str, &str, &str); 3] = [
+const BETWEEN_SIBLINGS: [(&str, &str, &str); 4] = [
+    ("limits", "time", "some numbers of the RFCs are a Span"),
     ("table", "error", "Full is what every fixed table answers when it has no room"),
     ("table", "time", "the timer heap sorts by Deadline"),
     ("wire", "session", "the table of frames says in packets of which Level a frame may stand"),

@@ -27,7 +27,7 @@ fn a_megabyte_over_an_ordinary_link() {
     let link = || Link::mbit(20).delay_ms(15);
     let (mut world, client, _) = network(1, link(), link());
     assert_eq!(download(&mut world, client, 1 << 20, 1), Ending::Done, "{:?}", world.node(client).events);
-    let seconds = world.now().since(Instant::ZERO).as_secs_f64();
+    let seconds = Duration::from(world.now().since(Instant::ZERO)).as_secs_f64();
     println!("{seconds} s");
     assert!(seconds < 1.0, "20 Mbit/s carry a megabyte in 0.42 s and a handshake: {seconds} s");
     world.run_for(Duration::from_secs(1));

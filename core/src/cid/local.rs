@@ -357,7 +357,7 @@ impl LocalCids {
 }
 
 const fn violation(reason: &'static str) -> TransportError {
-    TransportError { code: Code::PROTOCOL_VIOLATION, frame: 0x19, reason }
+    TransportError::new(Code::PROTOCOL_VIOLATION, reason).in_frame(0x19)
 }
 
 #[cfg(test)]

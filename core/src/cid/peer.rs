@@ -489,11 +489,11 @@ impl PeerCids {
             Sighting::New if seq >= self.retire_prior_to => {
                 let active = rows.cids.iter().filter(|row| !row.is_free() && row.path == self.path).count();
                 if active >= usize::from(self.limit) {
-                    return Err(TransportError {
-                        code: Code::CONNECTION_ID_LIMIT_ERROR,
-                        frame: 0x18,
-                        reason: "more connection IDs than active_connection_id_limit",
-                    });
+                    return Err(TransportError::new(
+                        Code::CONNECTION_ID_LIMIT_ERROR,
+                        "more connection IDs than active_connection_id_limit",
+                    )
+                    .in_frame(0x18));
                 }
                 self.insert(rows.cids, seq, cid, Some(token), State::Spare)
             }
@@ -549,14 +549,14 @@ impl PeerCids {
     }
 }
 
-const TOO_MANY_RETIREMENTS: TransportError = TransportError {
-    code: Code::CONNECTION_ID_LIMIT_ERROR,
-    frame: 0x18,
-    reason: "connection IDs withdrawn faster than their retirement is acked",
-};
+const TOO_MANY_RETIREMENTS: TransportError = TransportError::new(
+    Code::CONNECTION_ID_LIMIT_ERROR,
+    "connection IDs withdrawn faster than their retirement is acked",
+)
+.in_frame(0x18);
 
 const fn violation(reason: &'static str) -> TransportError {
-    TransportError { code: Code::PROTOCOL_VIOLATION, frame: 0x18, reason }
+    TransportError::new(Code::PROTOCOL_VIOLATION, reason).in_frame(0x18)
 }
 
 #[cfg(test)]

@@ -49,8 +49,8 @@ pub use routes::{MigrationPolicy, MoveCause, NoSpareCid, WhenSuspect};
 pub use start::{Accepted, Opened};
 pub use stats::Stats;
 pub use storage::{
-    Buffers, CIDS_PER_PATH, CRYPTO_LEN, MAX_LOCAL_CIDS, Memory, RETIREMENTS_PER_PATH, ROUTES_PER_PATH,
-    Storage, TOKEN_LEN,
+    Buffers, CIDS_PER_PATH, CRYPTO_LEN, Lending, MAX_LOCAL_CIDS, Memory, RETIREMENTS_PER_PATH,
+    ROUTES_PER_PATH, Storage, TOKEN_LEN,
 };
 pub use transmit::{Plan, Transmit};
 
@@ -296,6 +296,11 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// The session, to be changed: what is pending in it may be answered. Keys and CRYPTO bytes are core's to handle.
     pub fn session_mut(&mut self) -> &mut S {
         &mut self.session
+    }
+
+    /// The memory, so that what of it was lent for the handshake can go back. What else is in there is core's.
+    pub fn memory_mut(&mut self) -> &mut M {
+        &mut self.memory
     }
 
     /// Ends the shim: what was lent goes back.

@@ -62,10 +62,76 @@ impl<M: Memory + ?Sized> Memory for &mut M {
     }
 }
 
+/// Memory whose room for CRYPTO bytes out of order is lent, and goes back when the handshake is confirmed.
+///
+/// What comes later are tickets of the server, of which a client then misses those that come out of order (RFC 9000 7.5).
+///
+/// ```
+/// use peregrine_core::connection::{CRYPTO_LEN, Lending, Storage};
+/// let mut for_handshakes = [0; CRYPTO_LEN];
+/// let mut memory = Lending::new(Storage::<1, 4, 16, 1152, 1024, 0, 0>::new(), &mut for_handshakes[..]);
+/// // At `Event::Confirmed`, through `Connection::memory_mut`:
+/// let for_the_next = memory.take_crypto();
+/// # assert!(for_the_next.is_some());
+/// ```
+#[derive(Debug)]
+pub struct Lending<M, A> {
+    memory: M,
+    crypto: Room<A>,
+}
+
+/// Where CRYPTO bytes wait for those before them.
+#[derive(Debug)]
+enum Room<A> {
+    /// In the memory's own part.
+    Own,
+    Lent(A),
+    /// Nowhere: it was given back.
+    Back,
+}
+
+impl<M, A> Lending<M, A> {
+    /// Both; `crypto` has [`CRYPTO_LEN`] bytes.
+    pub const fn new(memory: M, crypto: A) -> Self {
+        Self { memory, crypto: Room::Lent(crypto) }
+    }
+
+    /// Memory with nothing lent, which has such room of its own.
+    pub const fn without(memory: M) -> Self {
+        Self { memory, crypto: Room::Own }
+    }
+
+    /// Gives back what was lent for the handshake. To be called when that is confirmed, not before: what came out of order and
+    /// was acknowledged is in there.
+    pub fn take_crypto(&mut self) -> Option<A> {
+        match core::mem::replace(&mut self.crypto, Room::Back) {
+            Room::Lent(crypto) => Some(crypto),
+            Room::Back => None,
+            Room::Own => {
+                self.crypto = Room::Own;
+                None
+            }
+        }
+    }
+}
+
+impl<M: Memory, A: AsMut<[u8]>> Memory for Lending<M, A> {
+    fn buffers(&mut self) -> Buffers<'_> {
+        let own = self.memory.buffers();
+        let crypto = match &mut self.crypto {
+            Room::Own => own.crypto,
+            Room::Lent(crypto) => crypto.as_mut(),
+            Room::Back => &mut [],
+        };
+        Buffers { crypto, ..own }
+    }
+}
+
 /// Memory of one connection, in arrays.
 ///
 /// `RX` and `TX` are bytes per stream; a ninth of `RX` marks what came out of order, the rest is the window. `DATAGRAM`
-/// is bytes for DATAGRAM frames each way; zero, the default, is none.
+/// is bytes for DATAGRAM frames each way; zero, the default, is none. `CRYPTO` is bytes for CRYPTO frames out of order; zero
+/// where [`Lending`] brings them for the handshake.
 ///
 /// ```
 /// use peregrine_core::connection::Storage;
@@ -80,6 +146,7 @@ pub struct Storage<
     const RX: usize,
     const TX: usize,
     const DATAGRAM: usize = 0,
+    const CRYPTO: usize = CRYPTO_LEN,
 > {
     paths: [Path; PATHS],
     routes: [[Route; ROUTES_PER_PATH]; PATHS],
@@ -91,7 +158,7 @@ pub struct Storage<
     index: [[u16; 2]; STREAMS],
     rx: [[u8; RX]; STREAMS],
     tx: [[u8; TX]; STREAMS],
-    crypto: [u8; CRYPTO_LEN],
+    crypto: [u8; CRYPTO],
     token: [u8; TOKEN_LEN],
     datagrams_in: [u8; DATAGRAM],
     datagrams_out: [u8; DATAGRAM],
@@ -104,7 +171,8 @@ impl<
     const RX: usize,
     const TX: usize,
     const DATAGRAM: usize,
-> Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM>
+    const CRYPTO: usize,
+> Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
 {
     /// Empty memory.
     pub const fn new() -> Self {
@@ -124,7 +192,7 @@ impl<
             index: [[0; 2]; STREAMS],
             rx: [[0; RX]; STREAMS],
             tx: [[0; TX]; STREAMS],
-            crypto: [0; CRYPTO_LEN],
+            crypto: [0; CRYPTO],
             token: [0; TOKEN_LEN],
             datagrams_in: [0; DATAGRAM],
             datagrams_out: [0; DATAGRAM],
@@ -139,7 +207,8 @@ impl<
     const RX: usize,
     const TX: usize,
     const DATAGRAM: usize,
-> Default for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM>
+    const CRYPTO: usize,
+> Default for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
 {
     fn default() -> Self {
         Self::new()
@@ -153,7 +222,8 @@ impl<
     const RX: usize,
     const TX: usize,
     const DATAGRAM: usize,
-> Memory for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM>
+    const CRYPTO: usize,
+> Memory for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
 {
     fn buffers(&mut self) -> Buffers<'_> {
         Buffers {

@@ -2,7 +2,8 @@
 //!
 //! **In.** TLS reads one level at a time, so one area of memory serves all, one after the other. Bytes that come next go from
 //! the frame to TLS without being stored; only what is out of order waits in the area. A level is left when the read keys
-//! of the next one come into use ([`CryptoStreams::advance`]); from then on nothing new may come on it.
+//! of the next one come into use ([`CryptoStreams::advance`]); from then on nothing new may come on it. The area may go once the
+//! handshake is confirmed: what then comes out of order is lost with all behind it, as RFC 9000 7.5 permits.
 //!
 //! **Out.** TLS keeps its flight until it is acknowledged and gives any part of it again; here is known what of it was
 //! sent, lost and acknowledged, by [`Chunks`] in the sent rows. Who owns such a row, [`chunk`](crate::table::chunk) says.
@@ -35,6 +36,8 @@ pub struct CryptoStreams {
     assembly: Reassembly,
     /// The number of that level.
     reading: u8,
+    /// There was no area for bytes out of order: what TLS reads has an end.
+    cut_off: bool,
     /// How many bytes came on the levels before it.
     ends: [u64; LEVELS.len()],
     flights: [Flight; LEVELS.len()],
@@ -46,6 +49,7 @@ impl CryptoStreams {
         Self {
             assembly: Reassembly::EMPTY,
             reading: 0,
+            cut_off: false,
             ends: [0; LEVELS.len()],
             flights: [Flight { sent: 0, chunks: Chunks::EMPTY }; LEVELS.len()],
         }
@@ -77,6 +81,14 @@ impl CryptoStreams {
             return Err(TransportError::internal("CRYPTO bytes of a level that TLS does not read yet"));
         }
         let base = self.assembly.base();
+        // A ticket of the server is all that can be lost so: TLS is over, its messages are acknowledged and forgotten.
+        let is_next = frame.offset <= base && self.assembly.highest() == base;
+        if area.is_empty() && !is_next {
+            self.cut_off = true;
+        }
+        if self.cut_off {
+            return Ok(&[]);
+        }
         if frame.offset <= base && self.assembly.ready() == 0 {
             return Ok(self.assembly.pass(area, frame.offset, frame.data));
         }

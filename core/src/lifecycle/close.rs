@@ -38,8 +38,8 @@ impl Close {
     /// An error of the transport.
     pub fn transport(error: &TransportError) -> Self {
         Self {
-            reason: Reason::Transport { code: error.code, frame: error.frame },
-            phrase: Phrase::new(error.reason),
+            reason: Reason::Transport { code: error.code(), frame: error.frame() },
+            phrase: Phrase::new(error.reason()),
         }
     }
 
@@ -205,7 +205,7 @@ mod tests {
         for level in Level::ALL {
             assert_eq!(written(&Close::transport(&error), level, 200), Some(Close::transport(&error)));
         }
-        let short = TransportError { reason: "", ..error };
+        let short = TransportError::new(error.code(), "").in_frame(8);
         assert_eq!(written(&Close::transport(&error), Level::OneRtt, 4), Some(Close::transport(&short)));
         assert_eq!(written(&Close::transport(&error), Level::OneRtt, 3), None);
     }

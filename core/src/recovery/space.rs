@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn acknowledging_the_future_is_a_violation() {
         let mut space = sent(5);
-        assert_eq!(receive(&mut space, None, &[0..=5]).unwrap_err().code, Code::PROTOCOL_VIOLATION);
+        assert_eq!(receive(&mut space, None, &[0..=5]).unwrap_err().code(), Code::PROTOCOL_VIOLATION);
         assert_eq!(space.largest_acked(), None);
         assert!(receive(&mut space, None, &[0..=4]).is_ok());
         assert_eq!(space.largest_acked(), Some(4));

@@ -260,7 +260,7 @@ mod tests {
     fn all_streams_share_one_limit() {
         let mut inflow = Inflow::new(10);
         assert_eq!(inflow.on_received(10), Ok(()));
-        assert_eq!(inflow.on_received(1).unwrap_err().code, Code::FLOW_CONTROL_ERROR);
+        assert_eq!(inflow.on_received(1).unwrap_err().code(), Code::FLOW_CONTROL_ERROR);
         inflow.on_consumed(5);
         assert!(inflow.credit.wants_frame());
         inflow.credit.on_sent(inflow.next_limit());

@@ -292,7 +292,7 @@ fn a_higher_stream_opens_the_lower_ones_and_closed_ones_are_known() {
     assert_eq!(server.events(), [StreamEvent::Opened(Dir::Uni), StreamEvent::Readable(of(1))]);
     assert_eq!((server.accept(Dir::Uni), server.accept(Dir::Uni)), (Some(of(0)), Some(of(1))));
     let error = server.frame(&stream(of(2), 0, b"", false)).unwrap_err();
-    assert_eq!(error.code, Code::STREAM_LIMIT_ERROR);
+    assert_eq!(error.code(), Code::STREAM_LIMIT_ERROR);
     assert_eq!(server.read(of(1), 5).unwrap().0, Read::Bytes(1));
     assert_eq!(server.read(of(1), 5).unwrap().0, Read::Finished);
     // One row is free: the limit is raised by it, and what comes late for the closed stream is ignored.
@@ -320,7 +320,7 @@ fn frames_for_the_wrong_half_or_an_unopened_stream() {
         Frame::MaxStreamData(frame::MaxStreamData { id: ours_bi, max: 9 }),
         Frame::StopSending(frame::StopSending { id: StreamId(ours_uni.0 + 4), code: 0 }),
     ] {
-        assert_eq!(client.frame(&wrong).unwrap_err().code, Code::STREAM_STATE_ERROR, "{wrong:?}");
+        assert_eq!(client.frame(&wrong).unwrap_err().code(), Code::STREAM_STATE_ERROR, "{wrong:?}");
     }
     // On the peer's bidirectional streams both kinds of frames are right, and open them (RFC 9000 3.2).
     let theirs_bi = StreamId::new(Side::Server, Dir::Bi, 1);
@@ -338,13 +338,13 @@ fn flow_control_of_one_stream_and_of_all() {
     assert_eq!(window, 80);
     let data = [0; 81];
     let error = server.frame(&stream(id, 0, &data, false)).unwrap_err();
-    assert_eq!((error.code, error.reason.contains("a stream")), (Code::FLOW_CONTROL_ERROR, true));
+    assert_eq!((error.code(), error.reason().contains("a stream")), (Code::FLOW_CONTROL_ERROR, true));
     server.frame(&stream(id, 70, &data[..10], false)).unwrap();
     server.frame(&stream(of(1), 0, &data[..20], false)).unwrap();
     let error = server.frame(&stream(of(1), 20, &data[..1], false)).unwrap_err();
-    assert_eq!((error.code, error.reason.contains("all streams")), (Code::FLOW_CONTROL_ERROR, true));
+    assert_eq!((error.code(), error.reason().contains("all streams")), (Code::FLOW_CONTROL_ERROR, true));
     let reset = frame::ResetStream { id, code: 1, final_size: MAX_VARINT };
-    assert_eq!(server.frame(&Frame::ResetStream(reset)).unwrap_err().code, Code::FLOW_CONTROL_ERROR);
+    assert_eq!(server.frame(&Frame::ResetStream(reset)).unwrap_err().code(), Code::FLOW_CONTROL_ERROR);
     // A reset gives back what was never read.
     server.frame(&Frame::ResetStream(frame::ResetStream { final_size: 80, ..reset })).unwrap();
     assert!(server.streams.inflow.credit.wants_frame());

@@ -117,6 +117,11 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
         }
     }
 
+    /// The memory of the handshake, while it is there. Its bytes are TLS's.
+    pub const fn scratch_mut(&mut self) -> Option<&mut B> {
+        self.scratch.as_mut()
+    }
+
     /// Gives the memory of the handshake back, once it is complete and [`session::Session::discard`] has told that
     /// nothing of it is to be sent again.
     pub fn take_scratch(&mut self) -> Option<B> {

@@ -113,7 +113,7 @@ fn hears(change: impl FnOnce(&mut Vec<u8>)) -> Result<(), TransportError> {
 
 #[test]
 fn server_hellos_that_answer_something_else() {
-    let alert = |change: fn(&mut Vec<u8>)| hears(change).unwrap_err().code.alert();
+    let alert = |change: fn(&mut Vec<u8>)| hears(change).unwrap_err().code().alert();
     assert!(hears(|_| ()).is_ok());
     assert_eq!(alert(|hello| *hello.last_mut().unwrap() = 1), Some(47), "index of a pre-shared key");
     assert_eq!(alert(|hello| hello[SUITE_AT + 1] = 2), Some(47), "suite with another hash");
@@ -121,7 +121,11 @@ fn server_hellos_that_answer_something_else() {
     assert_eq!(alert(|hello| hello[SHARE_AT + 1] = 23), Some(47), "a share of another group");
     assert_eq!(alert(|hello| hello[0] = 8), Some(10), "EncryptedExtensions first");
     assert_eq!(alert(|hello| hello[0] = 99), Some(10), "no such message");
-    assert_eq!(hears(|hello| hello.push(8)).unwrap_err().code, Code::PROTOCOL_VIOLATION, "across two levels");
+    assert_eq!(
+        hears(|hello| hello.push(8)).unwrap_err().code(),
+        Code::PROTOCOL_VIOLATION,
+        "across two levels"
+    );
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn hello_retry_requests_that_make_no_sense() {
     let alert = |change: fn(&mut Vec<u8>)| {
         let mut request = request.clone();
         change(&mut request);
-        client(&client_config).read_crypto(Level::Initial, &request).unwrap_err().code.alert()
+        client(&client_config).read_crypto(Level::Initial, &request).unwrap_err().code().alert()
     };
     assert_eq!(alert(|request| *request.last_mut().unwrap() = 29), Some(47), "the group of the share");
     assert_eq!(alert(|request| *request.last_mut().unwrap() = 24), Some(47), "a group that was not offered");
@@ -149,7 +153,7 @@ fn hello_retry_requests_that_make_no_sense() {
     let mut answer = said(&server, Level::Initial, request.len() as u64);
     answer[SUITE_AT + 1] = 3;
     let error = first.read_crypto(Level::Initial, &answer).unwrap_err();
-    assert_eq!(error.code.alert(), Some(47), "not the suite of the HelloRetryRequest");
+    assert_eq!(error.code().alert(), Some(47), "not the suite of the HelloRetryRequest");
 }
 
 #[test]
@@ -164,14 +168,14 @@ fn second_client_hellos_that_do_not_answer() {
         server
     };
     let error = after_retry().read_crypto(Level::Initial, &hello).unwrap_err();
-    assert_eq!(error.code.alert(), Some(47), "the same again");
+    assert_eq!(error.code().alert(), Some(47), "the same again");
     let mut retried = client(&client_config);
     retried.read_crypto(Level::Initial, &said(&after_retry(), Level::Initial, 0)).unwrap();
     let mut second = said(&retried, Level::Initial, hello.len() as u64);
     after_retry().read_crypto(Level::Initial, &second).unwrap();
     second[6] ^= 1;
     let error = after_retry().read_crypto(Level::Initial, &second).unwrap_err();
-    assert_eq!(error.code.alert(), Some(47), "another random");
+    assert_eq!(error.code().alert(), Some(47), "another random");
 }
 
 /// The second ClientHello has the share that was asked for, but no longer names its group: no second retry comes of it.
@@ -192,7 +196,7 @@ fn a_group_that_is_withdrawn_after_it_was_asked_for() {
     server.read_crypto(Level::Initial, &first).unwrap();
     assert_eq!(server.crypto_len(Level::Handshake), 0, "a HelloRetryRequest");
     let error = server.read_crypto(Level::Initial, &second).unwrap_err();
-    assert_eq!(error.code.alert(), Some(47));
+    assert_eq!(error.code().alert(), Some(47));
 }
 
 #[test]
@@ -203,7 +207,7 @@ fn bytes_on_a_level_that_is_not_due() {
     let flights = flights(&client_config, &server_config);
     let violation = |session: &mut dyn Session, level| {
         assert_eq!(session.read_crypto(level, &[]), Ok(()));
-        assert_eq!(session.read_crypto(level, &[4]).unwrap_err().code, Code::PROTOCOL_VIOLATION);
+        assert_eq!(session.read_crypto(level, &[4]).unwrap_err().code(), Code::PROTOCOL_VIOLATION);
     };
     violation(&mut server(&server_config), Level::ZeroRtt);
     violation(&mut server(&server_config), Level::Handshake);
@@ -216,7 +220,7 @@ fn bytes_on_a_level_that_is_not_due() {
     violation(&mut client, Level::Handshake);
     let twice = [&flights.client_hello[..], &flights.client_hello].concat();
     let error = server(&server_config).read_crypto(Level::Initial, &twice).unwrap_err();
-    assert_eq!(error.code, Code::PROTOCOL_VIOLATION, "two ClientHellos");
+    assert_eq!(error.code(), Code::PROTOCOL_VIOLATION, "two ClientHellos");
 }
 
 #[test]
@@ -229,7 +233,7 @@ fn messages_after_the_handshake() {
         let mut client = client(&client_config);
         client.read_crypto(Level::Initial, &flights.server_hello).unwrap();
         client.read_crypto(Level::Handshake, &flights.server).unwrap();
-        client.read_crypto(Level::OneRtt, &[kind, 0, 0, 0]).map_err(|error| error.code)
+        client.read_crypto(Level::OneRtt, &[kind, 0, 0, 0]).map_err(|error| error.code())
     };
     assert_eq!(after(4), Ok(()));
     assert_eq!(after(24), Err(Code::crypto(10)), "KeyUpdate");
@@ -239,7 +243,7 @@ fn messages_after_the_handshake() {
     server.read_crypto(Level::Initial, &flights.client_hello).unwrap();
     server.read_crypto(Level::Handshake, &flights.client).unwrap();
     let error = server.read_crypto(Level::OneRtt, &[4, 0, 0, 0]).unwrap_err();
-    assert_eq!(error.code.alert(), Some(10), "a ticket from a client");
+    assert_eq!(error.code().alert(), Some(10), "a ticket from a client");
 }
 
 #[test]
@@ -258,7 +262,7 @@ fn a_client_that_passes_over_what_it_was_asked() {
     let answer = |bytes: &[u8]| {
         let mut server = server(&server_config);
         server.read_crypto(Level::Initial, &flights.client_hello).unwrap();
-        server.read_crypto(Level::Handshake, bytes).unwrap_err().code.alert()
+        server.read_crypto(Level::Handshake, bytes).unwrap_err().code().alert()
     };
     let certificate = 4 + 4 + 3 + spki.len() + 2;
     let verify = 4 + 4 + 64;
@@ -281,5 +285,5 @@ fn an_error_is_the_end() {
     let mut server = server(&server_config);
     assert!(server.read_crypto(Level::Initial, &flights.server_hello).is_err());
     let error = server.read_crypto(Level::Initial, &flights.client_hello).unwrap_err();
-    assert_eq!(error.code.alert(), Some(10));
+    assert_eq!(error.code().alert(), Some(10));
 }

@@ -256,9 +256,15 @@ fn how_much_memory_a_handshake_takes() {
     outcome(480, 640).unwrap();
     for room in 0..300 {
         let failed = outcome(room, SCRATCH).unwrap_err();
-        assert!(matches!(failed, Failed::Client(error) if is_about_memory(error.code)), "{room}: {failed:?}");
+        assert!(
+            matches!(failed, Failed::Client(error) if is_about_memory(error.code())),
+            "{room}: {failed:?}"
+        );
         let failed = outcome(SCRATCH, room).unwrap_err();
-        assert!(matches!(failed, Failed::Server(error) if is_about_memory(error.code)), "{room}: {failed:?}");
+        assert!(
+            matches!(failed, Failed::Server(error) if is_about_memory(error.code())),
+            "{room}: {failed:?}"
+        );
     }
 }
 

@@ -264,5 +264,5 @@ fn session_tickets_are_read_past() {
     assert!(server.crypto_len(Level::OneRtt) > 100, "the server has sent tickets");
     complete(&mut client, &mut server);
     let key_update = client.read_crypto(Level::OneRtt, &[24, 0, 0, 1, 0]).unwrap_err();
-    assert_eq!(key_update.code.alert(), Some(10));
+    assert_eq!(key_update.code().alert(), Some(10));
 }

@@ -85,7 +85,7 @@ pub(crate) enum Failed {
 impl Failed {
     pub(crate) fn alert(self) -> u8 {
         let (Self::Client(error) | Self::Server(error)) = self;
-        error.code.alert().unwrap_or_else(|| panic!("not an alert: {error:?}"))
+        error.code().alert().unwrap_or_else(|| panic!("not an alert: {error:?}"))
     }
 }
 

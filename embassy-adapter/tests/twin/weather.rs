@@ -195,7 +195,7 @@ fn memory_that_is_too_small_is_named() {
             let error = client.connect(None, server_address(), session).err();
             let Some(Error::Start(why)) = error else { panic!("{error:?}") };
             // RFC 9846 6.2: internal_error.
-            assert_eq!(why.code, Code::crypto(80));
+            assert_eq!(why.code(), Code::crypto(80));
             // The memory of the connection came back each time, or this would say that there are too many.
         });
     }

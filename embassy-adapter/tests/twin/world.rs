@@ -13,12 +13,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use embassy_net::{Config, ConfigV4, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 use embassy_time::{Duration, Instant, MockDriver};
-use peregrine_core::connection::{Config as ConnectionConfig, Storage};
+use peregrine_core::connection::Config as ConnectionConfig;
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::tls::{ClientConfig, Psk, PskStore, ServerConfig};
 use peregrine_embassy::entropy::{Entropy, EntropyError};
-use peregrine_embassy::{Endpoint, NetworkId, Resources, tls};
+use peregrine_embassy::{Endpoint, NetworkId, Resources, Storage, tls};
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 9, 1);
 pub const WIFI: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);

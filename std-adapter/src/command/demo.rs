@@ -97,7 +97,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         let hash = hex(&got.sha256);
         timeline.tell("client", format_args!("got {} with the SHA-256 {hash}", HumanBytes(got.bytes)));
     }
-    let took = timeline.clock.now().since(began);
+    let took = Duration::from(timeline.clock.now().since(began));
     let route = connection.route().map_err(failed)?;
     let stats = connection.stats().map_err(failed)?;
     connection.close(0, "the demonstration is over");

@@ -129,7 +129,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     if let Some(error) = watcher.as_ref().and_then(Watcher::failure) {
         complain(&format!("--watch-interfaces: {error}"));
     }
-    let took = clock.now().since(peregrine_core::time::Instant::ZERO);
+    let took = clock.now().since(peregrine_core::time::Instant::ZERO).into();
     let mut routes = Vec::new();
     for connection in servers.iter().filter_map(Server::connected) {
         routes.extend(connection.routes().unwrap_or_default());

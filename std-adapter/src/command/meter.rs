@@ -76,7 +76,9 @@ impl Meter {
         loop {
             let left = match (reading.connected, moment) {
                 (Some(_), Moment::Bytes(bytes)) if reading.bytes >= bytes => Some(Duration::ZERO),
-                (Some(since), Moment::Elapsed(time)) => Some(since.after(time).since(self.clock.now())),
+                (Some(since), Moment::Elapsed(time)) => {
+                    Some(since.after(time).since(self.clock.now()).into())
+                }
                 _ => None,
             };
             reading = match left {

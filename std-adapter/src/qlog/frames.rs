@@ -15,7 +15,7 @@ pub(super) fn frames(level: Level, payload: &[u8], ack_delay_exponent: u64) -> V
     let value = |parsed| match parsed {
         Ok(parsed) => frame(&parsed, ack_delay_exponent),
         Err(error @ peregrine_core::error::TransportError { .. }) => {
-            json!({ "frame_type": "unknown", "frame_type_bytes": error.frame })
+            json!({ "frame_type": "unknown", "frame_type_bytes": error.frame() })
         }
     };
     Frames::new(level, payload).map(value).collect()

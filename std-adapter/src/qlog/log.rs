@@ -311,13 +311,13 @@ impl Log {
         write!(
             to,
             "\u{1e}{{\"time\":{},\"name\":\"quic:{name}\"",
-            milliseconds(record.at.since(Instant::ZERO))
+            milliseconds(record.at.since(Instant::ZERO).into())
         )?;
         if let Some(number @ 1..) = tuple {
             write!(to, ",\"tuple\":\"{}\"", Tuple::id(number))?;
         }
         writeln!(to, ",\"data\":{data}}}")?;
-        if self.is_over || record.at.since(*flushed) > PATIENCE {
+        if self.is_over || record.at.since(*flushed) > PATIENCE.into() {
             *flushed = record.at;
             to.flush()?;
         }

@@ -229,9 +229,9 @@ fn failures_have_an_alert_and_a_cause() {
 #[test]
 fn tls_bytes_at_the_wrong_level_are_a_violation() {
     let (mut client, mut server) = Setup::default().start();
-    assert_eq!(server.read_crypto(Level::Handshake, b"x").unwrap_err().code, Code::PROTOCOL_VIOLATION);
+    assert_eq!(server.read_crypto(Level::Handshake, b"x").unwrap_err().code(), Code::PROTOCOL_VIOLATION);
     handshake(&mut client, &mut server, 5000).unwrap();
-    assert_eq!(client.read_crypto(Level::Initial, b"x").unwrap_err().code, Code::PROTOCOL_VIOLATION);
+    assert_eq!(client.read_crypto(Level::Initial, b"x").unwrap_err().code(), Code::PROTOCOL_VIOLATION);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The client of the firmwares that are only linked: it keeps a connection, sends what is sensed on a stream, shows what
 //! comes back, and moves when its addresses change.
 
-use peregrine_core::connection::{Config, Connection, Event, Opened, Storage};
+use peregrine_core::connection::{CRYPTO_LEN, Config, Connection, Event, Lending, Opened, Storage};
 use peregrine_core::ids::{Dir, Ecn, FourTuple, StreamId};
 use peregrine_core::limits::RESET_TOKEN_LEN;
 use peregrine_core::session::Session;
@@ -12,13 +12,15 @@ use static_cell::StaticCell;
 use crate::board::Registers;
 
 /// One path, four streams, 16 packets in flight, 1 KiB each way and stream.
-pub type Memory = Storage<1, 4, 16, 1152, 1024>;
+pub type Memory = Storage<1, 4, 16, 1152, 1024, 0, 0>;
+type Lent = Lending<&'static mut Memory, &'static mut [u8; CRYPTO_LEN]>;
 /// Bytes of the longest datagram.
 const DATAGRAM: usize = 1280;
 
 /// Connects; returns when the connection is over.
 pub fn run<S: Session>(mut session: S) -> Option<()> {
     static MEMORY: StaticCell<Memory> = StaticCell::new();
+    static CRYPTO: StaticCell<[u8; CRYPTO_LEN]> = StaticCell::new();
     static BUFFER: StaticCell<[u8; DATAGRAM]> = StaticCell::new();
     let buffer = BUFFER.init_with(|| [0; DATAGRAM]);
     let board = Registers;
@@ -26,7 +28,7 @@ pub fn run<S: Session>(mut session: S) -> Option<()> {
     let (scid, dcid) = (random_cid(&mut session)?, random_cid(&mut session)?);
     let opened = Opened { on, version: 1, scid, dcid, token: &[] };
     let config = Config { peer_bidi_streams: 1, ..Config::default() };
-    let memory = MEMORY.init_with(Memory::new);
+    let memory = Lending::new(MEMORY.init_with(Memory::new), CRYPTO.init_with(|| [0; CRYPTO_LEN]));
     let mut connection = Connection::client(board.now(), &config, &opened, memory, session).ok()?;
     let mut stream = None;
     loop {
@@ -39,6 +41,7 @@ pub fn run<S: Session>(mut session: S) -> Option<()> {
         }
         while let Some(event) = connection.poll_event() {
             match event {
+                Event::Confirmed => drop(connection.memory_mut().take_crypto()),
                 Event::Connected => stream = connection.open(Dir::Bi).ok(),
                 Event::Stream(StreamEvent::Readable(id)) => show(&board, &mut connection, id),
                 Event::Drained => return Some(()),
@@ -69,7 +72,7 @@ fn random_cid(session: &mut impl Session) -> Option<Cid> {
     Cid::new(&cid)
 }
 
-fn show<S: Session>(board: &Registers, connection: &mut Connection<&mut Memory, S>, id: StreamId) {
+fn show<S: Session>(board: &Registers, connection: &mut Connection<Lent, S>, id: StreamId) {
     let mut bytes = [0; 64];
     while let Ok(Read::Bytes(len)) = connection.read_stream(id, &mut bytes) {
         bytes.iter().take(len).for_each(|byte| board.show(u32::from(*byte)));
@@ -79,7 +82,7 @@ fn show<S: Session>(board: &Registers, connection: &mut Connection<&mut Memory, 
 /// Moves to the local address that there is now.
 fn follow<S: Session>(
     board: &Registers,
-    connection: &mut Connection<&mut Memory, S>,
+    connection: &mut Connection<Lent, S>,
     before: FourTuple,
 ) -> FourTuple {
     let on = board.addresses();

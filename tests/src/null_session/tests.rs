@@ -292,7 +292,7 @@ fn acknowledged_crypto_bytes_are_gone() {
 
 #[test]
 fn bad_messages_are_alerts() {
-    let alert = |result: Result<(), TransportError>| result.unwrap_err().code.alert();
+    let alert = |result: Result<(), TransportError>| result.unwrap_err().code().alert();
     let fresh = || start_pair(&NullConfig::seeded(5)).1;
     assert_eq!(alert(fresh().read_crypto(Level::Handshake, &[1])), Some(10));
     assert_eq!(alert(fresh().read_crypto(Level::Initial, &[2])), Some(10));
@@ -318,7 +318,7 @@ fn a_tampered_hello_is_noticed() {
     server.read_crypto(Level::Initial, &hello[..len]).unwrap();
     carry(&server, &mut client, Level::Initial, 1000).unwrap();
     let error = carry(&server, &mut client, Level::Handshake, 1000).unwrap_err();
-    assert_eq!(error.code.alert(), Some(51));
+    assert_eq!(error.code().alert(), Some(51));
 }
 
 #[test]
@@ -327,13 +327,13 @@ fn refuses_when_told_to() {
     let willing = NullConfig::seeded(5);
     let mut server = session(Side::Server, &refusing, b"");
     let client = session(Side::Client, &willing, b"");
-    assert_eq!(carry(&client, &mut server, Level::Initial, 1000).unwrap_err().code.alert(), Some(42));
+    assert_eq!(carry(&client, &mut server, Level::Initial, 1000).unwrap_err().code().alert(), Some(42));
 
     let mut server = session(Side::Server, &willing, b"");
     let mut client = session(Side::Client, &refusing, b"");
     carry(&client, &mut server, Level::Initial, 1000).unwrap();
     carry(&server, &mut client, Level::Initial, 1000).unwrap();
-    assert_eq!(carry(&server, &mut client, Level::Handshake, 1000).unwrap_err().code.alert(), Some(42));
+    assert_eq!(carry(&server, &mut client, Level::Handshake, 1000).unwrap_err().code().alert(), Some(42));
 }
 
 #[test]

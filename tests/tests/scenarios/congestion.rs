@@ -25,7 +25,7 @@ fn both_algorithms_fill_a_link() {
             let mut pair = pair(Link::mbit(mbit).delay_ms(delay).queue(queue), algorithm);
             pair.download(megabytes << 20, 1);
             pair.until("downloaded", |pair| pair.client_node().is_done());
-            let seconds = pair.world.now().since(Instant::ZERO).as_secs_f64();
+            let seconds = Duration::from(pair.world.now().since(Instant::ZERO)).as_secs_f64();
             let rate = (megabytes << 20) as f64 * 8.0 / seconds / 1e6;
             println!(
                 "{algorithm:?}: {rate:.1} of {mbit} Mbit/s, {} lost",
@@ -87,7 +87,7 @@ fn a_long_break_collapses_the_window() {
         }
         // Two datagrams, and what slow start has added before anybody looked.
         assert!(least < 5_000, "{algorithm:?}: from {before} to {least}");
-        let seconds = pair.world.now().since(Instant::ZERO).as_secs_f64();
+        let seconds = Duration::from(pair.world.now().since(Instant::ZERO)).as_secs_f64();
         assert!(seconds < 5.3 + 2.5 + 3.0, "{algorithm:?}: {seconds}");
     }
 }
@@ -117,7 +117,7 @@ fn reordering_within_a_few_milliseconds_is_harmless() {
         pair(Link::mbit(10.0).delay_ms(20).reorder(0.02, Duration::from_millis(3)), Algorithm::Cubic);
     pair.download(2 << 20, 1);
     pair.until("downloaded", |pair| pair.client_node().is_done());
-    let seconds = pair.world.now().since(Instant::ZERO).as_secs_f64();
+    let seconds = Duration::from(pair.world.now().since(Instant::ZERO)).as_secs_f64();
     assert!(seconds < 4.0, "{seconds}");
 }
 
@@ -150,6 +150,6 @@ fn two_connections_share_a_link() {
     pair.run_ms(300);
     pair.download(3 << 20, 1);
     pair.until("both", |pair| pair.client_node().is_done());
-    let seconds = pair.world.now().since(Instant::ZERO).as_secs_f64();
+    let seconds = Duration::from(pair.world.now().since(Instant::ZERO)).as_secs_f64();
     assert!(seconds < 6.3, "6 MiB take 5.2 s: {seconds}");
 }

@@ -195,7 +195,7 @@ fn a_silent_server_is_given_up() {
     pair.connect(&[]);
     pair.until("given up", |pair| pair.client_cause().is_some());
     assert_eq!(pair.client_cause(), Some(Cause::HandshakeTimeout));
-    assert_eq!(pair.world.now().since(before), Duration::from_secs(10));
+    assert_eq!(pair.world.now().since(before), Duration::from_secs(10).into());
     pair.until("drained", |pair| pair.told_client(Event::Drained));
     let (_, stats, _) = &pair.client_node().ended[0];
     assert!(stats.sent_packets < 20, "probes back off: {}", stats.sent_packets);

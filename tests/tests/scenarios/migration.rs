@@ -211,7 +211,7 @@ fn a_spoofed_address_and_silence_there_the_old_route_is_taken_again() {
     let (moved, pto) = (pair.world.now(), pair.client(|connection, _| connection.route().unwrap().rtt) * 3);
     pair.until("back", |pair| server_moves(pair) == [MoveCause::Peer; 2]);
     // The challenge on the old route draws a packet that is no probe (RFC 9000 9.3.3): a round trip, not three PTOs.
-    assert!(pair.world.now().since(moved) < pto, "{:?}", pair.world.now().since(moved));
+    assert!(pair.world.now().since(moved) < pto.into(), "{:?}", pair.world.now().since(moved));
     pair.carry(false, id, MIB);
     assert!(pair.server_cause().is_none());
     let route = pair.server(|connection, _| connection.route().unwrap());
@@ -239,7 +239,7 @@ fn with_nobody_speaking_a_failed_validation_leads_back() {
     assert_eq!(server_moves(&pair), [MoveCause::Peer, MoveCause::Fallback]);
     // Three probe timeouts of a route of which nothing is known.
     let waited = pair.world.now().since(moved);
-    assert!(waited <= Duration::from_millis(3_000), "{waited:?}");
+    assert!(waited <= Duration::from_millis(3_000).into(), "{waited:?}");
     assert!(told_of_routes(pair.server_node()).contains(&RouteEvent::Failed));
 }
 
@@ -542,7 +542,7 @@ fn a_client_that_downloads_notices_silence_and_moves_by_itself() {
         .filter(|(at, _, event)| *at < moved && matches!(event, Event::Stream(_)));
     let silence = moved.since(last.next_back().unwrap().0);
     // Twice the probe timeout, whose estimate is a client's that seldom has something to measure.
-    assert!(silence < Duration::from_millis(300), "{silence:?}");
+    assert!(silence < Duration::from_millis(300).into(), "{silence:?}");
 }
 
 #[test]
@@ -694,7 +694,7 @@ fn the_application_may_bound_how_long_a_silence_is_borne() {
         pair.world.now().since(from)
     };
     let (usual, bounded) = (silence(None), silence(Some(Duration::from_millis(80))));
-    assert!(bounded <= Duration::from_millis(80) && bounded < usual, "{bounded:?} {usual:?}");
+    assert!(bounded <= Duration::from_millis(80).into() && bounded < usual, "{bounded:?} {usual:?}");
 }
 
 #[test]
@@ -713,5 +713,5 @@ fn a_slow_route_is_understood_beside_a_fast_one_that_overtakes_it() {
     };
     let validated = pair.client_node().events.iter().find_map(validated);
     let took = validated.expect("validated during the download").since(opened);
-    assert!(took < Duration::from_millis(420), "one round trip: {took:?}");
+    assert!(took < Duration::from_millis(420).into(), "one round trip: {took:?}");
 }

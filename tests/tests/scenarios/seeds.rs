@@ -26,7 +26,7 @@ fn run(seed: u64) -> (Duration, u64) {
     });
     pair.download(256 << 10, 1 + (seed % 3) as usize);
     pair.until(&format!("seed {seed} finishes"), |pair| pair.client_node().is_done());
-    (pair.world.now().since(peregrine_core::time::Instant::ZERO), pair.world.trace().hash())
+    (pair.world.now().since(peregrine_core::time::Instant::ZERO).into(), pair.world.trace().hash())
 }
 
 #[test]

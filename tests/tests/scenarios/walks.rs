@@ -385,7 +385,7 @@ impl Walk {
             let mut ends = node.events.iter().filter(|(_, _, event)| matches!(event, Event::Closed(_)));
             let (at, _, event) = ends.next().unwrap();
             assert_eq!(*event, Event::Closed(Cause::Idle));
-            assert!(heard.is_none_or(|heard| at.since(heard) >= IDLE), "{at:?}");
+            assert!(heard.is_none_or(|heard| at.since(heard) >= IDLE.into()), "{at:?}");
         }
     }
 

@@ -99,7 +99,7 @@ fn a_retired_id_keeps_its_row_until_it_was_told() {
 fn refuses_to_retire_what_was_never_issued_or_is_in_use() {
     let (mut rows, mut local) = started::<3>(3);
     fill(&mut local, &mut rows);
-    let code = |retired: Result<Option<Cid>, TransportError>| retired.unwrap_err().code;
+    let code = |retired: Result<Option<Cid>, TransportError>| retired.unwrap_err().code();
     assert_eq!(code(retire(&mut local, &mut rows, 1, 0)), Code::PROTOCOL_VIOLATION, "not yet sent");
     written(&mut local, &mut rows, 0, 500);
     assert_eq!(code(retire(&mut local, &mut rows, 1, 1)), Code::PROTOCOL_VIOLATION, "addressed to it");
@@ -113,7 +113,7 @@ fn a_zero_length_id_is_neither_followed_nor_retired() {
     let mut local = LocalCids::with_handshake_cid(&mut rows, Cid::EMPTY).unwrap();
     local.on_peer_limit(8, 3);
     assert_eq!(local.wanted(&rows), 0);
-    assert_eq!(local.on_retire(&mut rows, 0, None).unwrap_err().code, Code::PROTOCOL_VIOLATION);
+    assert_eq!(local.on_retire(&mut rows, 0, None).unwrap_err().code(), Code::PROTOCOL_VIOLATION);
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Rig {
 
     fn offer(&mut self, seq: u64, retire_prior_to: u64) -> Result<Routes, Code> {
         let frame = NewConnectionId { seq, retire_prior_to, cid: cid(seq), reset_token: token(seq) };
-        self.frame(&frame).map_err(|error| error.code)
+        self.frame(&frame).map_err(|error| error.code())
     }
 
     fn take(&mut self, route: u8) -> Option<Cid> {
@@ -187,7 +187,7 @@ fn contradictions_are_violations() {
         let mut rig = Rig::new(3);
         rig.offer(1, 0).unwrap();
         let frame = NewConnectionId { seq, retire_prior_to: 0, cid: id, reset_token };
-        assert_eq!(rig.frame(&frame).unwrap_err().code, Code::PROTOCOL_VIOLATION, "{frame:?}");
+        assert_eq!(rig.frame(&frame).unwrap_err().code(), Code::PROTOCOL_VIOLATION, "{frame:?}");
     }
 }
 

@@ -93,7 +93,7 @@ fn read(
     data: &[u8],
 ) -> Result<Vec<u8>, Code> {
     let mut out =
-        crypto.on_crypto(area, level, &Crypto { offset, data }).map_err(|error| error.code)?.to_vec();
+        crypto.on_crypto(area, level, &Crypto { offset, data }).map_err(|error| error.code())?.to_vec();
     loop {
         let more = crypto.buffered(area).to_vec();
         if more.is_empty() {
@@ -129,7 +129,7 @@ fn bytes_left_over_at_a_change_of_level() {
     let mut area = [0; 90];
     let mut crypto = CryptoStreams::new();
     read(&mut crypto, &mut area, Level::Initial, 1, b"x").unwrap();
-    assert_eq!(crypto.advance(Level::Handshake).unwrap_err().code, Code::PROTOCOL_VIOLATION);
+    assert_eq!(crypto.advance(Level::Handshake).unwrap_err().code(), Code::PROTOCOL_VIOLATION);
 }
 
 #[test]
@@ -146,6 +146,32 @@ fn only_what_is_out_of_order_needs_room() {
         read(&mut crypto, &mut area, Level::Initial, 20_000, &long[..1]).unwrap().len(),
         MIN_CRYPTO_BUFFER
     );
+}
+
+#[test]
+fn with_the_area_gone_bytes_pass_until_one_is_missing() {
+    let mut crypto = CryptoStreams::new();
+    crypto.advance(Level::OneRtt).unwrap();
+    let mut read = |offset, data: &[u8]| read(&mut crypto, &mut [], Level::OneRtt, offset, data).unwrap();
+    assert_eq!(read(0, b"one"), b"one");
+    assert_eq!(read(1, b"ne"), b"", "again");
+    assert_eq!(read(2, b"e two"), b" two");
+    assert_eq!(read(9, b"four"), b"", "out of order");
+    assert_eq!(read(7, b"3 four"), b"", "TLS must not hear of what lies behind a gap that was acknowledged");
+}
+
+#[test]
+fn what_waited_in_an_area_that_went_is_missed() {
+    let mut area = [0; 90];
+    let mut crypto = CryptoStreams::new();
+    crypto.advance(Level::OneRtt).unwrap();
+    assert_eq!(read(&mut crypto, &mut area, Level::OneRtt, 3, b"second").unwrap(), b"");
+    assert_eq!(
+        read(&mut crypto, &mut [], Level::OneRtt, 0, b"the").unwrap(),
+        b"",
+        "and no part of the message behind"
+    );
+    assert_eq!(read(&mut crypto, &mut [], Level::OneRtt, 0, b"thesecond").unwrap(), b"");
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn ids_that_are_absent_unexpected_or_different_are_refused() {
             CidParams { retry_scid: wrong, ..right },
         ] {
             let refused = flight.authenticate(&claimed).unwrap_err();
-            assert_eq!(refused.code, Code::TRANSPORT_PARAMETER_ERROR, "{claimed:?}");
+            assert_eq!(refused.code(), Code::TRANSPORT_PARAMETER_ERROR, "{claimed:?}");
         }
     }
     let mut flight = client();
@@ -185,6 +185,9 @@ fn ids_that_are_absent_unexpected_or_different_are_refused() {
 #[test]
 fn a_zero_length_id_is_named_all_the_same() {
     let server = FirstFlight::server(id(1), None, Cid::EMPTY, id(3));
-    assert_eq!(server.authenticate(&CidParams::default()).unwrap_err().code, Code::TRANSPORT_PARAMETER_ERROR);
+    assert_eq!(
+        server.authenticate(&CidParams::default()).unwrap_err().code(),
+        Code::TRANSPORT_PARAMETER_ERROR
+    );
     assert_eq!(server.authenticate(&FirstFlight::client(id(1), Cid::EMPTY).params()), Ok(()));
 }

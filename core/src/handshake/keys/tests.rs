@@ -23,7 +23,7 @@ impl Rig {
 
     fn acked(&mut self, generation: u32, largest: u64) -> Result<(), Code> {
         let acked = self.keys.on_acked(&self.path, T0, PTO, key(generation), largest);
-        acked.map_err(|error| error.code)
+        acked.map_err(|error| error.code())
     }
 
     /// A packet with that key phase and number, which `sealed` is the key of.
@@ -32,7 +32,7 @@ impl Rig {
         if key.generation != sealed {
             return Err(Code::NO_ERROR);
         }
-        self.keys.on_opened(&mut self.path, T0, PTO, key, pn).map_err(|error| error.code)
+        self.keys.on_opened(&mut self.path, T0, PTO, key, pn).map_err(|error| error.code())
     }
 
     /// The peer initiates an update with packet `pn` and we answer.
@@ -143,11 +143,11 @@ fn old_keys_after_new_ones_are_an_error() {
     let mut rig = Rig::new();
     rig.receive(0, 12).unwrap();
     let update = rig.keys.on_opened(&mut rig.path, T0, PTO, key(1), 11);
-    assert_eq!(update.unwrap_err().code, Code::KEY_UPDATE_ERROR);
+    assert_eq!(update.unwrap_err().code(), Code::KEY_UPDATE_ERROR);
     let mut rig = Rig::new();
     rig.follow(1, 10);
     let old = rig.keys.on_opened(&mut rig.path, T0, PTO, key(0), 11);
-    assert_eq!(old.unwrap_err().code, Code::KEY_UPDATE_ERROR);
+    assert_eq!(old.unwrap_err().code(), Code::KEY_UPDATE_ERROR);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn updates_in_time_and_stops_before_the_limit() {
         rig.seal(pn);
     }
     let used_up = rig.keys.on_sealed(&mut rig.path, 1435);
-    assert_eq!(used_up.unwrap_err().code, Code::AEAD_LIMIT_REACHED);
+    assert_eq!(used_up.unwrap_err().code(), Code::AEAD_LIMIT_REACHED);
 }
 
 #[test]
@@ -196,5 +196,5 @@ fn too_many_forgeries_end_the_connection() {
     for _ in 0..3 {
         assert_eq!(rig.keys.on_forged(), Ok(()));
     }
-    assert_eq!(rig.keys.on_forged().unwrap_err().code, Code::AEAD_LIMIT_REACHED);
+    assert_eq!(rig.keys.on_forged().unwrap_err().code(), Code::AEAD_LIMIT_REACHED);
 }

@@ -46,7 +46,7 @@ impl Bench {
 }
 
 fn code(result: Result<bool, TransportError>) -> Code {
-    result.unwrap_err().code
+    result.unwrap_err().code()
 }
 
 #[test]

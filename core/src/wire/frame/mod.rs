@@ -232,7 +232,7 @@ fn parse_one<'a>(level: Level, from: &mut Reader<'a>) -> Result<Frame<'a>, Trans
     let before = from.remaining();
     let frame_type = from.varint().map_err(|Malformed| malformed)?;
     let read = before.saturating_sub(from.remaining());
-    let error = |code, reason| TransportError { code, frame: frame_type, reason };
+    let error = |code, reason| TransportError::new(code, reason).in_frame(frame_type);
     let kind = Kind::of(frame_type).ok_or(error(Code::FRAME_ENCODING_ERROR, "unknown frame type"))?;
     if read != varint_len(frame_type) {
         return Err(error(Code::PROTOCOL_VIOLATION, "frame type is not in its shortest form"));

@@ -26,7 +26,7 @@ fn emit(frame: &Frame<'_>) -> Vec<u8> {
 }
 
 fn code(payload: &[u8]) -> Option<Code> {
-    parse(Level::OneRtt, payload).err().map(|error| error.code)
+    parse(Level::OneRtt, payload).err().map(|error| error.code())
 }
 
 /// An ACK is made from its bytes: 100, 98 to 90, 50, and with the second type ECN counts.
@@ -109,7 +109,7 @@ fn a_frame_cut_off_anywhere_does_not_parse() {
         for end in 1..bytes.len() {
             let error = parse_one(&bytes[..end]).unwrap_err();
             assert_eq!(
-                (error.code, error.frame),
+                (error.code(), error.frame()),
                 (Code::FRAME_ENCODING_ERROR, u64::from(bytes[0])),
                 "{frame:?}"
             );
@@ -191,7 +191,7 @@ fn table_3_by_hand_and_by_machine_agree() {
                 }
                 Err(error) => {
                     assert!(!packets.contains(letter), "{kind:?} {level:?}");
-                    assert_eq!((error.code, error.frame), (Code::PROTOCOL_VIOLATION, frame_type));
+                    assert_eq!((error.code(), error.frame()), (Code::PROTOCOL_VIOLATION, frame_type));
                 }
             }
         }
@@ -316,7 +316,7 @@ fn types_that_are_unknown_or_too_long() {
 #[test]
 fn a_packet_has_a_frame() {
     let mut frames = Frames::new(Level::OneRtt, &[]);
-    assert_eq!(frames.next().unwrap().unwrap_err().code, Code::PROTOCOL_VIOLATION);
+    assert_eq!(frames.next().unwrap().unwrap_err().code(), Code::PROTOCOL_VIOLATION);
     assert_eq!(frames.next(), None);
 }
 

@@ -180,7 +180,7 @@ fn first_byte_tells_its_bits() {
         }
     }
     let bad = |first| {
-        FirstByte(first).check_reserved().map_err(|error| error.code) == Err(Code::PROTOCOL_VIOLATION)
+        FirstByte(first).check_reserved().map_err(|error| error.code()) == Err(Code::PROTOCOL_VIOLATION)
     };
     assert!([0x48, 0x50, 0xc4, 0xc8].into_iter().all(bad));
     assert!(![0x47, 0x67, 0xc3, 0xf3].into_iter().any(bad));

@@ -55,7 +55,7 @@ fn refused(sender: Side, bytes: &[u8]) -> bool {
     match TransportParams::parse(sender, bytes) {
         Ok(_) => false,
         Err(error) => {
-            assert_eq!(error.code, Code::TRANSPORT_PARAMETER_ERROR);
+            assert_eq!(error.code(), Code::TRANSPORT_PARAMETER_ERROR);
             true
         }
     }

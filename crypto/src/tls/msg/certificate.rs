@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let alert = |body: &[u8]| parse(body).unwrap_err().code.alert();
+        let alert = |body: &[u8]| parse(body).unwrap_err().code().alert();
         assert_eq!(alert(&message(&[&b"x"[..]; 5])[4..]), Some(Alert::BadCertificate as u8));
         assert_eq!(alert(&[0, 0, 0, 5, 0, 0, 0, 0, 0]), Some(Alert::DecodeError as u8), "an empty entry");
         assert_eq!(alert(&[1, 1, 0, 0, 0]), Some(Alert::IllegalParameter as u8), "a context");

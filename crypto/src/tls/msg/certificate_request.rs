@@ -52,7 +52,7 @@ mod tests {
         for cut in 4..len {
             assert!(parse(&out[4..cut]).is_err());
         }
-        let alert = |body: &[u8]| parse(body).unwrap_err().code.alert();
+        let alert = |body: &[u8]| parse(body).unwrap_err().code().alert();
         assert_eq!(alert(&[0, 0, 0]), Some(Alert::MissingExtension as u8));
         assert_eq!(alert(&[1, 9, 0, 0]), Some(Alert::IllegalParameter as u8));
     }

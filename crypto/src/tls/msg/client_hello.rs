@@ -433,7 +433,7 @@ mod tests {
         };
         encoder.vec16(all).unwrap();
         let len = encoder.len();
-        ClientHello::parse(&out[..len]).map(|_| Code::NO_ERROR).or_else(|error| Ok(error.code))
+        ClientHello::parse(&out[..len]).map(|_| Code::NO_ERROR).or_else(|error| Ok(error.code()))
     }
 
     #[test]

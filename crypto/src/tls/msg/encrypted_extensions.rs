@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn extensions_of_other_messages_are_refused() {
-        let alert = |body: &[u8]| EncryptedExtensions::parse(body).unwrap_err().code.alert();
+        let alert = |body: &[u8]| EncryptedExtensions::parse(body).unwrap_err().code().alert();
         assert_eq!(alert(&[0, 0]), Some(Alert::MissingExtension as u8));
         assert_eq!(alert(&[0, 6, 0, 51, 0, 2, 0, 29]), Some(Alert::IllegalParameter as u8));
         assert_eq!(alert(&[0, 4, 0, 42, 0, 0]), Some(Alert::UnsupportedExtension as u8));

@@ -168,7 +168,7 @@ mod tests {
         let alert = |at: usize, value: u8| {
             let mut changed = out;
             changed[at] = value;
-            Hello::parse(&changed[4..len]).unwrap_err().code.alert()
+            Hello::parse(&changed[4..len]).unwrap_err().code().alert()
         };
         assert_eq!(alert(5, 2), Some(Alert::ProtocolVersion as u8), "legacy_version");
         assert_eq!(alert(41, 1), Some(Alert::IllegalParameter as u8), "compression");
@@ -176,6 +176,6 @@ mod tests {
         assert_eq!(alert(len - 5, 16), Some(Alert::IllegalParameter as u8), "ALPN in a ServerHello");
         assert_eq!(alert(len - 5, 99), Some(Alert::UnsupportedExtension as u8), "an unknown extension");
         let tls12 = Hello::parse(&out[4..42]).unwrap_err();
-        assert_eq!(tls12.code.alert(), Some(Alert::ProtocolVersion as u8));
+        assert_eq!(tls12.code().alert(), Some(Alert::ProtocolVersion as u8));
     }
 }

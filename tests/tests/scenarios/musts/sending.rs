@@ -256,7 +256,7 @@ fn acknowledgments_are_not_paced() {
     for bout in [&mut quiet, &mut busy] {
         // Half of what the next packet needs has flowed into the bucket.
         let wait = bout.node.next_timeout().instant().unwrap().since(bout.now);
-        bout.now = bout.now.after(wait / 2);
+        bout.now = bout.now.after(wait.half());
     }
     let before = busy.puppet.heard.len();
     for _ in 0..400 {
