@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use peregrine_core::connection::{self, Lending, Memory};
+use peregrine_core::connection::{self, Lending, Memory, ROUTES_PER_PATH};
 use peregrine_core::endpoint::{ENTRIES_PER_SLOT, EndpointMemory, Slot, Tables};
 use peregrine_core::ids::FourTuple;
 use peregrine_core::limits::{MIN_INITIAL_DATAGRAM, RESET_TOKEN_LEN, TAG_LEN};
@@ -27,7 +27,8 @@ pub type Storage<
     const RX: usize,
     const TX: usize,
     const DATAGRAM: usize = 0,
-> = connection::Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, 0>;
+    const ROUTES: usize = ROUTES_PER_PATH,
+> = connection::Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, 0, ROUTES>;
 
 /// What core works with: a connection's memory, and what is lent for its handshake.
 pub(crate) type Lendable = Lending<Lent<dyn Memory>, Room>;
@@ -46,7 +47,8 @@ impl<
     const TX: usize,
     const DATAGRAM: usize,
     const CRYPTO: usize,
-> ConstMemory for connection::Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
+    const ROUTES: usize,
+> ConstMemory for connection::Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO, ROUTES>
 {
     const EMPTY: Self = Self::new();
 }

@@ -2,9 +2,9 @@
 """How much memory a connection takes on a microcontroller, and the type that says so in Rust.
 
     ram.py [--paths 1] [--streams 4] [--in-flight 16] [--receive 1024] [--send 1024] [--datagrams 0]
-           [--mtu 1280] [--check] PROGRAM
+           [--routes 3] [--mtu 1280] [--check] PROGRAM
 
-`--receive` and `--send` are bytes for each stream and way, `--datagrams` bytes for DATAGRAM frames each way, `--mtu` the
+`--routes` are those of each path: the one in use, the one before and one to move to. `--receive` and `--send` are bytes for each stream and way, `--datagrams` bytes for DATAGRAM frames each way, `--mtu` the
 longest UDP payload. PROGRAM is the linked `sizes`, from which the sizes of all rows are read. `--check` compares what is
 computed for some storages with what the compiler made of them.
 """
@@ -15,18 +15,18 @@ import sys
 from budgets import sizes
 
 # As in core/src/connection/storage.rs.
-ROUTES_PER_PATH, CIDS_PER_PATH, RETIREMENTS_PER_PATH = 3, 4, 8
+ROUTES_PER_PATH, CIDS_PER_PATH, RETIREMENTS_PER_PATH, CRYPTO_LEN = 3, 4, 8, 4608
 
 
 def up(length, alignment=8):
     return -(-length // alignment) * alignment
 
 
-def storage(size, paths, streams, sent, rx, tx, datagrams):
+def storage(size, paths, streams, sent, rx, tx, datagrams=0, crypto=CRYPTO_LEN, routes=ROUTES_PER_PATH):
     """The parts of a `Storage` and their bytes."""
     return {
         "paths": paths * size["path"],
-        f"routes, {ROUTES_PER_PATH} for each path": paths * ROUTES_PER_PATH * size["route"],
+        f"routes, {routes} for each path": paths * routes * size["route"],
         f"connection IDs, {CIDS_PER_PATH} of each side": paths * CIDS_PER_PATH * (size["local_cid"] + size["peer_cid"]),
         "retirements of connection IDs": paths * RETIREMENTS_PER_PATH * size["retirement"],
         "packets in flight": sent * size["sent"],
@@ -34,7 +34,7 @@ def storage(size, paths, streams, sent, rx, tx, datagrams):
         "stream bytes in": streams * rx,
         "stream bytes out": streams * tx,
         "datagrams": 2 * datagrams,
-        "CRYPTO bytes out of order": size["crypto"],
+        "CRYPTO bytes out of order": crypto,
         "token": size["token"],
     }
 
@@ -59,7 +59,7 @@ def check(size):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("paths", 1), ("streams", 4), ("in-flight", 16), ("receive", 1024), ("send", 1024),
-                          ("datagrams", 0), ("mtu", 1280)):
+                          ("datagrams", 0), ("routes", ROUTES_PER_PATH), ("mtu", 1280)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("program", help="the linked `sizes`")
@@ -70,14 +70,20 @@ def main():
     # A ninth of the memory marks what came out of order.
     rx = up(-(-args.receive * 9 // 8))
     numbers = [args.paths, args.streams, args.in_flight, rx, args.send, args.datagrams]
-    parts = storage(size, *numbers)
-    shown = numbers if args.datagrams else numbers[:-1]
+    parts = storage(size, *numbers, crypto=0, routes=args.routes)
+    shown = numbers + [args.routes]
+    for default in (ROUTES_PER_PATH, 0):
+        if shown[-1] == default:
+            shown.pop()
+        else:
+            break
     whole = {
         "Storage": total(parts),
         "state of the connection": size["state"],
         "TLS session": size["session"],
         "one datagram each way": 2 * args.mtu,
-        "lent to TLS for the handshake": size["scratch"],
+        "lent for the handshake: CRYPTO bytes": size["crypto"],
+        "lent for the handshake: TLS": size["scratch"],
     }
     for name, length in parts.items():
         print(f"{length:10,}  {name}")
@@ -85,7 +91,7 @@ def main():
     for name, length in whole.items():
         print(f"{length:10,}  {name}")
     print(f"{sum(whole.values()):10,}  in all\n")
-    print(f"static MEMORY: StaticCell<Storage<{', '.join(map(str, shown))}>> = StaticCell::new();")
+    print(f"type Memory = peregrine_embassy::Storage<{', '.join(map(str, shown))}>;")
     return None
 
 

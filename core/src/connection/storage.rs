@@ -131,7 +131,8 @@ impl<M: Memory, A: AsMut<[u8]>> Memory for Lending<M, A> {
 ///
 /// `RX` and `TX` are bytes per stream; a ninth of `RX` marks what came out of order, the rest is the window. `DATAGRAM`
 /// is bytes for DATAGRAM frames each way; zero, the default, is none. `CRYPTO` is bytes for CRYPTO frames out of order; zero
-/// where [`Lending`] brings them for the handshake.
+/// where [`Lending`] brings them for the handshake. `ROUTES` are rows for routes of each path: with less than the default there is
+/// one to move to, but none to go back to, or none at all.
 ///
 /// ```
 /// use peregrine_core::connection::Storage;
@@ -147,9 +148,10 @@ pub struct Storage<
     const TX: usize,
     const DATAGRAM: usize = 0,
     const CRYPTO: usize = CRYPTO_LEN,
+    const ROUTES: usize = ROUTES_PER_PATH,
 > {
     paths: [Path; PATHS],
-    routes: [[Route; ROUTES_PER_PATH]; PATHS],
+    routes: [[Route; ROUTES]; PATHS],
     local_cids: [[LocalCid; CIDS_PER_PATH]; PATHS],
     peer_cids: [[PeerCid; CIDS_PER_PATH]; PATHS],
     retirements: [[Retirement; RETIREMENTS_PER_PATH]; PATHS],
@@ -172,18 +174,20 @@ impl<
     const TX: usize,
     const DATAGRAM: usize,
     const CRYPTO: usize,
-> Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
+    const ROUTES: usize,
+> Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO, ROUTES>
 {
     /// Empty memory.
     pub const fn new() -> Self {
         const {
             assert!(PATHS >= 1 && PATHS <= 8, "a connection has one to eight paths");
+            assert!(ROUTES >= 1 && PATHS * ROUTES <= 32, "a path has a route, and all have 32 at most");
             assert!(SENT >= 8, "fewer than eight packets in flight cannot even carry a handshake");
             assert!(SENT < u16::MAX as usize && STREAMS < 0xff00, "rows are named by 16 bits");
         }
         Self {
             paths: [const { Path::EMPTY }; PATHS],
-            routes: [const { [const { Route::EMPTY }; ROUTES_PER_PATH] }; PATHS],
+            routes: [const { [const { Route::EMPTY }; ROUTES] }; PATHS],
             local_cids: [[LocalCid::FREE; CIDS_PER_PATH]; PATHS],
             peer_cids: [[PeerCid::FREE; CIDS_PER_PATH]; PATHS],
             retirements: [[Retirement::FREE; RETIREMENTS_PER_PATH]; PATHS],
@@ -208,7 +212,8 @@ impl<
     const TX: usize,
     const DATAGRAM: usize,
     const CRYPTO: usize,
-> Default for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
+    const ROUTES: usize,
+> Default for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO, ROUTES>
 {
     fn default() -> Self {
         Self::new()
@@ -223,7 +228,8 @@ impl<
     const TX: usize,
     const DATAGRAM: usize,
     const CRYPTO: usize,
-> Memory for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO>
+    const ROUTES: usize,
+> Memory for Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO, ROUTES>
 {
     fn buffers(&mut self) -> Buffers<'_> {
         Buffers {
