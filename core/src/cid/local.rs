@@ -66,7 +66,8 @@ impl LocalCid {
         !self.delivery.is_idle()
     }
 
-    const fn is_free(&self) -> bool {
+    /// Whether it holds nothing.
+    pub const fn is_free(&self) -> bool {
         self.cid.is_empty()
     }
 }

@@ -97,7 +97,8 @@ impl Retirement {
         delivery: Delivery::Idle,
     };
 
-    const fn is_free(&self) -> bool {
+    /// Whether it holds nothing.
+    pub const fn is_free(&self) -> bool {
         self.delivery.is_idle()
     }
 }

@@ -37,6 +37,7 @@ mod stats;
 mod storage;
 mod timers;
 mod transmit;
+mod usage;
 
 pub use crate::cid::local::NotYet;
 pub use crate::congestion::Algorithm;
@@ -53,6 +54,7 @@ pub use storage::{
     ROUTES_PER_PATH, Storage, TOKEN_LEN,
 };
 pub use transmit::{Plan, Transmit};
+pub use usage::Usage;
 
 use core::net::SocketAddr;
 

@@ -90,6 +90,15 @@ fn is_over(connection: &Client) -> bool {
 }
 
 #[test]
+fn rows_in_use_are_counted() {
+    let mut connection = client(&[]);
+    let first = Usage { routes: 1, local_cids: 1, ..Usage::default() };
+    assert_eq!(connection.usage(), first);
+    assert_eq!(datagrams(&mut connection, Instant::ZERO), 1);
+    assert_eq!(connection.usage(), Usage { sent: 1, ..first });
+}
+
+#[test]
 fn the_last_packet_number_is_used_and_nothing_follows_it() {
     let mut connection = client(&[]);
     connection.state.initial.space = Space::starting_at(MAX_PACKET_NUMBER);

@@ -188,6 +188,11 @@ impl Streams {
         self.local.uni.on_limit(limits.streams_uni, has_row);
     }
 
+    /// How many of `rows` hold a stream. Looks at all that ever did.
+    pub fn in_use(&self, rows: &[Stream]) -> usize {
+        rows.iter().take(self.unused.into()).filter(|row| !row.is_vacant()).count()
+    }
+
     fn slot_of(&self, memory: &StreamMemory<'_>, id: StreamId) -> Option<u16> {
         self.index.find(memory.index, memory.rows, id.0)
     }

@@ -56,6 +56,11 @@ impl Stream {
         *self = Self { id, recv: self.recv, ..Self::VACANT };
     }
 
+    /// Whether there is no stream.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.id == VACANT
+    }
+
     /// The stream is gone. What the receiving half knows of its memory stays.
     pub(super) fn vacate(&mut self) {
         self.id = VACANT;

@@ -8,11 +8,13 @@
 //! | `ed25519`, `p256` | a whole client that pins the server's key |
 //! | `sizes` | not run: its symbols are as long as the types they are named after |
 //! | `exchange` | client and server in one memory: stack and instructions, under QEMU |
+//! | `soak` | an hour of small exchanges through a NAT that rebinds: nothing may grow, under QEMU |
 #![no_std]
 
 pub mod board;
 pub mod client;
 pub mod null;
+pub mod pair;
 
 /// Bytes lent to TLS for a handshake without certificates.
 pub const SCRATCH: usize = 1024;

@@ -5,279 +5,22 @@
 #![no_std]
 #![no_main]
 
-use core::time::Duration;
-
 use cortex_m_semihosting::hprintln;
-use peregrine_core::connection::{Accepted, Config, Connection, Opened, Storage};
-use peregrine_core::ids::{Dir, Ecn, FourTuple, Side, StreamId};
-use peregrine_core::session::Session;
-use peregrine_core::stream::Read;
-use peregrine_core::time::Instant;
-use peregrine_core::wire::Cid;
+use peregrine_core::ids::Side;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::tls::{ClientConfig, ClientSession, Psk, ServerConfig, ServerSession};
 use peregrine_firmware::SCRATCH;
-use peregrine_firmware::board::{self, instructions, stack};
+use peregrine_firmware::board::{self, instructions};
 use peregrine_firmware::null::NullSession;
-use rand_core::{TryCryptoRng, TryRng};
+use peregrine_firmware::pair::{Gauge, Memory, Predictable, pair};
 use static_cell::StaticCell;
-
-/// One path, four streams, 16 packets in flight; bytes of four full packets each way and stream.
-type Memory = Storage<1, 4, 16, 5400, 4688>;
-/// Every datagram that is full has this many bytes.
-const FULL: usize = 1200;
-/// Bytes that are sent each way.
-const BYTES: usize = 256 * 1024;
-/// How long a datagram is under way.
-const DELAY: Duration = Duration::from_millis(5);
-
-/// What is measured.
-#[derive(Clone, Copy)]
-enum Gauge {
-    Instructions,
-    Stack,
-}
-
-/// What the client's calls took: instructions in all, or the most of the stack.
-#[derive(Clone, Copy, Default)]
-struct Taken {
-    instructions: u64,
-    stack: usize,
-}
-
-/// Two connections.
-struct Pair<'m, C, V> {
-    now: Instant,
-    client: Connection<&'m mut Memory, C>,
-    server: Connection<&'m mut Memory, V>,
-    on: FourTuple,
-    gauge: Gauge,
-    taken: Taken,
-    /// Full datagrams of the client and of the server.
-    full: [u64; 2],
-}
-
-impl<C: Session, V: Session> Pair<'_, C, V> {
-    /// Measures a call of the client.
-    fn client<R>(&mut self, act: impl FnOnce(Instant, &mut Connection<&mut Memory, C>) -> R) -> R {
-        let act = || act(self.now, &mut self.client);
-        match self.gauge {
-            Gauge::Instructions => {
-                let (instructions, result) = instructions::of(act);
-                self.taken.instructions += instructions;
-                result
-            }
-            Gauge::Stack => {
-                let (stack, result) = stack::of(act);
-                self.taken.stack = self.taken.stack.max(stack);
-                result
-            }
-        }
-    }
-
-    /// Lets everything happen that is due, until `done`.
-    fn run(&mut self, mut step: impl FnMut(&mut Self) -> bool) {
-        let mut buffer = [0; FULL];
-        for _ in 0..20_000 {
-            let mut said = false;
-            while let Some(transmit) = self.client(|now, client| client.poll_transmit(now, &mut buffer)) {
-                said = true;
-                self.full[0] += u64::from(transmit.len == FULL);
-                let on = FourTuple { local: transmit.remote, remote: transmit.local, interface: 0 };
-                self.server.handle_datagram(self.now, on, transmit.ecn, &mut buffer[..transmit.len]);
-            }
-            while let Some(transmit) = self.server.poll_transmit(self.now, &mut buffer) {
-                said = true;
-                self.full[1] += u64::from(transmit.len == FULL);
-                let on = self.on;
-                self.client(|now, client| {
-                    client.handle_datagram(now, on, Ecn::NotEct, &mut buffer[..transmit.len])
-                });
-            }
-            while self.client(|_, client| client.poll_event()).is_some() {}
-            while self.server.poll_event().is_some() {}
-            if step(self) {
-                return;
-            }
-            let client_due = self.client(|_, client| client.next_timeout());
-            let due = client_due.min(self.server.next_timeout());
-            if !said && let Some(due) = due.instant() {
-                self.now = self.now.max(due);
-            }
-            if client_due.is_due(self.now) {
-                self.client(|now, client| client.handle_timeout(now));
-            }
-            if self.server.next_timeout().is_due(self.now) {
-                self.server.handle_timeout(self.now);
-            }
-            supply(&mut self.server);
-            self.client(|_, client| supply(client));
-            self.now = self.now.after(DELAY);
-        }
-        panic!("it takes too long");
-    }
-
-    fn take(&mut self) -> (Taken, [u64; 2]) {
-        (core::mem::take(&mut self.taken), core::mem::take(&mut self.full))
-    }
-
-    /// The handshake, to its confirmation.
-    fn shake_hands(&mut self) {
-        self.run(|pair| pair.client.is_established() && pair.server.is_established());
-        // What follows it: acknowledgments, connection IDs.
-        self.run(|pair| pair.client.has_spare_cid());
-    }
-
-    /// The client sends.
-    fn upload(&mut self) {
-        let id = self.client.open(Dir::Uni).unwrap();
-        let (mut sent, mut read) = (0, 0);
-        self.run(|pair| {
-            sent += pair.client(|_, client| write(client, id, BYTES - sent));
-            read += drain(&mut pair.server, id);
-            read == BYTES
-        });
-    }
-
-    /// The server sends.
-    fn download(&mut self) {
-        let id = self.server.open(Dir::Uni).unwrap();
-        let (mut sent, mut read) = (0, 0);
-        self.run(|pair| {
-            sent += write(&mut pair.server, id, BYTES - sent);
-            read += pair.client(|_, client| drain(client, id));
-            read == BYTES
-        });
-    }
-
-    /// The client moves; returns whether the very next datagram goes out from the new address.
-    fn move_away(&mut self) -> bool {
-        let mut on = self.on;
-        on.local.set_port(on.local.port() + 1);
-        self.client(|now, client| client.migrate(now, on.local, 0)).unwrap();
-        let mut buffer = [0; FULL];
-        let first = self.client(|now, client| client.poll_transmit(now, &mut buffer)).unwrap();
-        self.on = on;
-        let came = FourTuple { local: on.remote, remote: on.local, interface: 0 };
-        self.server.handle_datagram(self.now, came, first.ecn, &mut buffer[..first.len]);
-        self.run(|pair| pair.client.route().is_some_and(|route| route.validated && route.local == on.local));
-        first.local == on.local
-    }
-}
-
-/// Bytes to send: what they are does not matter.
-static CHUNK: [u8; 1024] = [0x5a; 1024];
-
-fn write<S: Session>(connection: &mut Connection<&mut Memory, S>, id: StreamId, rest: usize) -> usize {
-    let mut written = 0;
-    while written < rest {
-        let chunk = &CHUNK[..CHUNK.len().min(rest - written)];
-        match connection.write_stream(id, chunk).unwrap() {
-            0 => break,
-            taken => written += taken,
-        }
-    }
-    written
-}
-
-fn drain<S: Session>(connection: &mut Connection<&mut Memory, S>, id: StreamId) -> usize {
-    let mut bytes = [0; 256];
-    let mut read = 0;
-    while let Ok(Read::Bytes(len)) = connection.read_stream(id, &mut bytes) {
-        read += len;
-    }
-    read
-}
-
-/// Gives the peer the connection IDs it should have.
-fn supply<S: Session>(connection: &mut Connection<&mut Memory, S>) {
-    for _ in 0..connection.cids_wanted() {
-        let mut cid = [0; 8];
-        connection.session_mut().fill_random(&mut cid);
-        connection.supply_cid(Cid::new(&cid).unwrap(), [cid[0]; 16]);
-    }
-}
-
-/// A connection between sessions.
-fn pair<'m, C: Session, V: Session>(
-    memory: &'m mut [Memory; 2],
-    gauge: Gauge,
-    client: C,
-    server: V,
-) -> Pair<'m, C, V> {
-    let now = Instant::from_micros(1_000_000);
-    let on = FourTuple {
-        local: ([192, 0, 2, 1], 4000).into(),
-        remote: ([192, 0, 2, 2], 443).into(),
-        interface: 0,
-    };
-    let cid = |byte| Cid::new(&[byte; 8]).unwrap();
-    let config =
-        Config { peer_uni_streams: 1, peer_bidi_streams: 1, max_mtu: FULL as u16, ..Config::default() };
-    let opened = Opened { on, version: 1, scid: cid(1), dcid: cid(2), token: &[] };
-    let accepted = Accepted {
-        on: FourTuple { local: on.remote, remote: on.local, interface: 0 },
-        version: 1,
-        original_dcid: cid(2),
-        initial_dcid: cid(2),
-        retry_scid: None,
-        peer_cid: cid(1),
-        scid: cid(3),
-        reset_token: [3; 16],
-        preferred: None,
-        address_validated: false,
-    };
-    let [ours, theirs] = memory;
-    let connect = || Connection::client(now, &config, &opened, ours, client);
-    let mut taken = Taken::default();
-    let client = match gauge {
-        Gauge::Instructions => {
-            let (instructions, client) = instructions::of(connect);
-            taken.instructions = instructions;
-            client
-        }
-        Gauge::Stack => {
-            let (stack, client) = stack::of(connect);
-            taken.stack = stack;
-            client
-        }
-    };
-    let client = client.unwrap();
-    let server = Connection::server(now, &config, &accepted, theirs, server).unwrap();
-    Pair { now, client, server, on, gauge, taken, full: [0; 2] }
-}
-
-/// A generator that anybody can predict.
-struct Predictable(u32);
-
-impl TryRng for Predictable {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        Ok(self.0)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(u64::from(self.try_next_u32()?) << 32 | u64::from(self.try_next_u32()?))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        for byte in out {
-            *byte = (self.try_next_u32()? >> 24) as u8;
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Predictable {}
 
 /// Core alone.
 fn without_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     let sessions = [NullSession::new(Side::Client, 1), NullSession::new(Side::Server, 2)];
     let [client, server] = sessions;
-    let mut pair = pair(memory, gauge, client, server);
+    let mut pair = pair(memory, Some(gauge), client, server);
     pair.shake_hands();
     let handshake = pair.take().0;
     pair.upload();
@@ -308,7 +51,7 @@ fn with_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     let provider = |seed| LeanRustCrypto::new(Predictable(seed));
     let client = ClientSession::new(&client, provider(1), &mut ours[..], None);
     let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);
-    let mut pair = pair(memory, gauge, client, server);
+    let mut pair = pair(memory, Some(gauge), client, server);
     pair.shake_hands();
     let handshake = pair.take().0;
     pair.upload();
