@@ -67,7 +67,6 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if none is left.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         let [byte] = self.array::<1>()?;
         Ok(byte)
@@ -180,7 +179,6 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if they do not fit; nothing is written then. The same holds for every method below.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn reserve(&mut self, len: usize) -> Result<&mut [u8], NoSpace> {
         let end = self.len.checked_add(len).ok_or(NoSpace)?;
         let slot = self.out.get_mut(self.len..end).ok_or(NoSpace)?;
@@ -202,7 +200,6 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if it does not fit.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn u8(&mut self, value: u8) -> Result<(), NoSpace> {
         self.bytes(&[value])
     }
