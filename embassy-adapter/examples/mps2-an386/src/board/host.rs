@@ -6,7 +6,7 @@
 //! connections that anybody can read. Drivers of Embassy implement `rand_core`, for which `peregrine_embassy::entropy`
 //! has adapters.
 
-use cortex_m_semihosting::{debug, nr, syscall};
+use cortex_m_semihosting::{debug, nr, syscall, syscall1};
 use peregrine_embassy::entropy::{Entropy, EntropyError};
 
 /// SYS_GET_CMDLINE.
@@ -16,7 +16,7 @@ const COMMAND_LINE: usize = 0x15;
 pub fn command_line(out: &mut [u8]) -> Option<&str> {
     let mut block = [out.as_mut_ptr().expose_provenance(), out.len()];
     // SAFETY: the block holds a place and its length, and the host writes both: text into the place, its length here.
-    let failed = unsafe { syscall(COMMAND_LINE, &mut block) };
+    let failed = unsafe { syscall1(COMMAND_LINE, (&raw mut block).expose_provenance()) };
     let text = out.get(..block[1]).filter(|_| failed == 0)?;
     core::str::from_utf8(text).ok()
 }

@@ -25,6 +25,8 @@ fn put(bytes: &[u8]) {
     }
 }
 
+defmt::timestamp!("{=u64:us}", embassy_time::Instant::now().as_micros());
+
 #[defmt::global_logger]
 struct Logger;
 

@@ -1,0 +1,66 @@
+//! Runs the firmware example on an emulated board, with a bad network between it and real peers on this host.
+//!
+//! `peregrine-board-tests FIRMWARE COMMAND [TRIAL...]`: the folder with the firmwares' images, and the `peregrine` command. Without
+//! names all trials are run. `embassy-adapter/examples/mps2-an386/run.sh` builds what is needed and calls this.
+
+mod cable;
+mod emulator;
+mod frames;
+mod link;
+mod peers;
+mod sensor;
+mod trials;
+mod weather;
+
+use std::process::ExitCode;
+
+use trials::{ALL, Bench, Trial};
+
+/// How the two sides know each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Auth {
+    Psk,
+    RawKey,
+    Pin,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(firmware), Some(command)) = (arguments.next(), arguments.next()) else {
+        eprintln!("peregrine-board-tests FIRMWARE COMMAND [TRIAL...]");
+        return ExitCode::from(2);
+    };
+    let names: Vec<String> = arguments.collect();
+    if let Some(unknown) = names.iter().find(|name| ALL.iter().all(|trial| trial.name != **name)) {
+        let known = ALL.map(|trial| trial.name).join(" ");
+        eprintln!("there is no trial {unknown}, but: {known}");
+        return ExitCode::from(2);
+    }
+    let bench = Bench { firmware: firmware.into(), command: command.into(), seed: 1, is_told: !names.is_empty() };
+    let chosen = |trial: &&Trial| names.is_empty() || names.iter().any(|name| name == trial.name);
+    let failed = ALL.iter().filter(chosen).filter(|trial| !tell(trial, &bench)).count();
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a trial and tells how it went; whether well.
+fn tell(trial: &Trial, bench: &Bench) -> bool {
+    match trial.run(bench) {
+        Ok(passed) => {
+            println!(
+                "{:14} {:5.1} s  {}; of {} datagrams {} lost, {} overtaken; {} times plugged in elsewhere",
+                trial.name,
+                passed.took.as_secs_f32(),
+                passed.what,
+                passed.seen.datagrams,
+                passed.seen.lost,
+                passed.seen.overtaken,
+                passed.seen.pulls
+            );
+            true
+        }
+        Err(why) => {
+            println!("{:14} FAILED: {why}", trial.name);
+            false
+        }
+    }
+}
