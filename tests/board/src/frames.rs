@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpMessageType, DhcpPacket, DhcpRepr,
-    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket,
-    UdpRepr,
+    ArpOperation, ArpPacket, ArpRepr, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpMessageType, DhcpPacket,
+    DhcpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet,
+    Ipv4Repr, UdpPacket, UdpRepr,
 };
 
 /// The link address of everybody but the board.
@@ -58,7 +58,8 @@ fn read_ipv4(packet: &[u8]) -> Option<Said<'_>> {
         let wanted = dhcp.requested_ip.or(Some(dhcp.client_ip).filter(|ip| !ip.is_unspecified()));
         return Some(Said::Dhcp { kind: dhcp.message_type, number: dhcp.transaction_id, wanted });
     }
-    let (from, to) = (SocketAddrV4::new(ip.src_addr, udp.src_port), SocketAddrV4::new(ip.dst_addr, udp.dst_port));
+    let (from, to) =
+        (SocketAddrV4::new(ip.src_addr, udp.src_port), SocketAddrV4::new(ip.dst_addr, udp.dst_port));
     Some(Said::Udp { from, to, payload })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | the board sees | this host sees |
 //! | --- | --- |
-//! | itself as 10.0.N.2, at the Nth place where the cable was plugged in | 127.0.1.N, another port for each of the board's |
+//! | itself as 10.0.N.2, where the cable was plugged in at the Nth place | 127.0.1.N, another port for each of the board's |
 //! | hosts outside as 10.9.0.X | 127.0.0.X, at the same port |
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -72,7 +72,11 @@ pub(crate) enum Heard {
     /// A frame of the board, by way of the emulator at that address.
     Board(SocketAddr, Vec<u8>),
     /// A datagram for a home.
-    Host { home: usize, from: SocketAddr, bytes: Vec<u8> },
+    Host {
+        home: usize,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// The firmware says that its link is down.
     LinkIsDown,
     End,
@@ -99,7 +103,7 @@ impl Link {
             board,
             emulator: None,
             mac: EthernetAddress::BROADCAST,
-            place: 0,
+            place: 1,
             cable: Cable::In,
             pulls: plan.pulls,
             pulled: 0,
@@ -185,13 +189,18 @@ struct Router {
 impl Router {
     fn run(mut self, heard: &Receiver<Heard>) -> Seen {
         loop {
-            let wait = self.weather.next().map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
+            let wait = self
+                .weather
+                .next()
+                .map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
             match heard.recv_timeout(wait) {
                 Ok(Heard::Board(emulator, frame)) => {
                     self.emulator = Some(emulator);
                     self.on_frame(&frame);
                 }
-                Ok(Heard::Host { home, from, bytes }) => self.weather.launch(Flight::ToBoard { home, from, bytes }),
+                Ok(Heard::Host { home, from, bytes }) => {
+                    self.weather.launch(Flight::ToBoard { home, from, bytes })
+                }
                 Ok(Heard::LinkIsDown) => self.plug_in(),
                 Ok(Heard::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}

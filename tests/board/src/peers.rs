@@ -113,7 +113,9 @@ fn command_server(command: &Path, auth: Auth, key: &Key) -> (SocketAddr, Running
     };
     let mut process = Process(serve.spawn().expect("the peregrine command"));
     let mut line = String::new();
-    BufReader::new(process.0.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says where it is");
+    BufReader::new(process.0.stdout.take().expect("it is piped"))
+        .read_line(&mut line)
+        .expect("it says where it is");
     let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     let address = said["listening"][0].as_str().and_then(|address| address.parse().ok());
     (address.expect("an address"), Running::Command { _process: process })
@@ -126,7 +128,8 @@ fn own_server(auth: Auth, key: &Key) -> (SocketAddr, Running) {
         Auth::Pin => unreachable!("quinn has that"),
     };
     let tls = ours::Server::new(tls).expect("a description that makes sense");
-    let endpoint = Endpoint::builder().listen(LOOPBACK).server(move |_| Ok(tls.session())).bind().expect("a server");
+    let endpoint =
+        Endpoint::builder().listen(LOOPBACK).server(move |_| Ok(tls.session())).bind().expect("a server");
     let address = endpoint.local_addrs()[0];
     let accepting = endpoint.clone();
     thread::spawn(move || {
@@ -152,10 +155,11 @@ fn answer_all(connection: &Connection) {
 }
 
 fn quinn_server(auth: Auth, key: &Key) -> (SocketAddr, Running) {
-    let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_no_client_auth();
+    let tls =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .with_no_client_auth();
     let mut tls = match auth {
         Auth::Pin => {
             let params = CertificateParams::new([NAME.to_owned()]).expect("a name");
@@ -171,9 +175,14 @@ fn quinn_server(auth: Auth, key: &Key) -> (SocketAddr, Running) {
     };
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = QuicServerConfig::try_from(tls).expect("a suite for Initial packets");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let entered = runtime.enter();
-    let endpoint = quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(tls)), LOOPBACK).expect("a server");
+    let endpoint =
+        quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(tls)), LOOPBACK).expect("a server");
     drop(entered);
     let accepting = endpoint.clone();
     runtime.spawn(async move {

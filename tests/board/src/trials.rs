@@ -97,7 +97,8 @@ fn run_client(
     weather: Forecast,
     is_moving: bool,
 ) -> Result<(String, Seen), String> {
-    let mut job = format!("server=10.9.0.1:{} name=server.test {} get=/{FILE}", server.address.port(), server.trust);
+    let mut job =
+        format!("server=10.9.0.1:{} name=server.test {} get=/{FILE}", server.address.port(), server.trust);
     if uploads {
         job += &format!(" put={FILE}");
     }
@@ -125,13 +126,19 @@ fn run_client(
         expect(&log, &format!("uploaded {FILE} bytes"), "which the server has too")?;
     }
     // Where the server has answered the board: at each place from one port, and then from another.
-    let answered: Vec<_> =
-        seen.homes.iter().filter(|home| home.sent > 0 && home.received > 0).map(|home| home.outside()).collect();
+    let answered: Vec<_> = seen
+        .homes
+        .iter()
+        .filter(|home| home.sent > 0 && home.received > 0)
+        .map(|home| home.outside())
+        .collect();
     let mut addresses: Vec<_> = answered.iter().map(|outside| outside.ip()).collect();
     addresses.dedup();
     let ports = if is_moving { places - 1 } else { 0 };
     if addresses.len() != places || answered.len() != places + ports {
-        return Err(format!("it was at {answered:?}, not at {places} places with {ports} changes of the port"));
+        return Err(format!(
+            "it was at {answered:?}, not at {places} places with {ports} changes of the port"
+        ));
     }
     if weather.lost > 0 && (seen.lost == 0 || seen.overtaken == 0) {
         return Err("the weather was good".into());

@@ -75,7 +75,10 @@ impl Job {
 /// Reads hex digits.
 fn bytes(hex: &str, out: &'static mut [u8]) -> &'static [u8] {
     let (pairs, odd) = hex.as_bytes().as_chunks::<2>();
-    assert!(odd.is_empty() && pairs.len() <= out.len(), "a key in hex has an even number of digits, and not too many");
+    assert!(
+        odd.is_empty() && pairs.len() <= out.len(),
+        "a key in hex has an even number of digits, and not too many"
+    );
     let out = &mut out[..pairs.len()];
     for (byte, pair) in out.iter_mut().zip(pairs) {
         let pair = core::str::from_utf8(pair).ok();

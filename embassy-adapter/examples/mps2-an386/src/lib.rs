@@ -1,6 +1,7 @@
-//! What the two firmwares share: the [board], the [network], and the [job] that QEMU's command line gives them.
+//! What the two firmwares share: the [board], the [network], [tls], and the [job] that the emulator's command line gives them.
 #![no_std]
 
 pub mod board;
 pub mod job;
 pub mod network;
+pub mod tls;

@@ -6,46 +6,43 @@
 //! server=10.9.0.1:4433 psk=sensor-7:00112233445566778899aabbccddeeff get=/262144 put=262144 port-after=87000
 //! ```
 //!
-//! Instead of `psk` there may be `raw-key` or `pin`: see [`job`]. It asks as HTTP/0.9 does, `GET /262144`, and uploads with
+//! Instead of `psk` there may be `raw-key` or `pin`: see the module `job`. It asks as HTTP/0.9 does, `GET /262144`, and uploads with
 //! `PUT /262144`, which is answered with the SHA-256 of what came.
 #![no_std]
 #![no_main]
 
+use core::fmt::{Arguments, Write as _};
 use core::net::SocketAddr;
 
 use defmt::{error, info};
 use embassy_executor::Spawner;
 use embassy_time::{Duration, Instant, with_timeout};
 use embedded_io_async::{Read, Write};
+use heapless::String;
 use peregrine_core::connection::{RouteError, Storage};
 use peregrine_core::endpoint::EndpointConfig;
-use peregrine_crypto::endpoint::EndpointKeys;
-use peregrine_crypto::rustcrypto::LeanRustCrypto;
-use peregrine_crypto::tls::{ClientConfig, ClientSession, Psk};
+use peregrine_crypto::tls::{ClientConfig, Psk};
 use peregrine_crypto::verify::Verifier;
 use peregrine_crypto::verify::only::Only;
 use peregrine_crypto::verify::pin::{Pin, SpkiHash};
 use peregrine_crypto::verify::raw_key::RawKey;
-use peregrine_embassy::entropy::{Drbg, Entropy};
-use peregrine_embassy::tls::{HandshakeMemory, Scratch};
-use peregrine_embassy::{Connection, Endpoint, Error, NetworkId, Resources};
-use peregrine_mps2_an386::board::host::Urandom;
-use peregrine_mps2_an386::board::{self, executor, host};
+use peregrine_embassy::tls::HandshakeMemory;
+use peregrine_embassy::{Endpoint, Error, NetworkId, Resources};
+use peregrine_mps2_an386::board::host::{self, Urandom};
+use peregrine_mps2_an386::board::{self, executor};
 use peregrine_mps2_an386::job::{Hex, Job};
-use peregrine_mps2_an386::network;
+use peregrine_mps2_an386::{network, tls};
 use sha2::{Digest, Sha256};
 use static_cell::StaticCell;
 
-/// The least cryptography that a client can do with. `peregrine_embassy::tls::Client` has more.
-type Algorithms = LeanRustCrypto<Drbg>;
-type Tls = ClientSession<'static, Algorithms, Scratch>;
+type Connection = peregrine_embassy::Connection<tls::Client>;
 
 /// One path, two streams of 4 KiB each way, 32 packets in flight.
 type Memory = Storage<1, 2, 32, 4608, 4096>;
 
 /// One connection; two sockets, so that it can go to another port of the one network that there is.
-static RESOURCES: StaticCell<Resources<Tls, Memory, 1, 2>> = StaticCell::new();
-static KEYS: StaticCell<EndpointKeys<Algorithms>> = StaticCell::new();
+static RESOURCES: StaticCell<Resources<tls::Client, Memory, 1, 2>> = StaticCell::new();
+static KEYS: StaticCell<tls::Keys> = StaticCell::new();
 static HANDSHAKES: StaticCell<HandshakeMemory<2048, 1>> = StaticCell::new();
 static TLS: StaticCell<ClientConfig<'static>> = StaticCell::new();
 
@@ -65,14 +62,14 @@ async fn work(spawner: Spawner) {
 }
 
 #[embassy_executor::task]
-async fn quic(endpoint: Endpoint<Tls>) -> ! {
+async fn quic(endpoint: Endpoint<tls::Client>) -> ! {
     endpoint.run().await
 }
 
 async fn run(spawner: Spawner, job: Job) -> Result<(), Error> {
     let mut entropy = Urandom;
     let stack = network::start(spawner, &mut entropy)?;
-    let keys = KEYS.init(keys(&mut entropy)?);
+    let keys = KEYS.init(tls::keys(&mut entropy)?);
     let endpoint = Endpoint::new(RESOURCES.init_with(Resources::new), EndpointConfig::default(), keys);
     let network = endpoint.attach(stack, 0, 2)?;
     spawner.spawn(quic(endpoint).unwrap());
@@ -81,9 +78,7 @@ async fn run(spawner: Spawner, job: Job) -> Result<(), Error> {
     up.map_err(|_| Error::NoNetwork)?;
     let began = Instant::now();
     let handshakes = HANDSHAKES.init_with(HandshakeMemory::new).share();
-    let scratch = handshakes.take().ok_or(Error::TooManyHandshakes)?;
-    let algorithms = LeanRustCrypto::new(Drbg::new(&mut entropy)?);
-    let session = ClientSession::new(TLS.init(trust(&job)), algorithms, scratch, None);
+    let session = tls::client(TLS.init(trust(&job)), handshakes, &mut entropy)?;
     let server: SocketAddr = job.parse("server").expect("server=ADDRESS:PORT");
     let connection = endpoint.connect(None, server, session)?;
     connection.wait_connected().await?;
@@ -99,14 +94,6 @@ async fn run(spawner: Spawner, job: Job) -> Result<(), Error> {
     drop(connection);
     endpoint.wait_idle().await;
     Ok(())
-}
-
-/// Keys for what does not belong to one connection: tokens, stateless resets.
-fn keys(entropy: &mut impl Entropy) -> Result<EndpointKeys<Algorithms>, Error> {
-    let mut secret = [0; 32];
-    entropy.fill(&mut secret)?;
-    let algorithms = LeanRustCrypto::new(Drbg::new(entropy)?);
-    EndpointKeys::new(algorithms, &secret).map_err(|_| Error::Entropy)
 }
 
 /// Whom to trust. Of these a product needs one, and links the code of no other.
@@ -125,16 +112,20 @@ fn trust(job: &Job) -> ClientConfig<'static> {
         let verifier = PIN.init(Only::ed25519(Pin { keys: PINS.init([*pin]) }));
         verifier as &'static (dyn Verifier + Sync)
     });
-    ClientConfig { server_name: job.find("name"), alpn: &[b"hq-interop"], server: raw_key.or(pin), psks, ..ClientConfig::default() }
+    ClientConfig {
+        server_name: job.find("name"),
+        alpn: &[b"hq-interop"],
+        server: raw_key.or(pin),
+        psks,
+        ..ClientConfig::default()
+    }
 }
 
 /// Fetches a file.
-async fn download(connection: &Connection<Tls>, path: &str, mut moves: Moves<'_>) -> Result<(), Error> {
+async fn download(connection: &Connection, path: &str, mut moves: Moves<'_>) -> Result<(), Error> {
     let began = Instant::now();
     let (mut send, mut recv) = connection.open_bi().await?;
-    for part in ["GET ", path, "\r\n"] {
-        send.write_all(part.as_bytes()).await?;
-    }
+    send.write_all(request(format_args!("GET {path}")).as_bytes()).await?;
     send.finish()?;
     let (mut hash, mut len, mut bytes) = (Sha256::new(), 0, [0; 512]);
     loop {
@@ -152,13 +143,10 @@ async fn download(connection: &Connection<Tls>, path: &str, mut moves: Moves<'_>
 }
 
 /// Uploads so many bytes.
-async fn upload(connection: &Connection<Tls>, len: usize, mut moves: Moves<'_>) -> Result<(), Error> {
+async fn upload(connection: &Connection, len: usize, mut moves: Moves<'_>) -> Result<(), Error> {
     let began = Instant::now();
     let (mut send, mut recv) = connection.open_bi().await?;
-    let mut digits = [0; 20];
-    for part in ["PUT /", decimal(len, &mut digits), "\r\n"] {
-        send.write_all(part.as_bytes()).await?;
-    }
+    send.write_all(request(format_args!("PUT /{len}")).as_bytes()).await?;
     let (mut hash, mut sent, mut state) = (Sha256::new(), 0, 1_u32);
     while sent < len {
         // Numbers of no meaning: what a sensor has recorded.
@@ -189,22 +177,16 @@ async fn upload(connection: &Connection<Tls>, len: usize, mut moves: Moves<'_>) 
     if is_same { Ok(()) } else { Err(Error::StreamClosed) }
 }
 
-/// Says a number in digits.
-fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &str {
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return core::str::from_utf8(&digits[first..]).unwrap_or_default();
-        }
-    }
+/// The line of a request.
+fn request(what: Arguments<'_>) -> String<128> {
+    let mut line = String::new();
+    write!(line, "{what}\r\n").expect("the path is too long");
+    line
 }
 
 /// Where a connection goes meanwhile.
 struct Moves<'a> {
-    connection: &'a Connection<Tls>,
+    connection: &'a Connection,
     network: NetworkId,
     /// When to go to another port, in bytes: the move that this program makes itself. When the cable is pulled and another address
     /// comes with the next, the adapter moves, and there is nothing to do.
@@ -213,7 +195,7 @@ struct Moves<'a> {
 }
 
 impl<'a> Moves<'a> {
-    fn new(connection: &'a Connection<Tls>, network: NetworkId, job: &Job) -> Self {
+    fn new(connection: &'a Connection, network: NetworkId, job: &Job) -> Self {
         let here = connection.route().map(|route| route.local);
         Self { connection, network, port_after: job.parse("port-after"), here }
     }

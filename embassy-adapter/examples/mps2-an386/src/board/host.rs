@@ -29,7 +29,9 @@ impl Entropy for Urandom {
         const NAME: &core::ffi::CStr = c"/dev/urandom";
         const FAILED: usize = usize::MAX;
         // SAFETY: the host reads the name, as long as we say, and writes nothing.
-        let file = unsafe { syscall(nr::OPEN, &[NAME.as_ptr().expose_provenance(), nr::open::R_BINARY, NAME.count_bytes()]) };
+        let file = unsafe {
+            syscall(nr::OPEN, &[NAME.as_ptr().expose_provenance(), nr::open::R_BINARY, NAME.count_bytes()])
+        };
         if file == FAILED {
             return Err(EntropyError);
         }

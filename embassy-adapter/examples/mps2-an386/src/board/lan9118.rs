@@ -128,7 +128,8 @@ impl Frame {
 
     fn bytes(&mut self, len: usize) -> &mut [u8] {
         // SAFETY: these are the bytes of the words, any of which are valid, and they are lent as the words are.
-        let bytes = unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<u8>(), size_of::<Self>()) };
+        let bytes =
+            unsafe { core::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<u8>(), size_of::<Self>()) };
         &mut bytes[..len]
     }
 }
@@ -190,7 +191,9 @@ impl Driver for Lan9118 {
             }
             let is_bad = status & 1 << 15 != 0;
             match len.checked_sub(CHECKSUM_LEN) {
-                Some(len @ 14..=FRAME_LEN) if !is_bad => return Some((Received { frame: &mut self.frame, len }, Room)),
+                Some(len @ 14..=FRAME_LEN) if !is_bad => {
+                    return Some((Received { frame: &mut self.frame, len }, Room));
+                }
                 _ => {}
             }
         }
