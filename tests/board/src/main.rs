@@ -1,7 +1,8 @@
 //! Runs the firmware example on an emulated board, with a bad network between it and real peers on this host.
 //!
 //! `peregrine-board-tests FIRMWARE COMMAND [TRIAL...]`: the folder with the firmwares' images, and the `peregrine` command. Without
-//! names all trials are run; with names, what the firmware says is told too. `SEED` is that of the weather (default: 1). `embassy-adapter/examples/mps2-an386/run.sh` builds what is needed and calls this.
+//! names all trials are run; with names, what the firmware says is told too. The environment's `SEED` is that of the weather, 1 if
+//! there is none. `embassy-adapter/examples/mps2-an386/run.sh` builds what is needed and calls this.
 
 mod cable;
 mod emulator;
@@ -36,8 +37,12 @@ fn main() -> ExitCode {
         eprintln!("there is no trial {unknown}, but: {known}");
         return ExitCode::from(2);
     }
+    let Ok(seed) = std::env::var("SEED").map_or(Ok(1), |seed| seed.parse()) else {
+        eprintln!("SEED is no number");
+        return ExitCode::from(2);
+    };
     let bench =
-        Bench { firmware: firmware.into(), command: command.into(), seed: 1, is_told: !names.is_empty() };
+        Bench { firmware: firmware.into(), command: command.into(), seed, is_told: !names.is_empty() };
     let chosen = |trial: &&Trial| names.is_empty() || names.iter().any(|name| name == trial.name);
     let failed = ALL.iter().filter(chosen).filter(|trial| !tell(trial, &bench)).count();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
