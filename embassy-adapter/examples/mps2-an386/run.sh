@@ -4,7 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 target=thumbv7em-none-eabihf
-root=../../..
 [ "$(uname)" = Linux ] || { echo "SKIPPED: the network of the emulated board needs Linux"; exit 0; }
 
 emulator() {
@@ -14,14 +13,15 @@ emulator() {
 }
 
 status=0
-$root/.ci/bare-metal.sh $target build --quiet --release --locked --bins || status=$?
+../../../.ci/bare-metal.sh $target build --quiet --release --locked --bins --target-dir target || status=$?
 [ $status -ne 75 ] || exit 0
 [ $status -eq 0 ] || exit $status
 emulator >/dev/null 2>&1 || { echo "SKIPPED: there is no qemu-system-arm, and no apt-get to install it"; exit 0; }
+firmware=$PWD/target/$target/release
 
-# From there, because here cargo builds for the board.
-cd $root
-host=${CARGO_TARGET_DIR:-target}
-cargo build --quiet --locked -p peregrine-std --bin peregrine
-CARGO_TARGET_DIR=$host cargo build --quiet --locked --manifest-path tests/board/Cargo.toml
-"$host/debug/peregrine-board-tests" "$OLDPWD/target/$target/release" "$host/debug/peregrine" "$@"
+# From there: here cargo builds for the board.
+cd ../../../tests/board
+host=${CARGO_TARGET_DIR:-../../target}
+cargo build --quiet --locked --target-dir "$host" -p peregrine-board-tests -p peregrine-std \
+  --bin peregrine-board-tests --bin peregrine
+"$host/debug/peregrine-board-tests" "$firmware" "$host/debug/peregrine" "$@"

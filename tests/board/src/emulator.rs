@@ -71,6 +71,12 @@ impl Emulator {
         }
     }
 
+    /// Switches it off, and tells what it said meanwhile.
+    pub(crate) fn finish(mut self) {
+        self.kill();
+        while let Ok(Some(_)) = self.next() {}
+    }
+
     /// Waits for the end, which the firmware has chosen; whether it found all well.
     pub(crate) fn end(mut self) -> Result<Vec<String>, String> {
         while self.next()?.is_some() {}
@@ -81,13 +87,17 @@ impl Emulator {
         }
         Ok(std::mem::take(&mut self.log))
     }
+
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 

@@ -43,26 +43,39 @@ pub(crate) enum After {
 
 /// What was seen on the link.
 pub(crate) struct Seen {
-    pub(crate) homes: Vec<Home>,
-    pub(crate) pulls: usize,
+    /// Where the board was reached on this host, one after the other: from where it was sent something and got something.
+    pub(crate) reached: Vec<SocketAddr>,
     pub(crate) datagrams: u64,
     pub(crate) lost: u64,
     pub(crate) overtaken: u64,
 }
 
+impl Seen {
+    /// At how many places it was.
+    pub(crate) fn places(&self) -> usize {
+        let mut places: Vec<_> = self.reached.iter().map(SocketAddr::ip).collect();
+        places.dedup();
+        places.len()
+    }
+
+    /// From how many ports it spoke, at all places together.
+    pub(crate) fn ports(&self) -> usize {
+        self.reached.len()
+    }
+}
+
 /// An address and port of the board, and what stands for it on this host.
-#[derive(Clone)]
-pub(crate) struct Home {
+struct Home {
     inside: SocketAddrV4,
     socket: Arc<UdpSocket>,
-    /// Datagrams that came through.
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
+    /// Whether the board has sent something from here, and got something.
+    has_sent: bool,
+    has_got: bool,
 }
 
 impl Home {
     /// Where it is reached on this host.
-    pub(crate) fn outside(&self) -> SocketAddr {
+    fn outside(&self) -> SocketAddr {
         self.socket.local_addr().expect("it is bound")
     }
 }
@@ -189,31 +202,30 @@ struct Router {
 impl Router {
     fn run(mut self, heard: &Receiver<Heard>) -> Seen {
         loop {
-            let wait = self
-                .weather
-                .next()
-                .map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
-            match heard.recv_timeout(wait) {
+            let wait = self.weather.next().map(|due| due.saturating_duration_since(Instant::now()));
+            let heard = heard.recv_timeout(wait.unwrap_or(Duration::MAX));
+            let now = Instant::now();
+            match heard {
                 Ok(Heard::Board(emulator, frame)) => {
                     self.emulator = Some(emulator);
-                    self.on_frame(&frame);
+                    self.on_frame(now, &frame);
                 }
                 Ok(Heard::Host { home, from, bytes }) => {
-                    self.weather.launch(Flight::ToBoard { home, from, bytes })
+                    self.weather.launch(now, Flight::ToBoard { home, from, bytes });
                 }
                 Ok(Heard::LinkIsDown) => self.plug_in(),
                 Ok(Heard::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            while let Some(flight) = self.weather.land() {
+            while let Some(flight) = self.weather.land(now) {
                 self.on_landed(flight);
             }
         }
         deafen(&self.board);
         self.homes.iter().for_each(|home| deafen(&home.socket));
+        let reached = self.homes.iter().filter(|home| home.has_sent && home.has_got);
         Seen {
-            homes: self.homes,
-            pulls: self.pulled,
+            reached: reached.map(Home::outside).collect(),
             datagrams: self.weather.launched,
             lost: self.weather.lost,
             overtaken: self.weather.overtaken,
@@ -230,7 +242,7 @@ impl Router {
         Ipv4Addr::new(10, 0, self.place, 2)
     }
 
-    fn on_frame(&mut self, frame: &[u8]) {
+    fn on_frame(&mut self, now: Instant, frame: &[u8]) {
         // What we do not speak, IPv6 for one, goes unanswered as on other networks.
         let Some((mac, said)) = frames::read(frame) else { return };
         self.mac = mac;
@@ -246,7 +258,7 @@ impl Router {
                 let [10, 9, 0, host] = to.ip().octets() else { return };
                 let to = SocketAddr::new(Ipv4Addr::new(127, 0, 0, host).into(), to.port());
                 let (home, bytes) = (self.home(from), payload.to_vec());
-                self.weather.launch(Flight::FromBoard { home, to, bytes });
+                self.weather.launch(now, Flight::FromBoard { home, to, bytes });
             }
         }
     }
@@ -270,7 +282,7 @@ impl Router {
         let socket = Arc::new(UdpSocket::bind((outside, 0)).expect("a free port"));
         let home = self.homes.len();
         listen(&socket, self.to_link.clone(), move |from, bytes| Heard::Host { home, from, bytes });
-        self.homes.push(Home { inside, socket, sent: 0, received: 0 });
+        self.homes.push(Home { inside, socket, has_sent: false, has_got: false });
         home
     }
 
@@ -278,7 +290,7 @@ impl Router {
         match flight {
             Flight::FromBoard { home, to, bytes } => {
                 let home = &mut self.homes[home];
-                home.sent += 1;
+                home.has_sent = true;
                 self.from_board += bytes.len() as u64;
                 // A peer that is gone loses what is sent to it.
                 let _ = home.socket.send_to(&bytes, to);
@@ -287,7 +299,7 @@ impl Router {
                 let (here, home) = (self.address(), &mut self.homes[home]);
                 // At the place before nobody is there any more.
                 let (true, IpAddr::V4(ip)) = (*home.inside.ip() == here, from.ip()) else { return };
-                home.received += 1;
+                home.has_got = true;
                 self.to_board += bytes.len() as u64;
                 let [.., host] = ip.octets();
                 let from = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, host), from.port());

@@ -49,7 +49,7 @@ pub(crate) fn run(bench: &Bench, folder: &Path) -> Result<(String, Seen), String
         answers.push(ask(&bench.command, address, folder)?);
     }
     let samples = listen(address)?;
-    drop(firmware);
+    firmware.finish();
     let what = format!(
         "asked {QUESTIONS} times, at last {}; {} datagrams, at last {}",
         answers.last().map_or("nothing", |answer| answer.trim_end()),

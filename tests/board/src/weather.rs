@@ -1,5 +1,5 @@
-//! What happens to datagrams on their way: each takes some time, some are lost, some are overtaken. What happens to the how
-//! manieth follows from the seed.
+//! What happens to datagrams on their way: each takes some time, some are lost, some are overtaken. Which, follows
+//! from the seed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -45,10 +45,10 @@ impl<T> Weather<T> {
     }
 
     /// Sends something on its way.
-    pub(crate) fn launch(&mut self, what: T) {
+    pub(crate) fn launch(&mut self, now: Instant, what: T) {
         self.launched += 1;
         let chance = self.draw() % 1000;
-        let mut due = Instant::now() + FLIGHT;
+        let mut due = now + FLIGHT;
         if chance < self.forecast.lost {
             self.lost += 1;
             return;
@@ -66,8 +66,8 @@ impl<T> Weather<T> {
     }
 
     /// One that has arrived.
-    pub(crate) fn land(&mut self) -> Option<T> {
-        let is_due = self.next().is_some_and(|due| due <= Instant::now());
+    pub(crate) fn land(&mut self, now: Instant) -> Option<T> {
+        let is_due = self.next().is_some_and(|due| due <= now);
         is_due.then(|| self.flying.pop()).flatten().map(|Reverse(flight)| flight.what)
     }
 

@@ -210,8 +210,8 @@ impl<'a> Moves<'a> {
             }
         }
         let here = self.connection.route().map(|route| route.local);
-        if here != self.here {
-            self.here = here;
+        if let Some(here) = here.filter(|_| here != self.here) {
+            self.here = Some(here);
             info!("after {} bytes: from {}", bytes, here);
         }
         Ok(())
