@@ -39,9 +39,12 @@ type Connection = peregrine_embassy::Connection<tls::Client>;
 
 /// One path, two streams of 4 KiB each way, 32 packets in flight.
 type Memory = Storage<1, 2, 32, 4608, 4096>;
+/// Bytes of datagrams that wait to be read: four of the longest, for what a server may send of a stream before it has to wait comes at
+/// once.
+const RING_IN: usize = 4 * 1472;
 
 /// One connection; two sockets, so that it can go to another port of the one network that there is.
-static RESOURCES: StaticCell<Resources<tls::Client, Memory, 1, 2>> = StaticCell::new();
+static RESOURCES: StaticCell<Resources<tls::Client, Memory, 1, 2, RING_IN>> = StaticCell::new();
 static KEYS: StaticCell<tls::Keys> = StaticCell::new();
 static HANDSHAKES: StaticCell<HandshakeMemory<2048, 1>> = StaticCell::new();
 static TLS: StaticCell<ClientConfig<'static>> = StaticCell::new();
