@@ -6,6 +6,7 @@
 //! | itself as 10.0.N.2, where the cable was plugged in at the Nth place | 127.0.1.N, another port for each of the board's |
 //! | hosts outside as 10.9.0.X | 127.0.0.X, at the same port |
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,8 +44,9 @@ pub(crate) enum After {
 
 /// What was seen on the link.
 pub(crate) struct Seen {
-    /// Where the board was reached on this host, one after the other: from where it was sent something and got something.
-    pub(crate) reached: Vec<SocketAddr>,
+    /// The board's addresses from which it has sent something, and where it has got something, one after the other. To its
+    /// peers each is another address.
+    pub(crate) reached: Vec<SocketAddrV4>,
     pub(crate) datagrams: u64,
     pub(crate) lost: u64,
     pub(crate) overtaken: u64,
@@ -53,14 +55,12 @@ pub(crate) struct Seen {
 impl Seen {
     /// At how many places it was.
     pub(crate) fn places(&self) -> usize {
-        let mut places: Vec<_> = self.reached.iter().map(SocketAddr::ip).collect();
-        places.dedup();
-        places.len()
+        self.reached.iter().map(SocketAddrV4::ip).collect::<HashSet<_>>().len()
     }
 
-    /// From how many ports it spoke, at all places together.
+    /// How many ports it had, at all places together.
     pub(crate) fn ports(&self) -> usize {
-        self.reached.len()
+        self.reached.iter().map(SocketAddrV4::port).collect::<HashSet<_>>().len()
     }
 }
 
@@ -71,13 +71,6 @@ struct Home {
     /// Whether the board has sent something from here, and got something.
     has_sent: bool,
     has_got: bool,
-}
-
-impl Home {
-    /// Where it is reached on this host.
-    fn outside(&self) -> SocketAddr {
-        self.socket.local_addr().expect("it is bound")
-    }
 }
 
 /// What the thread of the link hears.
@@ -128,7 +121,7 @@ impl Link {
         };
         let server = plan.port.map(|port| {
             let home = router.home(SocketAddrV4::new(router.address(), port));
-            router.homes[home].outside()
+            router.homes[home].socket.local_addr().expect("it is bound")
         });
         let running = thread::spawn(move || router.run(&heard));
         Self { to_link, port, server, running }
@@ -225,7 +218,7 @@ impl Router {
         self.homes.iter().for_each(|home| deafen(&home.socket));
         let reached = self.homes.iter().filter(|home| home.has_sent && home.has_got);
         Seen {
-            reached: reached.map(Home::outside).collect(),
+            reached: reached.map(|home| home.inside).collect(),
             datagrams: self.weather.launched,
             lost: self.weather.lost,
             overtaken: self.weather.overtaken,

@@ -125,7 +125,7 @@ fn run_client(
     if uploads {
         expect(&log, &format!("uploaded {FILE} bytes"), "which the server has too")?;
     }
-    // One port at the first place, two at each before the last: between them the board has moved by itself.
+    // At each place but the last it has moved to another port by itself, and none is used again elsewhere.
     let ports = 2 * places - 1;
     if (seen.places(), seen.ports()) != (places, ports) {
         return Err(format!("it was not at {places} places with {ports} ports, but at {:?}", seen.reached));
