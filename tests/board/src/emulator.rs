@@ -13,7 +13,8 @@ use crate::cable;
 use crate::link::{Heard, Link};
 use crate::trials::LIMIT;
 
-/// What the adapter logs when the link of its only network is down.
+/// What the adapter logs when its only network is up, or the link of that is down.
+pub(crate) const LINK_IS_UP: &str = "network 0 changed: is up: true";
 const LINK_IS_DOWN: &str = "network 0 changed: is up: false";
 
 /// A firmware that runs.
@@ -24,7 +25,7 @@ pub(crate) struct Emulator {
     began: Instant,
     is_told: bool,
     /// All that it said so far.
-    pub(crate) log: Vec<String>,
+    log: Vec<String>,
 }
 
 impl Emulator {
@@ -77,15 +78,16 @@ impl Emulator {
         while let Ok(Some(_)) = self.next() {}
     }
 
-    /// Waits for the end, which the firmware has chosen; whether it found all well.
-    pub(crate) fn end(mut self) -> Result<Vec<String>, String> {
+    /// Waits for the end, which the firmware has chosen; what it said, and whether it found all well.
+    pub(crate) fn end(mut self) -> (Vec<String>, Result<(), String>) {
+        let ended = self.wait();
+        (std::mem::take(&mut self.log), ended)
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
         while self.next()?.is_some() {}
         let status = self.process.wait().map_err(|error| error.to_string())?;
-        if !status.success() {
-            let last = self.log.last().map_or("nothing", String::as_str);
-            return Err(format!("the firmware has failed, and said at last: {last}"));
-        }
-        Ok(std::mem::take(&mut self.log))
+        if status.success() { Ok(()) } else { Err("the firmware has failed".into()) }
     }
 
     fn kill(&mut self) {

@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     /// The board's addresses from which it has sent something, and where it has got something, one after the other. To its
     /// peers each is another address.
     pub(crate) reached: Vec<SocketAddrV4>,
+    /// Where on this host something came from it.
+    pub(crate) peers: HashSet<SocketAddr>,
     pub(crate) datagrams: u64,
     pub(crate) lost: u64,
     pub(crate) overtaken: u64,
@@ -95,7 +97,7 @@ pub(crate) struct Link {
     pub(crate) port: u16,
     /// Where the board is reached as a server.
     pub(crate) server: Option<SocketAddr>,
-    running: JoinHandle<Seen>,
+    running: Option<JoinHandle<Seen>>,
 }
 
 impl Link {
@@ -116,6 +118,7 @@ impl Link {
             to_board: 0,
             from_board: 0,
             homes: Vec::new(),
+            peers: HashSet::new(),
             monitor: plan.monitor,
             to_link: to_link.clone(),
         };
@@ -124,13 +127,20 @@ impl Link {
             router.homes[home].socket.local_addr().expect("it is bound")
         });
         let running = thread::spawn(move || router.run(&heard));
-        Self { to_link, port, server, running }
+        Self { to_link, port, server, running: Some(running) }
     }
 
-    pub(crate) fn end(self) -> Seen {
-        // Whose thread is gone has panicked, which `join` tells.
+    pub(crate) fn end(mut self) -> Seen {
+        let running = self.running.take().expect("it ends once");
+        drop(self);
+        running.join().expect("the link works")
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // A thread that is gone has panicked, which `end` tells.
         let _ = self.to_link.send(Heard::End);
-        self.running.join().expect("the link works")
     }
 }
 
@@ -188,6 +198,7 @@ struct Router {
     to_board: u64,
     from_board: u64,
     homes: Vec<Home>,
+    peers: HashSet<SocketAddr>,
     monitor: PathBuf,
     to_link: Sender<Heard>,
 }
@@ -219,6 +230,7 @@ impl Router {
         let reached = self.homes.iter().filter(|home| home.has_sent && home.has_got);
         Seen {
             reached: reached.map(|home| home.inside).collect(),
+            peers: self.peers,
             datagrams: self.weather.launched,
             lost: self.weather.lost,
             overtaken: self.weather.overtaken,
@@ -284,6 +296,7 @@ impl Router {
             Flight::FromBoard { home, to, bytes } => {
                 let home = &mut self.homes[home];
                 home.has_sent = true;
+                self.peers.insert(to);
                 self.from_board += bytes.len() as u64;
                 // A peer that is gone loses what is sent to it.
                 let _ = home.socket.send_to(&bytes, to);

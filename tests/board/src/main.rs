@@ -22,14 +22,6 @@ use std::process::ExitCode;
 
 use trials::{ALL, Bench, Trial};
 
-/// How the two sides know each other.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Auth {
-    Psk,
-    RawKey,
-    Pin,
-}
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (Some(firmware), Some(command)) = (arguments.next(), arguments.next()) else {

@@ -19,8 +19,6 @@ use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
-use crate::Auth;
-
 pub(crate) const ALPN: &[u8] = b"hq-interop";
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const NAME: &str = "server.test";
@@ -34,6 +32,14 @@ pub(crate) enum Kind {
     Command,
     Ours,
     Quinn,
+}
+
+/// How the two sides know each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Auth {
+    Psk,
+    RawKey,
+    Pin,
 }
 
 /// A server that runs until it is dropped.

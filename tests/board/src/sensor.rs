@@ -1,6 +1,7 @@
 //! The firmware as a server: what it answers to `peregrine get`, and to a client that takes datagrams and moves meanwhile.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use peregrine_std::Endpoint;
 use peregrine_std::identity::Psk;
 use peregrine_std::tls::{ClientTls, Trust, ours};
 
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, LINK_IS_UP};
 use crate::link::{Link, Plan, Seen};
 use crate::peers::{ALPN, PSK};
 use crate::trials::Bench;
@@ -19,10 +20,17 @@ use crate::weather::Forecast;
 const PORT: u16 = 4433;
 /// How often it is asked: more often than it has room for connections.
 const QUESTIONS: usize = 6;
-/// Datagrams that are taken at each of two places.
+/// Where the client is that takes datagrams, one after the other.
+const PLACES: [SocketAddr; 2] = [place(1), place(2)];
+/// Datagrams that it takes at each.
 const SAMPLES: usize = 5;
 /// How long a datagram may be awaited.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address of this host, and any port.
+const fn place(host: u8) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), 0)
+}
 
 pub(crate) fn run(bench: &Bench, folder: &Path) -> Result<(String, Seen), String> {
     let monitor = folder.join("monitor");
@@ -39,7 +47,7 @@ pub(crate) fn run(bench: &Bench, folder: &Path) -> Result<(String, Seen), String
     let mut firmware = Emulator::start(&image, &format!("psk={PSK}"), &link, &monitor, bench.is_told);
     loop {
         match firmware.next()? {
-            Some(line) if line.contains("ready") => break,
+            Some(line) if line.contains(LINK_IS_UP) => break,
             Some(_) => {}
             None => return Err("the firmware has ended".into()),
         }
@@ -50,13 +58,17 @@ pub(crate) fn run(bench: &Bench, folder: &Path) -> Result<(String, Seen), String
     }
     let samples = listen(address)?;
     firmware.finish();
+    let seen = link.end();
+    if !PLACES.iter().all(|place| seen.peers.iter().any(|peer| peer.ip() == place.ip())) {
+        return Err(format!("it has not sent to all places of the client, but to {:?}", seen.peers));
+    }
     let what = format!(
         "asked {QUESTIONS} times, at last {}; {} datagrams, at last {}",
         answers.last().map_or("nothing", |answer| answer.trim_end()),
         samples.len(),
         samples.last().map_or("nothing", String::as_str)
     );
-    Ok((what, link.end()))
+    Ok((what, seen))
 }
 
 /// Asks for the temperature with the `peregrine` command.
@@ -76,37 +88,33 @@ fn ask(command: &Path, address: SocketAddr, folder: &Path) -> Result<String, Str
     }
 }
 
-/// Takes datagrams at one address, and then at another.
+/// Takes datagrams at one place, and then at another.
 fn listen(address: SocketAddr) -> Result<Vec<String>, String> {
     let psk: Psk = PSK.parse().expect("a shared key");
-    let tls =
-        ours::Client::new(ClientTls::new(Trust::Psk(psk), &[ALPN])).expect("a description that makes sense");
-    let endpoint = Endpoint::builder()
-        .client(move |name| Ok(tls.session(name)?))
-        .listen(([127, 0, 0, 1], 0).into())
-        .bind()
-        .map_err(|error| error.to_string())?;
-    let connection = endpoint.connect(address, "sensor.test").map_err(|error| error.to_string())?;
-    let mut samples: Vec<String> = Vec::new();
-    let mut last = None;
-    for place in [None, Some(([127, 0, 0, 2], 0).into())] {
-        if let Some(place) = place {
-            let route = connection.migrate(place).map_err(|error| error.to_string())?;
-            connection.wait_route(route, Some(PATIENCE)).map_err(|error| error.to_string())?;
+    let tls = ours::Client::new(ClientTls::new(Trust::Psk(psk), &[ALPN])).expect("one key and one protocol");
+    let endpoint = Endpoint::builder().client(move |name| Ok(tls.session(name)?)).listen(PLACES[0]).bind();
+    let endpoint = endpoint.map_err(|error| error.to_string())?;
+    take(&endpoint, address).map_err(|error| format!("datagrams: {error}"))
+}
+
+fn take(endpoint: &Endpoint, address: SocketAddr) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let connection = endpoint.connect(address, "sensor.test")?;
+    let (mut samples, mut numbers) = (Vec::new(), HashSet::new());
+    for place in PLACES {
+        if place != PLACES[0] {
+            let route = connection.migrate(place)?;
+            connection.wait_route(route, Some(PATIENCE))?;
         }
         for _ in 0..SAMPLES {
             let mut bytes = [0; 64];
-            let len =
-                connection.recv_datagram(&mut bytes, Some(PATIENCE)).map_err(|error| error.to_string())?;
-            let sample = String::from_utf8_lossy(&bytes[..len]).into_owned();
+            let len = connection.recv_datagram(&mut bytes, Some(PATIENCE))?;
+            let sample = str::from_utf8(&bytes[..len])?;
             let (temperature, number) = sample.split_once(" C, ").unwrap_or_default();
-            let number: Option<u32> = number.parse().ok();
-            // Some are lost, and one that was overtaken comes late: none comes twice.
-            if !check(temperature) || number.is_none() || number == last {
-                return Err(format!("that is no sample: {sample:?}"));
+            // Some are lost, and some come late, but none comes twice.
+            if !check(temperature) || !numbers.insert(number.parse::<u32>()?) {
+                return Err(format!("that is no sample: {sample:?}").into());
             }
-            last = number;
-            samples.push(sample);
+            samples.push(sample.to_owned());
         }
     }
     connection.close(0, "");

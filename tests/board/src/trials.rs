@@ -7,14 +7,17 @@ use sha2::{Digest, Sha256};
 
 use crate::emulator::Emulator;
 use crate::link::{After, Link, Plan, Seen};
-use crate::peers::{self, Kind, Server};
+use crate::peers::{self, Auth, Kind, Server};
+use crate::sensor;
 use crate::weather::Forecast;
-use crate::{Auth, sensor};
 
 /// Bytes that go each way.
 const FILE: usize = 256 << 10;
 /// What a trial may take. It takes a small part of that where nobody else uses the machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+const GOOD: Forecast = Forecast::GOOD;
+const BAD: Forecast = Forecast::BAD;
 
 /// A name, and what is done.
 pub(crate) struct Trial {
@@ -29,13 +32,10 @@ enum What {
     Sensor,
 }
 
-const CALM: Forecast = Forecast { lost: 0, overtaken: 0 };
-const BAD: Forecast = Forecast::BAD;
-
 /// All of them.
 #[rustfmt::skip]
 pub(crate) const ALL: [Trial; 8] = [
-    client("still", Kind::Command, Auth::Psk, false, CALM, false),
+    client("still", Kind::Command, Auth::Psk, false, GOOD, false),
     client("serve-psk", Kind::Command, Auth::Psk, false, BAD, true),
     client("serve-raw-key", Kind::Command, Auth::RawKey, false, BAD, true),
     client("std-psk", Kind::Ours, Auth::Psk, true, BAD, true),
@@ -116,14 +116,21 @@ fn run_client(
     let plan = Plan { forecast: weather, seed: bench.seed, pulls, port: None, monitor: monitor.clone() };
     let link = Link::start(plan);
     let image = bench.firmware.join("client");
-    let log = Emulator::start(&image, &job, &link, &monitor, bench.is_told).end();
+    let (log, ended) = Emulator::start(&image, &job, &link, &monitor, bench.is_told).end();
     let seen = link.end();
-    let log = log?;
+    match ended.and_then(|()| judge(&log, &seen, uploads, weather, places)) {
+        Ok(()) => Ok((log.iter().filter_map(|line| time(line)).collect::<Vec<_>>().join(", "), seen)),
+        Err(why) if bench.is_told => Err(why),
+        Err(why) => Err(format!("{why}. The firmware has said:\n    {}", log.join("\n    "))),
+    }
+}
 
+/// What must be true of a firmware that has ended well.
+fn judge(log: &[String], seen: &Seen, uploads: bool, weather: Forecast, places: usize) -> Result<(), String> {
     let hash = peers::hex(&Sha256::digest(peers::pattern(FILE)));
-    expect(&log, &format!("downloaded {FILE} bytes"), &format!("sha256 {hash}"))?;
+    expect(log, &format!("downloaded {FILE} bytes"), &format!("sha256 {hash}"))?;
     if uploads {
-        expect(&log, &format!("uploaded {FILE} bytes"), "which the server has too")?;
+        expect(log, &format!("uploaded {FILE} bytes"), "which the server has too")?;
     }
     // At each place but the last it has moved to another port by itself, and none is used again elsewhere.
     let ports = 2 * places - 1;
@@ -133,8 +140,7 @@ fn run_client(
     if weather.lost > 0 && (seen.lost == 0 || seen.overtaken == 0) {
         return Err("the weather was good".into());
     }
-    let rates = log.iter().filter_map(|line| rate(line));
-    Ok((rates.collect::<Vec<_>>().join(", "), seen))
+    Ok(())
 }
 
 /// Fails if no line says both.
@@ -144,7 +150,7 @@ fn expect(log: &[String], one: &str, other: &str) -> Result<(), String> {
 }
 
 /// How long a transfer took, of a line that tells.
-fn rate(line: &str) -> Option<String> {
+fn time(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("downloaded ").or_else(|| line.split_once("uploaded "))?;
     let (_, rest) = rest.split_once(" in ")?;
     let (ms, _) = rest.split_once(" ms")?;

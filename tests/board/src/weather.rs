@@ -11,13 +11,15 @@ const FLIGHT: Duration = Duration::from_millis(8);
 const DETOUR: Duration = Duration::from_millis(12);
 
 /// How many of a thousand.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Forecast {
     pub(crate) lost: u64,
     pub(crate) overtaken: u64,
 }
 
 impl Forecast {
+    /// None.
+    pub(crate) const GOOD: Self = Self { lost: 0, overtaken: 0 };
     /// 5 % are lost, and as many are overtaken.
     pub(crate) const BAD: Self = Self { lost: 50, overtaken: 50 };
 }

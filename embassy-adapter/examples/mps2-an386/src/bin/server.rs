@@ -82,8 +82,6 @@ async fn quic(endpoint: Endpoint<tls::Server>) -> ! {
 /// Serves one client after the other.
 #[embassy_executor::task(pool_size = CLIENTS)]
 async fn serve(endpoint: Endpoint<tls::Server>) -> ! {
-    endpoint.wait_up(None).await;
-    info!("ready");
     loop {
         let connection = endpoint.accept().await;
         info!("a client has come");
