@@ -1,7 +1,7 @@
 //! QEMU with a firmware in it, and what the firmware says.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -31,6 +31,8 @@ pub(crate) struct Emulator {
 impl Emulator {
     /// Starts it, with this job, at that link.
     pub(crate) fn start(firmware: &Path, job: &str, link: &Link, monitor: &Path, is_told: bool) -> Self {
+        let elf = std::fs::read(firmware).expect("the firmware was built");
+        let table = Table::parse(&elf).expect("a firmware with defmt").expect("a firmware with defmt");
         let nic = format!("socket,id={},udp=127.0.0.1:{},localaddr=127.0.0.1:0", cable::INTERFACE, link.port);
         let mut process = Command::new("qemu-system-arm")
             .args(["-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "stdio"])
@@ -46,8 +48,7 @@ impl Emulator {
             .expect("qemu-system-arm starts");
         let serial = process.stdout.take().expect("it is piped");
         let (say, said) = mpsc::channel();
-        let firmware = PathBuf::from(firmware);
-        thread::spawn(move || decode(&firmware, serial, |line| say.send(line).is_ok()));
+        thread::spawn(move || decode(&table, serial, |line| say.send(line).is_ok()));
         let began = Instant::now();
         let to_link = link.to_link.clone();
         Self { process, said, to_link, began, is_told, log: Vec::new() }
@@ -104,9 +105,7 @@ impl Drop for Emulator {
 }
 
 /// Tells the lines that come over the serial line, until that ends or nobody listens.
-fn decode(firmware: &Path, mut serial: impl Read, mut tell: impl FnMut(String) -> bool) {
-    let elf = std::fs::read(firmware).expect("the firmware can be read");
-    let table = Table::parse(&elf).expect("a firmware with defmt").expect("a firmware with defmt");
+fn decode(table: &Table, mut serial: impl Read, mut tell: impl FnMut(String) -> bool) {
     let mut decoder = table.new_stream_decoder();
     let mut bytes = [0; 4096];
     while let Ok(len @ 1..) = serial.read(&mut bytes) {

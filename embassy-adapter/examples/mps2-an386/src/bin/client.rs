@@ -10,6 +10,7 @@
 //! `PUT /262144`, which is answered with the SHA-256 of what came.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 
 use core::fmt::{Arguments, Write as _};
 use core::net::SocketAddr;

@@ -4,6 +4,7 @@
 //! It is told its key by words on QEMU's command line: `psk=console:00112233445566778899aabbccddeeff`.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 
 use core::fmt::Write as _;
 
