@@ -309,22 +309,24 @@ impl<S: EndpointSession> Engine<S> {
         }
     }
 
-    /// Takes another port for a socket that no connection uses.
+    /// Takes another port for a socket, unless a connection uses it from an address that we still have: what was seen at
+    /// an address that is gone should not be seen at the next.
     fn fresh_port(&mut self, interface: u32) -> Option<u16> {
-        for row in self.rows.iter() {
-            if let Some(connection) = row.handle.and_then(|handle| self.core.connection_mut(handle))
-                && connection.routes().any(|route| route.interface == interface)
-            {
+        let Some(Place::Bound(bound)) = self.sockets.get_mut(usize::try_from(interface).ok()?) else {
+            return None;
+        };
+        let ours = self.networks.get(bound.network)?.as_ref()?.addresses;
+        for handle in self.rows.iter().filter_map(|row| row.handle) {
+            let Some(connection) = self.core.connection_mut(handle) else { continue };
+            close_lost(connection, |route| route.interface == interface);
+            let is_in_use =
+                |route: RouteView| route.interface == interface && ours.contains(route.local.ip());
+            if connection.routes().any(is_in_use) {
                 return None;
             }
         }
-        match self.sockets.get_mut(interface as usize)? {
-            Place::Bound(bound) => {
-                bound.change_port();
-                Some(bound.port)
-            }
-            _ => None,
-        }
+        bound.change_port();
+        Some(bound.port)
     }
 
     /// Everything that can be done now; whose context it is is woken when there is more.
@@ -401,13 +403,7 @@ impl<S: EndpointSession> Engine<S> {
             return;
         }
         // Their rows are needed.
-        let is_lost = |route: &RouteView| route.down && route.role != Role::Active;
-        loop {
-            let lost = connection.routes().find(is_lost);
-            if lost.is_none_or(|lost| connection.close_route(lost.id).is_err()) {
-                break;
-            }
-        }
+        close_lost(connection, |_| true);
         for number in 0..self.networks.len() {
             match self.add_route(handle, NetworkId(u8::try_from(number).unwrap_or(u8::MAX))) {
                 Ok(route) => {
@@ -572,6 +568,20 @@ impl<S: EndpointSession> Engine<S> {
     fn go_on(&mut self, handle: Handle) {
         if self.row(handle).is_some_and(|row| row.is_stranded) {
             self.rescue(handle);
+        }
+    }
+}
+
+/// Closes those of such routes that are down, but the one in use.
+fn close_lost<S: EndpointSession>(
+    connection: &mut Connection<Lent<dyn Memory>, S>,
+    such: impl Fn(&RouteView) -> bool,
+) {
+    let is_lost = |route: &RouteView| route.down && route.role != Role::Active && such(route);
+    loop {
+        let lost = connection.routes().find(is_lost);
+        if lost.is_none_or(|lost| connection.close_route(lost.id).is_err()) {
+            return;
         }
     }
 }

@@ -357,3 +357,41 @@ fn an_application_moves_when_it_likes_to_another_network_and_another_port() {
         recv.read_exact(&mut room).await.unwrap();
     });
 }
+
+#[test]
+fn no_port_is_used_at_two_addresses() {
+    let mut world = World::new();
+    let (wifi, nic) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, networks) = world.client(&[wifi], config());
+    world.spawn(serve_files(server));
+    let session = world.session();
+    let addresses = [77, 78, 79].map(|host| std::net::Ipv4Addr::new(10, 0, 1, host));
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        connection.wait_confirmed().await.unwrap();
+        let mut ports = vec![connection.route().unwrap().local.port()];
+        for address in addresses {
+            // To another port, and then to another address.
+            connection.wait_spare_cid().await.unwrap();
+            let route = connection.migrate(networks[0]).await.unwrap();
+            ports.push(connection.wait_route(route).await.unwrap().local.port());
+            connection.wait_spare_cid().await.unwrap();
+            nic.set_address(address);
+            wifi.set_config_v4(embassy_net::ConfigV4::Static(of(address)));
+            let is_there = || {
+                let route = connection.route()?;
+                (route.local.ip() == address && route.validated).then(|| route.local.port())
+            };
+            while is_there().is_none() {
+                Timer::after_millis(1).await;
+            }
+            ports.extend(is_there());
+        }
+        let mut different = ports.clone();
+        different.sort_unstable();
+        different.dedup();
+        assert_eq!(different.len(), ports.len(), "{ports:?}");
+    });
+}

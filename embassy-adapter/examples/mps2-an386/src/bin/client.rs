@@ -1,0 +1,225 @@
+//! A client that fetches a file and uploads another, and changes its network while it does.
+//!
+//! It is told what to do by words on QEMU's command line, for example
+//!
+//! ```text
+//! server=10.9.0.1:4433 psk=sensor-7:00112233445566778899aabbccddeeff get=/262144 put=262144 port-after=87000
+//! ```
+//!
+//! Instead of `psk` there may be `raw-key` or `pin`: see the module `job`. It asks as HTTP/0.9 does, `GET /262144`, and uploads with
+//! `PUT /262144`, which is answered with the SHA-256 of what came.
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+use core::fmt::{Arguments, Write as _};
+use core::net::SocketAddr;
+
+use defmt::{error, info};
+use embassy_executor::Spawner;
+use embassy_time::{Duration, Instant, with_timeout};
+use embedded_io_async::{Read, Write};
+use heapless::String;
+use peregrine_core::connection::{RouteError, Storage};
+use peregrine_core::endpoint::EndpointConfig;
+use peregrine_crypto::tls::{ClientConfig, Psk};
+use peregrine_crypto::verify::Verifier;
+use peregrine_crypto::verify::only::Only;
+use peregrine_crypto::verify::pin::{Pin, SpkiHash};
+use peregrine_crypto::verify::raw_key::RawKey;
+use peregrine_embassy::tls::HandshakeMemory;
+use peregrine_embassy::{Endpoint, Error, NetworkId, Resources};
+use peregrine_mps2_an386::board::host::{self, Urandom};
+use peregrine_mps2_an386::board::{self, executor};
+use peregrine_mps2_an386::job::{Hex, Job};
+use peregrine_mps2_an386::{network, tls};
+use sha2::{Digest, Sha256};
+use static_cell::StaticCell;
+
+type Connection = peregrine_embassy::Connection<tls::Client>;
+
+/// One path, two streams of 4 KiB each way, 32 packets in flight.
+type Memory = Storage<1, 2, 32, 4608, 4096>;
+/// Bytes of datagrams that wait to be read: four of the longest, for what a server may send of a stream before it has to wait comes at
+/// once.
+const RING_IN: usize = 4 * 1472;
+
+/// One connection; two sockets, so that it can go to another port of the one network that there is.
+static RESOURCES: StaticCell<Resources<tls::Client, Memory, 1, 2, RING_IN>> = StaticCell::new();
+static KEYS: StaticCell<tls::Keys> = StaticCell::new();
+static HANDSHAKES: StaticCell<HandshakeMemory<2048, 1>> = StaticCell::new();
+static TLS: StaticCell<ClientConfig<'static>> = StaticCell::new();
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    board::start();
+    executor::run(|spawner| spawner.spawn(work(spawner).unwrap()))
+}
+
+#[embassy_executor::task]
+async fn work(spawner: Spawner) {
+    let is_well = run(spawner, Job::read()).await.unwrap_or_else(|error| {
+        error!("{}", error);
+        false
+    });
+    host::exit(is_well)
+}
+
+#[embassy_executor::task]
+async fn quic(endpoint: Endpoint<tls::Client>) -> ! {
+    endpoint.run().await
+}
+
+/// Does the job; whether what arrived is what was sent.
+async fn run(spawner: Spawner, job: Job) -> Result<bool, Error> {
+    let mut entropy = Urandom;
+    let stack = network::start(spawner, &mut entropy)?;
+    let keys = KEYS.init(tls::keys(&mut entropy)?);
+    let endpoint = Endpoint::new(RESOURCES.init_with(Resources::new), EndpointConfig::default(), keys);
+    let network = endpoint.attach(stack, 0, 2)?;
+    spawner.spawn(quic(endpoint).unwrap());
+
+    let up = with_timeout(Duration::from_secs(30), endpoint.wait_up(None)).await;
+    up.map_err(|_| Error::NoNetwork)?;
+    let began = Instant::now();
+    let handshakes = HANDSHAKES.init_with(HandshakeMemory::new).share();
+    let session = tls::client(TLS.init(trust(&job)), handshakes, &mut entropy)?;
+    let server: SocketAddr = job.parse("server").expect("server=ADDRESS:PORT");
+    let connection = endpoint.connect(None, server, session)?;
+    connection.wait_connected().await?;
+    info!("connected to {} in {} ms", server, began.elapsed().as_millis());
+
+    if let Some(path) = job.find("get") {
+        download(&connection, path, Moves::new(&connection, network, &job)).await?;
+    }
+    let is_same = match job.parse("put") {
+        Some(len) => upload(&connection, len, Moves::new(&connection, network, &job)).await?,
+        None => true,
+    };
+    connection.close(0, "");
+    drop(connection);
+    endpoint.wait_idle().await;
+    Ok(is_same)
+}
+
+/// Whom to trust. Of these a product needs one, and links the code of no other.
+fn trust(job: &Job) -> ClientConfig<'static> {
+    static PSKS: StaticCell<[Psk<'static>; 1]> = StaticCell::new();
+    static RAW_KEYS: StaticCell<[&'static [u8]; 1]> = StaticCell::new();
+    static RAW_KEY: StaticCell<Only<RawKey<'static>>> = StaticCell::new();
+    static PINS: StaticCell<[SpkiHash; 1]> = StaticCell::new();
+    static PIN: StaticCell<Only<Pin<'static>>> = StaticCell::new();
+    let psks: &[Psk<'_>] = job.psk().map_or(&[], |psk| PSKS.init([psk]));
+    let raw_key = job.raw_key().map(|key| {
+        let verifier = RAW_KEY.init(Only::ed25519(RawKey { keys: RAW_KEYS.init([key]) }));
+        verifier as &'static (dyn Verifier + Sync)
+    });
+    let pin = job.pin().map(|pin| {
+        let verifier = PIN.init(Only::ed25519(Pin { keys: PINS.init([*pin]) }));
+        verifier as &'static (dyn Verifier + Sync)
+    });
+    ClientConfig {
+        server_name: job.find("name"),
+        alpn: &[b"hq-interop"],
+        server: raw_key.or(pin),
+        psks,
+        ..ClientConfig::default()
+    }
+}
+
+/// Fetches a file.
+async fn download(connection: &Connection, path: &str, mut moves: Moves<'_>) -> Result<(), Error> {
+    let began = Instant::now();
+    let (mut send, mut recv) = connection.open_bi().await?;
+    send.write_all(request(format_args!("GET {path}")).as_bytes()).await?;
+    send.finish()?;
+    let (mut hash, mut len, mut bytes) = (Sha256::new(), 0, [0; 512]);
+    loop {
+        let read = recv.read(&mut bytes).await?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&bytes[..read]);
+        len += read;
+        moves.after(len).await?;
+    }
+    let hash = Hex::of(&hash.finalize().into());
+    info!("downloaded {} bytes in {} ms, sha256 {}", len, began.elapsed().as_millis(), hash.as_str());
+    Ok(())
+}
+
+/// Uploads so many bytes; whether the server has got them as they were.
+async fn upload(connection: &Connection, len: usize, mut moves: Moves<'_>) -> Result<bool, Error> {
+    let began = Instant::now();
+    let (mut send, mut recv) = connection.open_bi().await?;
+    send.write_all(request(format_args!("PUT /{len}")).as_bytes()).await?;
+    let (mut hash, mut sent, mut state) = (Sha256::new(), 0, 1_u32);
+    while sent < len {
+        // Numbers of no meaning: what a sensor has recorded.
+        let mut bytes = [0; 512];
+        for byte in &mut bytes {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = (state >> 24) as u8;
+        }
+        let bytes = &bytes[..bytes.len().min(len - sent)];
+        hash.update(bytes);
+        send.write_all(bytes).await?;
+        sent += bytes.len();
+        moves.after(sent).await?;
+    }
+    send.finish()?;
+    let mut answer = [0; 64];
+    let is_answered = recv.read_exact(&mut answer).await.is_ok();
+    let hash = Hex::of(&hash.finalize().into());
+    let is_same = is_answered && answer == *hash.as_str().as_bytes();
+    info!(
+        "uploaded {} bytes in {} ms, sha256 {}, which the server {}",
+        len,
+        began.elapsed().as_millis(),
+        hash.as_str(),
+        if is_same { "has too" } else { "has not" }
+    );
+    Ok(is_same)
+}
+
+/// The line of a request.
+fn request(what: Arguments<'_>) -> String<128> {
+    let mut line = String::new();
+    write!(line, "{what}\r\n").expect("the path is too long");
+    line
+}
+
+/// Where a connection goes meanwhile.
+struct Moves<'a> {
+    connection: &'a Connection,
+    network: NetworkId,
+    /// When to go to another port, in bytes: the move that this program makes itself. When the cable is pulled and another address
+    /// comes with the next, the adapter moves, and there is nothing to do.
+    port_after: Option<usize>,
+    here: Option<SocketAddr>,
+}
+
+impl<'a> Moves<'a> {
+    fn new(connection: &'a Connection, network: NetworkId, job: &Job) -> Self {
+        let here = connection.route().map(|route| route.local);
+        Self { connection, network, port_after: job.parse("port-after"), here }
+    }
+
+    /// Moves if it is time, and tells of every move.
+    async fn after(&mut self, bytes: usize) -> Result<(), Error> {
+        if self.port_after.is_some_and(|when| bytes >= when) {
+            match self.connection.migrate(self.network).await {
+                Ok(_) => self.port_after = None,
+                // Not now: after the next bytes.
+                Err(Error::NoNetwork | Error::Route(RouteError::NoSpareCid)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let here = self.connection.route().map(|route| route.local);
+        if let Some(here) = here.filter(|_| here != self.here) {
+            self.here = Some(here);
+            info!("after {} bytes: from {}", bytes, here);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! What the two firmwares share: the [board], the [network], [tls], and the [job] that the emulator's command line gives them.
+#![no_std]
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+pub mod board;
+pub mod job;
+pub mod network;
+pub mod tls;
