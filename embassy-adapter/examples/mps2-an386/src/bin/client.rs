@@ -14,13 +14,12 @@
 
 use core::fmt::{Arguments, Write as _};
 use core::net::SocketAddr;
-
 use defmt::{error, info};
 use embassy_executor::Spawner;
 use embassy_time::{Duration, Instant, with_timeout};
 use embedded_io_async::{Read, Write};
 use heapless::String;
-use peregrine_core::connection::{RouteError, Storage};
+use peregrine_core::connection::RouteError;
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_crypto::tls::{ClientConfig, Psk};
 use peregrine_crypto::verify::Verifier;
@@ -28,7 +27,7 @@ use peregrine_crypto::verify::only::Only;
 use peregrine_crypto::verify::pin::{Pin, SpkiHash};
 use peregrine_crypto::verify::raw_key::RawKey;
 use peregrine_embassy::tls::HandshakeMemory;
-use peregrine_embassy::{Endpoint, Error, NetworkId, Resources};
+use peregrine_embassy::{Endpoint, Error, NetworkId, Resources, Storage};
 use peregrine_mps2_an386::board::host::{self, Urandom};
 use peregrine_mps2_an386::board::{self, executor};
 use peregrine_mps2_an386::job::{Hex, Job};
