@@ -574,7 +574,7 @@ impl<S: EndpointSession> Engine<S> {
 
 /// Closes those of such routes that are down, but the one in use.
 fn close_lost<S: EndpointSession>(
-    connection: &mut Connection<Lent<dyn Memory>, S>,
+    connection: &mut Connection<Lendable, S>,
     such: impl Fn(&RouteView) -> bool,
 ) {
     let is_lost = |route: &RouteView| route.down && route.role != Role::Active && such(route);
