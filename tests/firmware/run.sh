@@ -19,6 +19,11 @@ emulator() {
   { apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-system-arm; } || return 1
 }
 
+emulate() { # emulate PROGRAM: an instruction takes a nanosecond
+  timeout 300 qemu-system-arm -M mps2-an386 -display none -monitor none -serial none -icount shift=0 \
+    -semihosting-config enable=on,target=native -kernel "$1"
+}
+
 for level in "$@"; do
   images=target/$level/$target/release
   status=0
@@ -42,9 +47,9 @@ for level in "$@"; do
   python3 ram.py --check "target/measured-$level/sizes"
   said=()
   if emulator >/dev/null 2>&1; then
-    timeout 300 qemu-system-arm -M mps2-an386 -display none -monitor none -serial none -icount shift=0 \
-      -semihosting-config enable=on,target=native -kernel "$images/exchange" >"target/exchange-$level"
+    emulate "$images/exchange" >"target/exchange-$level"
     said=(--exchange "target/exchange-$level")
+    emulate "$images/soak"
   else
     echo "SKIPPED: stack and instructions: there is no qemu-system-arm, and no apt-get to install it"
   fi
