@@ -13,6 +13,7 @@ import argparse
 import sys
 
 from budgets import sizes
+from elf import Elf
 
 # As in core/src/connection/storage.rs.
 ROUTES_PER_PATH, CIDS_PER_PATH, RETIREMENTS_PER_PATH, CRYPTO_LEN = 3, 4, 8, 4608
@@ -43,8 +44,12 @@ def total(parts):
     return up(sum(parts.values()))
 
 
-def check(size):
+def check(size, program):
     wrong = []
+    elf = Elf(program)
+    blank = next(symbol for symbol in elf.symbols if symbol.name == "blank")
+    if elf.bytes_at(blank.address, blank.size):
+        wrong.append("a static Storage takes flash: its rows are to be zero until a connection uses them")
     for name, real in size.items():
         if name.startswith("storage__"):
             numbers = [int(number) for number in name.removeprefix("storage__").split("_")]
@@ -53,7 +58,7 @@ def check(size):
                 wrong.append(f"Storage<{', '.join(map(str, numbers))}>: computed {computed}, really {real}")
     if wrong:
         sys.exit("\n".join(wrong))
-    print("ram.py: what it computes is what the compiler makes")
+    print("ram.py: what it computes is what the compiler makes, and a static Storage takes no flash")
 
 
 def main():
@@ -66,7 +71,7 @@ def main():
     args = parser.parse_args()
     size = sizes_of(args.program)
     if args.check:
-        return check(size)
+        return check(size, args.program)
     # A ninth of the memory marks what came out of order.
     rx = up(-(-args.receive * 9 // 8))
     numbers = [args.paths, args.streams, args.in_flight, rx, args.send, args.datagrams]

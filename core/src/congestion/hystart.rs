@@ -40,6 +40,9 @@ pub(super) struct HyStart {
 }
 
 impl HyStart {
+    /// Zeros, of memory that no connection has used yet.
+    pub(super) const BLANK: Self = Self { last_round: 0, this_round: 0, suspicious_at: 0, ..Self::new() };
+
     pub(super) const fn new() -> Self {
         Self {
             round_from: Instant::ZERO,

@@ -126,6 +126,15 @@ impl Controller {
         }
     }
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self {
+        window: 0,
+        slow_start_until: 0,
+        growth: Growth::FirstSlowStart { hystart: HyStart::BLANK, then: Algorithm::NewReno },
+        mtu: 0,
+        ..Self::new(Algorithm::NewReno, BASE_MTU)
+    };
+
     /// Bytes that may be in flight.
     pub const fn window(&self) -> u32 {
         self.window

@@ -56,6 +56,9 @@ impl Pacer {
         Self { credit: u64::MAX, filled: Instant::ZERO }
     }
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { credit: 0, filled: Instant::ZERO };
+
     /// A bucket of one datagram: on a route that follows another one, the first window is spread over the round trip, so that
     /// whoever waits for the data is not left without for most of it.
     pub fn beginning(now: Instant, pace: &Pace) -> Self {

@@ -43,6 +43,9 @@ impl Path {
         peer_cids: PeerCids::new(PathId::ZERO, 0),
     };
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { newest_on: 0, skips: Skips::BLANK, ..Self::EMPTY };
+
     /// Its number.
     pub const fn id(&self) -> PathId {
         self.local_cids.path()

@@ -177,7 +177,8 @@ impl<
     const ROUTES: usize,
 > Storage<PATHS, STREAMS, SENT, RX, TX, DATAGRAM, CRYPTO, ROUTES>
 {
-    /// Empty memory.
+    /// Memory that no connection has used yet. All of it is zero, so that a static takes no flash: a connection makes its rows
+    /// what they have to be when it begins.
     pub const fn new() -> Self {
         const {
             assert!(PATHS >= 1 && PATHS <= 8, "a connection has one to eight paths");
@@ -186,13 +187,13 @@ impl<
             assert!(SENT < u16::MAX as usize && STREAMS < 0xff00, "rows are named by 16 bits");
         }
         Self {
-            paths: [const { Path::EMPTY }; PATHS],
-            routes: [const { [const { Route::EMPTY }; ROUTES] }; PATHS],
+            paths: [const { Path::BLANK }; PATHS],
+            routes: [const { [const { Route::BLANK }; ROUTES] }; PATHS],
             local_cids: [[LocalCid::FREE; CIDS_PER_PATH]; PATHS],
             peer_cids: [[PeerCid::FREE; CIDS_PER_PATH]; PATHS],
             retirements: [[Retirement::FREE; RETIREMENTS_PER_PATH]; PATHS],
-            sent: [SentPacket::EMPTY; SENT],
-            streams: [Stream::VACANT; STREAMS],
+            sent: [SentPacket::BLANK; SENT],
+            streams: [Stream::BLANK; STREAMS],
             index: [[0; 2]; STREAMS],
             rx: [[0; RX]; STREAMS],
             tx: [[0; TX]; STREAMS],

@@ -70,6 +70,9 @@ impl Mtu {
         }
     }
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { current: 0, ceiling: 0, max: 0, ..Self::new() };
+
     /// Begins the search: the handshake is confirmed and the route validated (RFC 9000 14.3.1). `max` is the smaller of
     /// the peer's max_udp_payload_size and what the local link is said to carry.
     pub fn start(&mut self, now: Instant, max: u16) {

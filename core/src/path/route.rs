@@ -237,6 +237,20 @@ impl Route {
         left: Instant::ZERO,
     };
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self {
+        preference: Preference::NEVER,
+        amplification: Amplification::Validated,
+        validation: Validation::BLANK,
+        rtt: Rtt::new(Span::ZERO),
+        congestion: Controller::BLANK,
+        pacer: Pacer::BLANK,
+        ecn: EcnValidation::new(0),
+        mtu: Mtu::BLANK,
+        flight: Flight::BLANK,
+        ..Self::EMPTY
+    };
+
     /// A route of `path` between these addresses, about which nothing is known.
     pub fn new(now: Instant, path: PathId, on: FourTuple, config: &RouteConfig) -> Self {
         Self {

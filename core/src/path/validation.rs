@@ -82,6 +82,10 @@ impl Validation {
         Self { state: State::Idle, asked: [None; REMEMBERED], validated: None }
     }
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self =
+        Self { asked: [Some(Challenge { data: [0; 8], full: false }); REMEMBERED], ..Self::new() };
+
     /// The handshake has proved what a challenge would (RFC 9000 8.1).
     pub fn on_handshake(&mut self, now: Instant) {
         self.validated = Some(stamp(now));

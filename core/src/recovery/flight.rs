@@ -84,6 +84,9 @@ impl Flight {
         }
     }
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { packets: Chain::BLANK, ..Self::new() };
+
     /// Whether nothing is under way.
     pub const fn is_empty(&self) -> bool {
         self.packets.is_empty()

@@ -83,6 +83,9 @@ impl SentPacket {
         marks: Marks::NONE,
     };
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { chunk: Chunk::BLANK, next: 0, more: 0, ..Self::EMPTY };
+
     /// When it was sent. After more than 71 minutes it counts as sent more recently.
     pub const fn sent(&self, now: Instant) -> Instant {
         Instant::from_micros(widen(now.as_micros(), self.sent))
@@ -228,6 +231,8 @@ pub struct Chain {
 impl Chain {
     /// No packet.
     pub const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    pub(super) const BLANK: Self = Self { head: 0, tail: 0 };
 
     /// Whether there is no packet.
     pub const fn is_empty(&self) -> bool {

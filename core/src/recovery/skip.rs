@@ -21,6 +21,9 @@ impl Skips {
     /// None is skipped, until [`Self::schedule`].
     pub const NEVER: Self = Self { next: u64::MAX, last: None };
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { next: 0, last: None };
+
     /// Lets a number some way beyond `pn` be skipped, which one is told by `random`.
     pub fn schedule(&mut self, pn: u64, random: u16) {
         let distance = MIN.saturating_add(u64::from(random & SPREAD.saturating_sub(1)));

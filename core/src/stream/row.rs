@@ -51,6 +51,17 @@ impl Stream {
         untold: News(0),
     };
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self {
+        id: StreamId(0),
+        send: SendHalf::BLANK,
+        order: Link::BLANK,
+        control: Link::BLANK,
+        news: Link::BLANK,
+        urgency: 0,
+        ..Self::VACANT
+    };
+
     /// A new stream in the slot of this row.
     pub(super) fn open(&mut self, id: StreamId) {
         *self = Self { id, recv: self.recv, ..Self::VACANT };

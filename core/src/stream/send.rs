@@ -114,6 +114,9 @@ impl SendHalf {
     /// No half.
     pub(super) const ABSENT: Self = Self::new(SendState::Absent, 0);
 
+    /// Zeros, of memory that no connection has used yet.
+    pub(super) const BLANK: Self = Self { chunks: Chunks::BLANK, ..Self::ABSENT };
+
     /// The half of a new stream, of which the peer takes `limit` bytes.
     pub(super) const fn new(state: SendState, limit: u64) -> Self {
         Self {

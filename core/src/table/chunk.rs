@@ -60,6 +60,9 @@ impl Chunk {
     /// Carries nothing.
     pub const NOTHING: Self = Self::new(Carried::Nothing, NONE, 0, 0, false);
 
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { owner: 0, link: Link::BLANK, next_lost: 0, ..Self::NOTHING };
+
     const fn new(carried: Carried, owner: u16, offset: u64, len: u16, fin: bool) -> Self {
         Self { offset: Halves::new(offset), len, owner, link: Link::OFF, next_lost: NOT_LOST, carried, fin }
     }
@@ -158,6 +161,9 @@ pub struct Chunks {
 impl Chunks {
     /// None.
     pub const EMPTY: Self = Self { all: List::EMPTY, lost: Rows::NONE };
+
+    /// Zeros, of memory that no connection has used yet.
+    pub const BLANK: Self = Self { all: List::BLANK, lost: Rows { head: 0, tail: 0 } };
 
     /// Whether nothing is in flight or lost.
     pub const fn is_empty(&self) -> bool {

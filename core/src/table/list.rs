@@ -19,6 +19,9 @@ impl Link {
     /// On no list.
     pub const OFF: Self = Self { prev: OFF, next: NONE };
 
+    /// Zeros, of memory that nobody has used yet.
+    pub const BLANK: Self = Self { prev: 0, next: 0 };
+
     /// Whether the row stands on the list.
     pub const fn is_on(self) -> bool {
         self.prev != OFF
@@ -49,6 +52,9 @@ pub struct List<const K: usize> {
 impl<const K: usize> List<K> {
     /// No rows.
     pub const EMPTY: Self = Self { head: NONE, tail: NONE };
+
+    /// Zeros, of memory that nobody has used yet.
+    pub const BLANK: Self = Self { head: 0, tail: 0 };
 
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {

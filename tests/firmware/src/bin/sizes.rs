@@ -15,6 +15,7 @@ use peregrine_crypto::session_keys::PacketKeys;
 use peregrine_crypto::tls::ClientSession;
 use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, Registers};
+use static_cell::ConstStaticCell;
 
 type Provider = LeanRustCrypto<Registers>;
 type Session = ClientSession<'static, Provider, &'static mut [u8]>;
@@ -56,6 +57,11 @@ sizes! {
     storage__1_2_8_576_512_0_0_1: size_of::<Storage<1, 2, 8, 576, 512, 0, 0, 1>>(),
     storage__2_4_32_1152_1024_0_4608_5: size_of::<Storage<2, 4, 32, 1152, 1024, 0, 4608, 5>>(),
 }
+
+/// Lies where memory is cleared, not where it is copied from flash.
+#[used]
+#[unsafe(no_mangle)]
+static blank: ConstStaticCell<Storage<1, 4, 16, 1152, 1024>> = ConstStaticCell::new(Storage::new());
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
