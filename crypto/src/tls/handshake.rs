@@ -3,8 +3,8 @@
 //! RFC 9846 4.4 (authentication messages) and 7.1 (which secret comes when). It knows no order of messages: that is
 //! the states' to know.
 
+use crate::tls::fault::{Cause, Fault, Trap};
 use heapless::Deque;
-use peregrine_core::error::{TransportError, Trap};
 use peregrine_core::ids::Side;
 use peregrine_core::session::{Level, SessionEvent};
 
@@ -12,7 +12,6 @@ use crate::provider::{
     Digest, Group, Hash, HashAlgorithm, KeyShare, Provider, Scheme, Secret, Signing, Suite,
 };
 use crate::session_keys::PacketKeys;
-use crate::tls::alert::Alert;
 use crate::tls::codec::Encoder;
 use crate::tls::config::{Credential, Identity, PeerIdentity};
 use crate::tls::flight::{Flight, Stored};
@@ -87,12 +86,14 @@ impl<'a, P: Provider> Handshake<'a, P> {
         }
     }
 
-    pub(crate) fn event(&mut self, event: SessionEvent) -> Result<(), TransportError> {
-        self.events.push_back(event).map_err(|_| TransportError::internal("more events than a handshake has"))
+    pub(crate) fn event(&mut self, event: SessionEvent) -> Result<(), Fault> {
+        self.events
+            .push_back(event)
+            .map_err(|_| Fault(&(Cause::Impossible, "more events than a handshake has")))
     }
 
     /// Keeps the peer's transport parameters.
-    pub(crate) fn take_params(&mut self, memory: &mut [u8], params: &[u8]) -> Result<(), TransportError> {
+    pub(crate) fn take_params(&mut self, memory: &mut [u8], params: &[u8]) -> Result<(), Fault> {
         self.agreed.peer_params = Some(self.flight.store(memory, |_, out| out.bytes(params))?);
         self.event(SessionEvent::PeerParams)
     }
@@ -102,19 +103,23 @@ impl<'a, P: Provider> Handshake<'a, P> {
         &mut self,
         memory: &mut [u8],
         level: Level,
-        message: impl FnOnce(&[u8], &mut Encoder<'_>) -> Result<(), TransportError>,
-    ) -> Result<(), TransportError> {
+        message: impl FnOnce(&[u8], &mut Encoder<'_>),
+    ) -> Result<(), Fault> {
         let stored = self.flight.store(memory, message)?;
+        self.say(memory, level, stored)
+    }
+
+    fn say(&mut self, memory: &[u8], level: Level, stored: Stored) -> Result<(), Fault> {
         self.transcript.add(stored.of(memory));
         self.flight.send(level, stored)
     }
 
     /// The hash of the handshake, once there is a suite.
-    fn algorithm(&self) -> Result<HashAlgorithm, TransportError> {
-        self.schedule.as_ref().map(Schedule::algorithm).trap("no suite yet")
+    fn algorithm(&self) -> Result<HashAlgorithm, Fault> {
+        self.schedule.as_ref().map(Schedule::algorithm).trap(Fault(&(Cause::Impossible, "no suite yet")))
     }
 
-    fn digest(&self) -> Result<Digest, TransportError> {
+    fn digest(&self) -> Result<Digest, Fault> {
         self.transcript.digest(self.algorithm()?)
     }
 
@@ -126,17 +131,17 @@ impl<'a, P: Provider> Handshake<'a, P> {
     }
 
     /// Uses up our share with the peer's; `group` is the group of both.
-    pub(crate) fn agree(&mut self, group: Group, public: &[u8]) -> Result<Secret, TransportError> {
-        let share = self.share.take().trap("no share of the group agreed on")?;
+    pub(crate) fn agree(&mut self, group: Group, public: &[u8]) -> Result<Secret, Fault> {
+        let share = self.share.take().trap(Fault(&(Cause::Impossible, "no share of the group agreed on")))?;
         self.agreed.group = Some(group);
-        share.agree(public).map_err(|_| Alert::IllegalParameter.because("bad key share"))
+        share.agree(public).map_err(|_| Fault(&(Cause::IllegalParameter, "bad key share")))
     }
 
     /// Derives the handshake keys; the transcript ends with the ServerHello.
-    pub(crate) fn enter_handshake(&mut self, shared: &Secret) -> Result<(), TransportError> {
-        let suite = self.agreed.suite.trap("no suite yet")?;
+    pub(crate) fn enter_handshake(&mut self, shared: &Secret) -> Result<(), Fault> {
+        let suite = self.agreed.suite.trap(Fault(&(Cause::Impossible, "no suite yet")))?;
         let transcript = self.digest()?;
-        let schedule = self.schedule.as_mut().trap("no suite yet")?;
+        let schedule = self.schedule.as_mut().trap(Fault(&(Cause::Impossible, "no suite yet")))?;
         schedule.enter_handshake(&self.provider, shared)?;
         let client = schedule.derive(&self.provider, b"c hs traffic", &transcript)?;
         let server = schedule.derive(&self.provider, b"s hs traffic", &transcript)?;
@@ -149,10 +154,10 @@ impl<'a, P: Provider> Handshake<'a, P> {
     }
 
     /// Derives the 1-RTT keys and the exporter; the transcript ends with the server's Finished.
-    pub(crate) fn enter_main(&mut self) -> Result<(), TransportError> {
-        let suite = self.agreed.suite.trap("no suite yet")?;
+    pub(crate) fn enter_main(&mut self) -> Result<(), Fault> {
+        let suite = self.agreed.suite.trap(Fault(&(Cause::Impossible, "no suite yet")))?;
         let transcript = self.digest()?;
-        let schedule = self.schedule.as_mut().trap("no suite yet")?;
+        let schedule = self.schedule.as_mut().trap(Fault(&(Cause::Impossible, "no suite yet")))?;
         schedule.enter_main(&self.provider)?;
         let client = schedule.derive(&self.provider, b"c ap traffic", &transcript)?;
         let server = schedule.derive(&self.provider, b"s ap traffic", &transcript)?;
@@ -167,7 +172,7 @@ impl<'a, P: Provider> Handshake<'a, P> {
     }
 
     /// Ends the handshake and wipes what only it needs.
-    pub(crate) fn complete(&mut self) -> Result<(), TransportError> {
+    pub(crate) fn complete(&mut self) -> Result<(), Fault> {
         self.schedule = None;
         self.local = Secret::zeros(0);
         self.peer = Secret::zeros(0);
@@ -180,7 +185,7 @@ impl<'a, P: Provider> Handshake<'a, P> {
         &mut self,
         memory: &mut [u8],
         credential: Option<&Credential<'a>>,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Fault> {
         let entries = credential.map(Credential::entries).unwrap_or_default();
         self.send(memory, Level::Handshake, |_, out| certificate::emit_start(out, entries))?;
         for entry in entries {
@@ -199,9 +204,9 @@ impl<'a, P: Provider> Handshake<'a, P> {
         memory: &mut [u8],
         identity: &Identity<'_>,
         scheme: Scheme,
-    ) -> Result<bool, TransportError> {
+    ) -> Result<bool, Fault> {
         let message = certificate_verify::signed(self.side, &self.digest()?)?;
-        let failed = Alert::InternalError.because("our private key did not sign");
+        let failed = Fault(&(Cause::InternalError, "our private key did not sign"));
         match identity.key.sign(scheme, &message).map_err(|_| failed)? {
             Signing::Pending => Ok(false),
             Signing::Done(signature) => {
@@ -212,19 +217,19 @@ impl<'a, P: Provider> Handshake<'a, P> {
         }
     }
 
-    pub(crate) fn send_finished(&mut self, memory: &mut [u8]) -> Result<(), TransportError> {
+    pub(crate) fn send_finished(&mut self, memory: &mut [u8]) -> Result<(), Fault> {
         let mac = schedule::finished(&self.provider, self.algorithm()?, &self.local, &self.digest()?)?;
         self.send(memory, Level::Handshake, |_, out| msg::emit(out, Kind::Finished, mac.as_bytes()))
     }
 
     /// Takes the peer's Finished.
-    pub(crate) fn on_finished(&mut self, message: &Message<'_>) -> Result<(), TransportError> {
+    pub(crate) fn on_finished(&mut self, message: &Message<'_>) -> Result<(), Fault> {
         let mac = schedule::finished(&self.provider, self.algorithm()?, &self.peer, &self.digest()?)?;
         if message.body.len() != mac.as_bytes().len() {
-            return Err(Alert::DecodeError.because("malformed Finished"));
+            return Err(Fault(&(Cause::DecodeError, "malformed Finished")));
         }
         if !mac.matches(message.body) {
-            return Err(Alert::DecryptError.because("Finished does not verify"));
+            return Err(Fault(&(Cause::DecryptError, "Finished does not verify")));
         }
         self.transcript.add(message.whole);
         Ok(())
@@ -237,7 +242,7 @@ impl<'a, P: Provider> Handshake<'a, P> {
         verifier: &dyn Verifier,
         message: &Message<'_>,
         presented: &Presented<'_, '_>,
-    ) -> Result<Unproven<'a>, TransportError> {
+    ) -> Result<Unproven<'a>, Fault> {
         let spki = verifier.verify_identity(presented)?;
         let key_sha256 = self.sha256(spki);
         let identity = match presented.kind {
@@ -263,10 +268,10 @@ impl<'a, P: Provider> Handshake<'a, P> {
         verifier: &dyn Verifier,
         message: &Message<'_>,
         unproven: &Unproven<'a>,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Fault> {
         let (scheme, signature) = certificate_verify::parse(message.body)?;
         if !verifier.schemes().contains(&scheme) {
-            return Err(Alert::IllegalParameter.because("a signature scheme that was not offered"));
+            return Err(Fault(&(Cause::IllegalParameter, "a signature scheme that was not offered")));
         }
         let signed = certificate_verify::signed(self.side.peer(), &self.digest()?)?;
         verifier.verify_signature(scheme, unproven.spki.of(memory), &signed, signature)?;

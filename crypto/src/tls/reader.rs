@@ -3,13 +3,12 @@
 //! A message that comes whole is used where it lies. One that comes in pieces is put together at the very end of the
 //! memory lent for the handshake, so that its handling can fill that memory from the front.
 
-use peregrine_core::error::{Code, TransportError};
+use crate::tls::fault::{Cause, Fault};
 
 use super::msg::HEADER_LEN;
 
 /// A message too long for the memory lent.
-pub(crate) const TOO_LONG: TransportError =
-    TransportError::new(Code::CRYPTO_BUFFER_EXCEEDED, "handshake memory too small for a message");
+pub(crate) const TOO_LONG: Fault = Fault(&(Cause::NoMemory, "handshake memory too small for a message"));
 
 /// How far the current message has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +39,7 @@ impl Reader {
         &mut self,
         input: &mut &'b [u8],
         free: &mut [u8],
-    ) -> Result<Option<Whole<'b>>, TransportError> {
+    ) -> Result<Option<Whole<'b>>, Fault> {
         if let Self::Header { bytes, have } = self {
             if *have == 0
                 && let Some((header, _)) = input.split_first_chunk()
@@ -79,7 +78,7 @@ fn message_len(&[_, a, b, c]: &[u8; HEADER_LEN]) -> usize {
 }
 
 /// The last `len` bytes of `free`.
-fn tail(free: &mut [u8], len: usize) -> Result<&mut [u8], TransportError> {
+fn tail(free: &mut [u8], len: usize) -> Result<&mut [u8], Fault> {
     let start = free.len().checked_sub(len).ok_or(TOO_LONG)?;
     free.get_mut(start..).ok_or(TOO_LONG)
 }
@@ -133,7 +132,7 @@ mod tests {
     use std::vec::Vec;
 
     /// All messages of `stream`, given in pieces of `step` bytes, with `room` bytes of memory.
-    fn cut(stream: &[u8], step: usize, room: usize) -> Result<Vec<Vec<u8>>, TransportError> {
+    fn cut(stream: &[u8], step: usize, room: usize) -> Result<Vec<Vec<u8>>, Fault> {
         let mut memory = std::vec![0; room];
         let mut reader = Reader::new();
         let mut messages = Vec::new();

@@ -4,7 +4,7 @@
 //! the peer still sends (RFC 9001 4.4, 6): session tickets. Messages come on one level after another; none may lie
 //! across two of them.
 
-use peregrine_core::error::{Code, TransportError, Trap};
+use peregrine_core::error::TransportError;
 use peregrine_core::ids::{PathId, Side};
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{self, AeadLimits, Key, KeyError, Level, SessionEvent};
@@ -14,6 +14,7 @@ use crate::provider::{Group, Provider, Suite};
 use crate::retry;
 use crate::tls::client::Client;
 use crate::tls::config::{ClientConfig, PeerIdentity, ServerConfig};
+use crate::tls::fault::{Cause, Fault, Trap};
 use crate::tls::handshake::Handshake;
 #[cfg(feature = "keylog")]
 use crate::tls::keylog::KeyLog;
@@ -47,11 +48,7 @@ pub trait Role<'a> {
     ///
     /// # Errors
     /// If there is too little memory, or nothing to offer.
-    fn start<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<(), TransportError>;
+    fn start<P: Provider>(&mut self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<(), Fault>;
 
     /// Takes a message.
     ///
@@ -62,17 +59,13 @@ pub trait Role<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<(), TransportError>;
+    ) -> Result<(), Fault>;
 
     /// Asks again for a signature that was not ready.
     ///
     /// # Errors
     /// If there will be none.
-    fn resume<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<(), TransportError>;
+    fn resume<P: Provider>(&mut self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<(), Fault>;
 }
 
 impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ClientSession<'a, P, B> {
@@ -112,7 +105,7 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
     /// If the key fails.
     pub fn resume(&mut self) -> Result<(), TransportError> {
         match &mut self.scratch {
-            Some(scratch) => self.role.resume(&mut self.handshake, scratch.as_mut()),
+            Some(scratch) => Ok(self.role.resume(&mut self.handshake, scratch.as_mut())?),
             None => Ok(()),
         }
     }
@@ -146,9 +139,9 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
     }
 
     /// Takes messages up to the end of the handshake or of `bytes`.
-    fn read_handshake(&mut self, mut bytes: &[u8]) -> Result<(), TransportError> {
+    fn read_handshake(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         loop {
-            let memory = self.scratch.as_mut().trap("handshake without its memory")?.as_mut();
+            let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
             let free = self.handshake.flight.free(memory);
             let Some(whole) = self.reader.next(&mut bytes, free)? else { return Ok(()) };
             let (memory, message) = match whole {
@@ -168,14 +161,13 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
     }
 
     /// Reads past what comes after the handshake.
-    fn read_after(&mut self, mut bytes: &[u8]) -> Result<(), TransportError> {
+    fn read_after(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while let Some(kind) = self.after.next(&mut bytes) {
             match (self.handshake.side, Kind::from_u8(kind)) {
                 (Side::Client, Some(Kind::NewSessionTicket)) => {}
                 (Side::Client, Some(Kind::CertificateRequest)) => {
                     // RFC 9001 4.4: not an alert.
-                    let reason = "CertificateRequest after the handshake";
-                    return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
+                    return Err(Fault(&(Cause::Violation, "CertificateRequest after the handshake")));
                 }
                 // RFC 9001 6: keys are updated by packets, never by KeyUpdate.
                 _ => return Err(unexpected()),
@@ -186,8 +178,8 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
 }
 
 /// RFC 9001 4.1.3, and 8.3 for early data.
-const WRONG_LEVEL: TransportError =
-    TransportError::new(Code::PROTOCOL_VIOLATION, "CRYPTO data on a level that is not due");
+const WRONG_LEVEL: Fault = Fault(&(Cause::Violation, "CRYPTO data on a level that is not due"));
+const NO_MEMORY: Fault = Fault(&(Cause::Impossible, "handshake without its memory"));
 
 impl<'a, P, B, R> session::Session for TlsSession<'a, P, B, R>
 where
@@ -196,9 +188,9 @@ where
     R: Role<'a>,
 {
     fn start(&mut self, params: &[u8]) -> Result<(), TransportError> {
-        let memory = self.scratch.as_mut().trap("handshake without its memory")?.as_mut();
+        let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
         self.handshake.local_params = self.handshake.flight.store(memory, |_, out| out.bytes(params))?;
-        self.role.start(&mut self.handshake, memory)
+        Ok(self.role.start(&mut self.handshake, memory)?)
     }
 
     fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError> {
@@ -206,9 +198,10 @@ where
             return Ok(());
         }
         if level != self.handshake.reading {
-            return Err(WRONG_LEVEL);
+            return Err(WRONG_LEVEL.into());
         }
-        if self.is_complete() { self.read_after(bytes) } else { self.read_handshake(bytes) }
+        let read = if self.is_complete() { self.read_after(bytes) } else { self.read_handshake(bytes) };
+        Ok(read?)
     }
 
     fn poll_event(&mut self) -> Option<SessionEvent> {

@@ -2,7 +2,7 @@
 //!
 //! Until the suite is known the hashes of all suites run side by side, which takes less memory than keeping the hellos.
 
-use peregrine_core::error::{TransportError, Trap};
+use crate::tls::fault::{Cause, Fault, Trap};
 
 use crate::provider::{Digest, Hash, HashAlgorithm, Provider};
 use crate::tls::config::has_hash;
@@ -44,7 +44,7 @@ impl<H: Hash> Transcript<H> {
         &mut self,
         provider: &P,
         algorithm: HashAlgorithm,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Fault> {
         let hello = self.digest(algorithm)?;
         *self = Self::new(provider);
         self.choose(algorithm);
@@ -54,21 +54,19 @@ impl<H: Hash> Transcript<H> {
     }
 
     /// The hash so far.
-    pub(crate) fn digest(&self, algorithm: HashAlgorithm) -> Result<Digest, TransportError> {
+    pub(crate) fn digest(&self, algorithm: HashAlgorithm) -> Result<Digest, Fault> {
         self.digest_with(algorithm, &[])
     }
 
     /// What the hash would be with `more` behind it: binders cover a part of a message.
-    pub(crate) fn digest_with(
-        &self,
-        algorithm: HashAlgorithm,
-        more: &[u8],
-    ) -> Result<Digest, TransportError> {
+    pub(crate) fn digest_with(&self, algorithm: HashAlgorithm, more: &[u8]) -> Result<Digest, Fault> {
         let running = match algorithm {
             HashAlgorithm::Sha256 => &self.sha256,
             HashAlgorithm::Sha384 => &self.sha384,
         };
-        let mut hash = running.clone().trap("transcript read with a hash that was not chosen")?;
+        let mut hash = running
+            .clone()
+            .trap(Fault(&(Cause::Impossible, "transcript read with a hash that was not chosen")))?;
         hash.update(more);
         Ok(hash.finish())
     }

@@ -1,11 +1,10 @@
 //! The client's first words and the server's answer (RFC 9846 4.1).
 
+use crate::tls::fault::{Cause, Fault, Trap};
 use heapless::Vec;
-use peregrine_core::error::{TransportError, Trap};
 use peregrine_core::session::Level;
 
 use crate::provider::{Group, KeyShare, Provider, Scheme, Suite};
-use crate::tls::alert::Alert;
 use crate::tls::client::server_identity::ExpectEncryptedExtensions;
 use crate::tls::client::{Setup, State};
 use crate::tls::config::{self, MAX_PSKS, PeerIdentity, Psk};
@@ -24,8 +23,8 @@ pub(super) fn start<'a, P: Provider>(
     setup: &Setup<'a>,
     shared: &mut Handshake<'a, P>,
     memory: &mut [u8],
-) -> Result<ExpectServerHello, TransportError> {
-    let nothing = Alert::InternalError.because("no group to offer");
+) -> Result<ExpectServerHello, Fault> {
+    let nothing = Fault(&(Cause::InternalError, "no group to offer"));
     let group = config::groups(setup.config.groups, &shared.provider).next().ok_or(nothing)?;
     shared.provider.fill_random(&mut shared.client_random);
     send(setup, shared, memory, group, None, &[])?;
@@ -41,13 +40,16 @@ fn send<'a, P: Provider>(
     group: Group,
     suite: Option<Suite>,
     cookie: &[u8],
-) -> Result<(), TransportError> {
+) -> Result<(), Fault> {
     let config = setup.config;
-    let share = shared.provider.key_share(group).trap("provider lacks a group of its own list")?;
+    let share = shared
+        .provider
+        .key_share(group)
+        .trap(Fault(&(Cause::Impossible, "provider lacks a group of its own list")))?;
     let suites: Vec<u16, 3> = first(suites(setup, &shared.provider).map(Suite::to_u16));
     let groups: Vec<u16, 2> = first(config::groups(config.groups, &shared.provider).map(Group::to_u16));
     if suites.is_empty() {
-        return Err(Alert::InternalError.because("no suite to offer"));
+        return Err(Fault(&(Cause::InternalError, "no suite to offer")));
     }
     let schemes: Vec<u16, MAX_SCHEMES> = match config.server {
         Some(verifier) => first(verifier.schemes().iter().map(|Scheme(number)| *number)),
@@ -76,12 +78,12 @@ fn send<'a, P: Provider>(
             params: params.of(before),
             psks: &psks,
         };
-        offer.emit(out)
+        offer.emit(out);
     })?;
     let message = stored.of_mut(memory);
     let (covered, mut binders) = message
         .split_at_mut_checked(binders_at(message.len(), &psks))
-        .trap("ClientHello shorter than its binders")?;
+        .trap(Fault(&(Cause::Impossible, "ClientHello shorter than its binders")))?;
     binders = binders.get_mut(2..).unwrap_or_default();
     for psk in self::psks(setup, &shared.provider, suite) {
         let digest = shared.transcript.digest_with(psk.hash, covered)?;
@@ -90,7 +92,7 @@ fn send<'a, P: Provider>(
         // A binder stands behind its length.
         let (place, rest) = core::mem::take(&mut binders)
             .split_at_mut_checked(binder.as_bytes().len().saturating_add(1))
-            .trap("ClientHello shorter than its binders")?;
+            .trap(Fault(&(Cause::Impossible, "ClientHello shorter than its binders")))?;
         place.iter_mut().skip(1).zip(binder.as_bytes()).for_each(|(to, from)| *to = *from);
         binders = rest;
     }
@@ -167,7 +169,7 @@ impl ExpectServerHello {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         match Hello::parse(message.body)? {
             Hello::Server(hello) => self.on_hello(setup, shared, message, &hello),
             Hello::Retry(retry) => self.on_retry(setup, shared, memory, message, &retry),
@@ -180,18 +182,18 @@ impl ExpectServerHello {
         shared: &mut Handshake<'a, P>,
         message: &Message<'_>,
         hello: &ServerHello<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         let suite = offered_suite(setup, &shared.provider, hello.suite)?;
         if self.retried.is_some_and(|retried| retried != suite) {
-            return Err(Alert::IllegalParameter.because("not the suite of the HelloRetryRequest"));
+            return Err(Fault(&(Cause::IllegalParameter, "not the suite of the HelloRetryRequest")));
         }
         let (group, public) = hello.share.ok_or(match hello.psk {
             // psk_ke was not offered (RFC 9846 4.2.11).
-            Some(_) => Alert::IllegalParameter.because("a pre-shared key without key agreement"),
-            None => Alert::MissingExtension.because("ServerHello without a key share"),
+            Some(_) => Fault(&(Cause::IllegalParameter, "a pre-shared key without key agreement")),
+            None => Fault(&(Cause::MissingExtension, "ServerHello without a key share")),
         })?;
         if group != self.group.to_u16() {
-            return Err(Alert::IllegalParameter.because("a key share of a group without ours"));
+            return Err(Fault(&(Cause::IllegalParameter, "a key share of a group without ours")));
         }
         let psk = match hello.psk {
             None => None,
@@ -199,7 +201,7 @@ impl ExpectServerHello {
             Some(index) => {
                 let psk = psks(setup, &shared.provider, self.retried).nth(usize::from(index));
                 let psk = psk.filter(|psk| psk.hash == suite.hash());
-                Some(psk.ok_or(Alert::IllegalParameter.because("a pre-shared key that was not offered"))?)
+                Some(psk.ok_or(Fault(&(Cause::IllegalParameter, "a pre-shared key that was not offered")))?)
             }
         };
         let secret = shared.agree(self.group, public)?;
@@ -217,21 +219,22 @@ impl ExpectServerHello {
         memory: &mut [u8],
         message: &Message<'_>,
         retry: &RetryRequest<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         if self.retried.is_some() {
-            return Err(Alert::UnexpectedMessage.because("a second HelloRetryRequest"));
+            return Err(Fault(&(Cause::UnexpectedMessage, "a second HelloRetryRequest")));
         }
         let suite = offered_suite(setup, &shared.provider, retry.suite)?;
         let group = match retry.group {
             None if retry.cookie.is_empty() => {
-                return Err(Alert::IllegalParameter.because("a HelloRetryRequest that changes nothing"));
+                return Err(Fault(&(Cause::IllegalParameter, "a HelloRetryRequest that changes nothing")));
             }
             None => self.group,
             Some(number) => config::groups(setup.config.groups, &shared.provider)
                 .find(|group| group.to_u16() == number && *group != self.group)
-                .ok_or(
-                    Alert::IllegalParameter.because("a HelloRetryRequest for a group we did not ask for"),
-                )?,
+                .ok_or(Fault(&(
+                    Cause::IllegalParameter,
+                    "a HelloRetryRequest for a group we did not ask for",
+                )))?,
         };
         shared.transcript.retry(&shared.provider, suite.hash())?;
         shared.transcript.add(message.whole);
@@ -240,10 +243,10 @@ impl ExpectServerHello {
     }
 }
 
-fn offered_suite<P: Provider>(setup: &Setup<'_>, provider: &P, number: u16) -> Result<Suite, TransportError> {
+fn offered_suite<P: Provider>(setup: &Setup<'_>, provider: &P, number: u16) -> Result<Suite, Fault> {
     suites(setup, provider)
         .find(|suite| suite.to_u16() == number)
-        .ok_or(Alert::IllegalParameter.because("a suite that was not offered"))
+        .ok_or(Fault(&(Cause::IllegalParameter, "a suite that was not offered")))
 }
 
 #[cfg(test)]

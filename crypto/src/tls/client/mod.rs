@@ -9,7 +9,7 @@
 mod hello;
 mod server_identity;
 
-use peregrine_core::error::TransportError;
+use crate::tls::fault::Fault;
 use peregrine_core::session::{Level, SessionEvent};
 
 use crate::provider::{Provider, Scheme};
@@ -55,11 +55,7 @@ impl<'a> Client<'a> {
 }
 
 impl<'a> Role<'a> for Client<'a> {
-    fn start<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<(), TransportError> {
+    fn start<P: Provider>(&mut self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<(), Fault> {
         self.state = State::ServerHello(hello::start(&self.setup, shared, memory)?);
         Ok(())
     }
@@ -69,7 +65,7 @@ impl<'a> Role<'a> for Client<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Fault> {
         let setup = &self.setup;
         self.state = match (core::mem::replace(&mut self.state, State::Failed), message.kind) {
             (State::ServerHello(state), Kind::ServerHello) => state.handle(setup, shared, memory, message)?,
@@ -89,11 +85,7 @@ impl<'a> Role<'a> for Client<'a> {
         Ok(())
     }
 
-    fn resume<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<(), TransportError> {
+    fn resume<P: Provider>(&mut self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<(), Fault> {
         self.state = match core::mem::replace(&mut self.state, State::Failed) {
             State::Signing(state) => state.sign(shared, memory)?,
             other => other,
@@ -124,7 +116,7 @@ impl<'a> ExpectFinished<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         shared.on_finished(message)?;
         shared.enter_main()?;
         match self.answer {
@@ -148,11 +140,7 @@ struct Signing<'a> {
 }
 
 impl<'a> Signing<'a> {
-    fn sign<P: Provider>(
-        self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<State<'a>, TransportError> {
+    fn sign<P: Provider>(self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<State<'a>, Fault> {
         if shared.send_certificate_verify(memory, &self.identity, self.scheme)? {
             finish(shared, memory)
         } else {
@@ -162,10 +150,7 @@ impl<'a> Signing<'a> {
 }
 
 /// Ends our flight and the handshake.
-fn finish<'a, P: Provider>(
-    shared: &mut Handshake<'a, P>,
-    memory: &mut [u8],
-) -> Result<State<'a>, TransportError> {
+fn finish<'a, P: Provider>(shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<State<'a>, Fault> {
     shared.send_finished(memory)?;
     shared.event(SessionEvent::Keys(Level::OneRtt))?;
     shared.complete()?;

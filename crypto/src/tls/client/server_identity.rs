@@ -1,10 +1,9 @@
 //! What the server says about itself (RFC 9846 4.3, 4.4): EncryptedExtensions to CertificateVerify.
 
-use peregrine_core::error::TransportError;
+use crate::tls::fault::{Cause, Fault};
 use peregrine_core::ids::Side;
 
 use crate::provider::Provider;
-use crate::tls::alert::Alert;
 use crate::tls::client::hello::{client_type, server_types, sni};
 use crate::tls::client::{Answer, ExpectFinished, Setup, State};
 use crate::tls::extension;
@@ -25,7 +24,7 @@ impl ExpectEncryptedExtensions {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         let extensions = EncryptedExtensions::parse(message.body)?;
         if extensions.server_name && sni(setup).is_none() {
             return Err(extension::unsolicited());
@@ -38,26 +37,28 @@ impl ExpectEncryptedExtensions {
         if self.with_psk {
             return Ok(State::Finished(ExpectFinished { answer: Answer::NotAsked }));
         }
-        let not_psk = Alert::HandshakeFailure.because("the server used none of our pre-shared keys");
+        let not_psk = Fault(&(Cause::HandshakeFailure, "the server used none of our pre-shared keys"));
         let verifier = setup.config.server.ok_or(not_psk)?;
         if !verifier.types().contains(&kind) {
-            return Err(
-                Alert::UnsupportedCertificate.because("the server has no certificate of a type we verify")
-            );
+            return Err(Fault(&(
+                Cause::UnsupportedCertificate,
+                "the server has no certificate of a type we verify",
+            )));
         }
         Ok(State::Certificate(ExpectCertificate { verifier, kind, client_kind, answer: Answer::NotAsked }))
     }
 }
 
 /// What the server chose of the protocols `offered` (RFC 7301 3.1, RFC 9001 8.1).
-fn chosen_alpn<'a>(offered: &[&'a [u8]], chosen: Option<&[u8]>) -> Result<Option<&'a [u8]>, TransportError> {
+fn chosen_alpn<'a>(offered: &[&'a [u8]], chosen: Option<&[u8]>) -> Result<Option<&'a [u8]>, Fault> {
     match chosen {
         None if offered.is_empty() => Ok(None),
-        None => Err(Alert::NoApplicationProtocol.because("the server chose no application protocol")),
+        None => Err(Fault(&(Cause::NoApplicationProtocol, "the server chose no application protocol"))),
         Some(_) if offered.is_empty() => Err(extension::unsolicited()),
         Some(chosen) => {
             let known = offered.iter().copied().find(|name| *name == chosen);
-            let other = Alert::NoApplicationProtocol.because("an application protocol that was not offered");
+            let other =
+                Fault(&(Cause::NoApplicationProtocol, "an application protocol that was not offered"));
             known.ok_or(other).map(Some)
         }
     }
@@ -65,7 +66,7 @@ fn chosen_alpn<'a>(offered: &[&'a [u8]], chosen: Option<&[u8]>) -> Result<Option
 
 /// The type of certificate agreed on, X.509 unless told otherwise (RFC 7250 4.2). Nothing offered means that the
 /// extension was not sent.
-fn chosen_type(chosen: Option<u8>, offered: &[CertificateType]) -> Result<CertificateType, TransportError> {
+fn chosen_type(chosen: Option<u8>, offered: &[CertificateType]) -> Result<CertificateType, Fault> {
     match chosen {
         None => Ok(CertificateType::X509),
         Some(_) if offered.is_empty() => Err(extension::unsolicited()),
@@ -73,7 +74,7 @@ fn chosen_type(chosen: Option<u8>, offered: &[CertificateType]) -> Result<Certif
             .iter()
             .copied()
             .find(|kind| *kind as u8 == number)
-            .ok_or(Alert::IllegalParameter.because("a certificate type that was not offered")),
+            .ok_or(Fault(&(Cause::IllegalParameter, "a certificate type that was not offered"))),
     }
 }
 
@@ -92,9 +93,9 @@ impl<'a> ExpectCertificate<'a> {
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         if !matches!(self.answer, Answer::NotAsked) {
-            return Err(Alert::UnexpectedMessage.because("a second CertificateRequest"));
+            return Err(Fault(&(Cause::UnexpectedMessage, "a second CertificateRequest")));
         }
         let schemes = certificate_request::parse(message.body)?;
         let identity =
@@ -111,7 +112,7 @@ impl<'a> ExpectCertificate<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         let entries = certificate::parse(message.body)?;
         let presented = Presented {
             kind: self.kind,
@@ -139,7 +140,7 @@ impl<'a> ExpectCertificateVerify<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &[u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         shared.on_certificate_verify(memory, self.verifier, message, &self.unproven)?;
         Ok(State::Finished(ExpectFinished { answer: self.answer }))
     }

@@ -1,10 +1,9 @@
 //! What the client says about itself, if it was asked (RFC 9846 4.4).
 
-use peregrine_core::error::TransportError;
+use crate::tls::fault::{Cause, Fault};
 use peregrine_core::ids::Side;
 
 use crate::provider::Provider;
-use crate::tls::alert::Alert;
 use crate::tls::handshake::{Handshake, Unproven};
 use crate::tls::msg::{Message, certificate};
 use crate::tls::server::{ExpectFinished, Setup, State};
@@ -24,11 +23,11 @@ impl<'a> ExpectCertificate<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         let entries = certificate::parse(message.body)?;
         if entries.is_empty() {
             if self.required {
-                return Err(Alert::CertificateRequired.because("the client has no certificate"));
+                return Err(Fault(&(Cause::CertificateRequired, "the client has no certificate")));
             }
             shared.transcript.add(message.whole);
             return Ok(State::Finished(ExpectFinished));
@@ -58,7 +57,7 @@ impl<'a> ExpectCertificateVerify<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &[u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         shared.on_certificate_verify(memory, self.verifier, message, &self.unproven)?;
         Ok(State::Finished(ExpectFinished))
     }

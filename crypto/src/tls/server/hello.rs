@@ -1,11 +1,10 @@
 //! The ClientHello and our whole answer to it (RFC 9846 4.1, 4.3, 4.4).
 
+use crate::tls::fault::{Cause, Fault, Trap};
 use heapless::Vec;
-use peregrine_core::error::{TransportError, Trap};
 use peregrine_core::session::Level;
 
 use crate::provider::{Group, KeyShare, Provider, Scheme, Suite};
-use crate::tls::alert::Alert;
 use crate::tls::config::{ClientAuth, PeerIdentity};
 use crate::tls::handshake::Handshake;
 use crate::tls::msg::client_hello::ClientHello;
@@ -39,7 +38,7 @@ impl ExpectClientHello {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         let hello = ClientHello::parse(message.body)?;
         let retried = self.retried.as_ref().map(|retried| retried.suite);
         let (suite, psk) = choice::suite(setup.config, &shared.provider, &hello, retried)?;
@@ -71,15 +70,10 @@ impl ExpectClientHello {
 
 impl Retried {
     /// The second ClientHello is the first one with the share asked for (RFC 9846 4.1.2); the transcript binds the rest.
-    fn check(
-        &self,
-        random: &[u8; RANDOM_LEN],
-        hello: &ClientHello<'_>,
-        group: Group,
-    ) -> Result<(), TransportError> {
+    fn check(&self, random: &[u8; RANDOM_LEN], hello: &ClientHello<'_>, group: Group) -> Result<(), Fault> {
         let share = hello.shares.and_then(|shares| shares.only());
         if share != Some(self.group.to_u16()) || group != self.group || hello.random != *random {
-            return Err(Alert::IllegalParameter.because("not the second ClientHello that was asked for"));
+            return Err(Fault(&(Cause::IllegalParameter, "not the second ClientHello that was asked for")));
         }
         Ok(())
     }
@@ -91,7 +85,7 @@ fn retry<'a, P: Provider>(
     memory: &mut [u8],
     message: &Message<'_>,
     retried: Retried,
-) -> Result<State<'a>, TransportError> {
+) -> Result<State<'a>, Fault> {
     shared.transcript.add(message.whole);
     shared.transcript.retry(&shared.provider, retried.suite.hash())?;
     let group = Some(retried.group.to_u16());
@@ -105,7 +99,7 @@ fn check_binder<P: Provider>(
     message: &Message<'_>,
     schedule: &Schedule,
     chosen: &ChosenPsk<'_, '_>,
-) -> Result<(), TransportError> {
+) -> Result<(), Fault> {
     let covered = message.whole.len().saturating_sub(chosen.uncovered);
     let covered = message.whole.get(..covered).unwrap_or_default();
     let digest = shared.transcript.digest_with(schedule.algorithm(), covered)?;
@@ -113,7 +107,7 @@ fn check_binder<P: Provider>(
     if binder.matches(chosen.binder) {
         Ok(())
     } else {
-        Err(Alert::DecryptError.because("binder of a pre-shared key does not verify"))
+        Err(Fault(&(Cause::DecryptError, "binder of a pre-shared key does not verify")))
     }
 }
 
@@ -124,8 +118,11 @@ fn send_hello<P: Provider>(
     group: Group,
     public: &[u8],
     psk: Option<u16>,
-) -> Result<(), TransportError> {
-    let share = shared.provider.key_share(group).trap("provider lacks a group of its own list")?;
+) -> Result<(), Fault> {
+    let share = shared
+        .provider
+        .key_share(group)
+        .trap(Fault(&(Cause::Impossible, "provider lacks a group of its own list")))?;
     let mut random = [0; RANDOM_LEN];
     shared.provider.fill_random(&mut random);
     let ours = Some((group.to_u16(), share.public()));
@@ -143,7 +140,7 @@ fn answer<'a, P: Provider>(
     memory: &mut [u8],
     hello: &ClientHello<'_>,
     with_psk: bool,
-) -> Result<State<'a>, TransportError> {
+) -> Result<State<'a>, Fault> {
     let client = if with_psk { None } else { ask_client(setup, hello)? };
     let identity = if with_psk { None } else { Some(choice::identity(setup.config, hello)?) };
     let raw = |kind| (kind == CertificateType::RawPublicKey).then_some(kind as u8);
@@ -157,7 +154,7 @@ fn answer<'a, P: Provider>(
             server_type: identity.and_then(|(identity, _)| raw(identity.credential.kind())),
             params: params.of(before),
         };
-        extensions.emit(out)
+        extensions.emit(out);
     })?;
     if let Some(client) = &client {
         let schemes = client.verifier.schemes().iter().take(MAX_SCHEMES).map(|Scheme(number)| *number);
@@ -177,13 +174,13 @@ fn answer<'a, P: Provider>(
 fn ask_client<'a>(
     setup: &Setup<'a>,
     hello: &ClientHello<'_>,
-) -> Result<Option<ExpectCertificate<'a>>, TransportError> {
+) -> Result<Option<ExpectCertificate<'a>>, Fault> {
     let Some(verifier) = setup.config.clients.verifier() else { return Ok(None) };
     let required = matches!(setup.config.clients, ClientAuth::Required(_));
     match choice::client_type(verifier, hello) {
         Some(kind) => Ok(Some(ExpectCertificate { verifier, kind, required })),
         None if required => {
-            Err(Alert::UnsupportedCertificate.because("the client has no certificate of a type we verify"))
+            Err(Fault(&(Cause::UnsupportedCertificate, "the client has no certificate of a type we verify")))
         }
         None => Ok(None),
     }

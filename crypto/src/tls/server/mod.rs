@@ -9,7 +9,7 @@ mod choice;
 mod client_identity;
 mod hello;
 
-use peregrine_core::error::TransportError;
+use crate::tls::fault::Fault;
 use peregrine_core::session::{Level, SessionEvent};
 
 use crate::provider::{Provider, Scheme};
@@ -53,7 +53,7 @@ impl<'a> Server<'a> {
 
 impl<'a> Role<'a> for Server<'a> {
     /// The client speaks first.
-    fn start<P: Provider>(&mut self, _: &mut Handshake<'a, P>, _: &mut [u8]) -> Result<(), TransportError> {
+    fn start<P: Provider>(&mut self, _: &mut Handshake<'a, P>, _: &mut [u8]) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl<'a> Role<'a> for Server<'a> {
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Fault> {
         let setup = &self.setup;
         self.state = match (core::mem::replace(&mut self.state, State::Failed), message.kind) {
             (State::ClientHello(state), Kind::ClientHello) => state.handle(setup, shared, memory, message)?,
@@ -76,11 +76,7 @@ impl<'a> Role<'a> for Server<'a> {
         Ok(())
     }
 
-    fn resume<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<(), TransportError> {
+    fn resume<P: Provider>(&mut self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<(), Fault> {
         self.state = match core::mem::replace(&mut self.state, State::Failed) {
             State::Signing(state) => state.sign(shared, memory)?,
             other => other,
@@ -98,11 +94,7 @@ struct Signing<'a> {
 }
 
 impl<'a> Signing<'a> {
-    fn sign<P: Provider>(
-        self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<State<'a>, TransportError> {
+    fn sign<P: Provider>(self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<State<'a>, Fault> {
         if shared.send_certificate_verify(memory, &self.identity, self.scheme)? {
             finish(shared, memory, self.client)
         } else {
@@ -116,7 +108,7 @@ fn finish<'a, P: Provider>(
     shared: &mut Handshake<'a, P>,
     memory: &mut [u8],
     client: Option<ExpectCertificate<'a>>,
-) -> Result<State<'a>, TransportError> {
+) -> Result<State<'a>, Fault> {
     shared.send_finished(memory)?;
     shared.enter_main()?;
     shared.event(SessionEvent::Keys(Level::OneRtt))?;
@@ -131,7 +123,7 @@ impl ExpectFinished {
         self,
         shared: &mut Handshake<'a, P>,
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         shared.on_finished(message)?;
         shared.complete()?;
         Ok(State::Done)
