@@ -1,10 +1,14 @@
 //! What TLS and packet protection ask of cryptography, so that a host can bring a faster AEAD and a microcontroller
 //! its hardware. [`crate::rustcrypto::RustCrypto`] is the default.
 //!
-//! AEAD, header protection, hashes and key agreement never wait. Signing may ([`Signer`]), since a private key can
-//! live in a secure element. Signature *verification* is not here: it needs no secret, see [`crate::signature`].
+//! AEAD, header protection and hashes never wait. Steps with public keys may, since they take long and have hardware of their
+//! own: key pairs and key agreement here, signing by a [`Signer`], verifying by a [`Verifier`](crate::verify::Verifier). They
+//! say [`Poll::Pending`], then TLS rests and QUIC goes on; they are asked again, with the same arguments, after each
+//! [`Session::resume`](peregrine_core::session::Session::resume), which whoever learns that the hardware is done sees to. Nobody
+//! is woken otherwise. What waits may be dropped at any time: the connection can end before.
 
 use core::fmt;
+use core::task::Poll;
 
 use peregrine_core::limits::SAMPLE_LEN;
 use peregrine_core::session::AeadLimits;
@@ -271,9 +275,14 @@ pub trait Hash: Clone {
     fn finish(self) -> Digest;
 }
 
-/// The peer's public value is not a valid one (TLS: illegal_parameter).
+/// Why there is no shared secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BadPublic;
+pub enum AgreeError {
+    /// The peer's public value is not a valid one (TLS: illegal_parameter).
+    BadPublic,
+    /// The hardware failed (TLS: internal_error).
+    Failed,
+}
 
 /// Our half of a key agreement, for one use.
 pub trait KeyShare {
@@ -283,11 +292,11 @@ pub trait KeyShare {
     /// Our public value, as it goes into the key_share extension.
     fn public(&self) -> &[u8];
 
-    /// The secret shared with the peer whose public value is `peer`.
+    /// The secret shared with the peer whose public value is `peer`. Not asked again once it has answered.
     ///
     /// # Errors
     /// If `peer` is not a valid public value of the group, or makes the secret depend on it alone (RFC 9846 7.4.2).
-    fn agree(self, peer: &[u8]) -> Result<Secret, BadPublic>;
+    fn agree(&mut self, peer: &[u8]) -> Poll<Result<Secret, AgreeError>>;
 }
 
 /// The algorithms one connection uses, and its source of randomness.
@@ -339,8 +348,8 @@ pub trait Provider {
         digest(keyed(0x5c), &[inner.as_bytes()])
     }
 
-    /// A fresh key pair; `None` if the group is not there.
-    fn key_share(&mut self, group: Group) -> Option<Self::KeyShare>;
+    /// A fresh key pair; `None` if the group is not there, or the hardware failed.
+    fn key_share(&mut self, group: Group) -> Poll<Option<Self::KeyShare>>;
 
     /// Fills `out` with bytes nobody can predict. A source that fails must not return.
     fn fill_random(&mut self, out: &mut [u8]);
@@ -360,15 +369,6 @@ fn digest(mut hash: impl Hash, parts: &[&[u8]]) -> Secret {
 /// A signature, at most [`MAX_SIGNATURE_LEN`] bytes.
 pub type Signature = heapless::Vec<u8, MAX_SIGNATURE_LEN>;
 
-/// What became of a request to sign.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Signing {
-    /// Here it is.
-    Done(Signature),
-    /// Not yet: ask again with the same scheme and message.
-    Pending,
-}
-
 /// The key cannot sign that: the scheme is not one of its own, or the hardware failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SignError;
@@ -382,5 +382,5 @@ pub trait Signer {
     ///
     /// # Errors
     /// [`SignError`].
-    fn sign(&self, scheme: Scheme, message: &[u8]) -> Result<Signing, SignError>;
+    fn sign(&self, scheme: Scheme, message: &[u8]) -> Poll<Result<Signature, SignError>>;
 }

@@ -9,7 +9,7 @@ use crate::error::{Refusal, TransportError, Trap, Why};
 use crate::handshake::CidParams;
 use crate::handshake::first_flight::Retry as RetryClaim;
 use crate::ids::Side;
-use crate::lifecycle::Cause;
+use crate::lifecycle::{Cause, Close};
 use crate::session::{Level, SessionEvent};
 use crate::stream::FirstLimits;
 use crate::time::Instant;
@@ -71,6 +71,17 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// What TLS waits for may be ready.
+    pub(super) fn resume(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        if !self.lifecycle.is_open() {
+            return;
+        }
+        let resumed = lent.session.resume();
+        if let Err(error) = resumed.and_then(|()| self.poll_session(now, lent)) {
+            self.close(now, lent, Close::transport(&error));
+        }
     }
 
     fn on_keys(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> Result<(), TransportError> {

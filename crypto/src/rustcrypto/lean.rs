@@ -1,6 +1,8 @@
 //! The least that a client of QUIC can do with: ChaCha20-Poly1305 for its packets, AES-128-GCM for Initial packets,
 //! SHA-256, X25519. Nothing else is linked. Keys are kept as bytes and expanded for each packet.
 
+use core::task::Poll;
+
 use aead::KeyInit;
 use aes::Aes128;
 use aes_gcm::Aes128Gcm;
@@ -8,13 +10,12 @@ use chacha20poly1305::ChaCha20Poly1305;
 use peregrine_core::limits::SAMPLE_LEN;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
-use x25519_dalek::EphemeralSecret;
 use zeroize::Zeroizing;
 
 use super::aead::{aes_mask, chacha_mask, open, seal};
-use super::key_share::agree_x25519;
+use super::key_share::X25519;
 use crate::provider::{
-    self, AeadError, AeadKey, BadPublic, Digest, Group, Hash, HashAlgorithm, HeaderKey, NONCE_LEN, Provider,
+    self, AeadError, AeadKey, AgreeError, Digest, Group, Hash, HashAlgorithm, HeaderKey, NONCE_LEN, Provider,
     Secret, Suite,
 };
 
@@ -90,7 +91,7 @@ impl Hash for LeanHash {
 
 /// Our half of a key agreement with X25519.
 pub struct LeanKeyShare {
-    private: EphemeralSecret,
+    private: X25519,
     public: [u8; 32],
 }
 
@@ -103,8 +104,8 @@ impl provider::KeyShare for LeanKeyShare {
         &self.public
     }
 
-    fn agree(self, peer: &[u8]) -> Result<Secret, BadPublic> {
-        agree_x25519(self.private, peer)
+    fn agree(&mut self, peer: &[u8]) -> Poll<Result<Secret, AgreeError>> {
+        Poll::Ready(self.private.agree(peer))
     }
 }
 
@@ -134,10 +135,12 @@ impl<R: CryptoRng> Provider for LeanRustCrypto<R> {
         LeanHash(Sha256::new())
     }
 
-    fn key_share(&mut self, group: Group) -> Option<LeanKeyShare> {
-        let private = (group == Group::X25519).then(|| EphemeralSecret::random_from_rng(&mut self.rng))?;
-        let public = x25519_dalek::PublicKey::from(&private).to_bytes();
-        Some(LeanKeyShare { private, public })
+    fn key_share(&mut self, group: Group) -> Poll<Option<LeanKeyShare>> {
+        Poll::Ready((group == Group::X25519).then(|| {
+            let private = X25519::generate(&mut self.rng);
+            let public = private.public();
+            LeanKeyShare { private, public }
+        }))
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {
@@ -171,13 +174,17 @@ mod tests {
 
     #[test]
     fn lean_shares_agree_with_others() {
+        use provider::KeyShare;
         let mut lean = LeanRustCrypto::new(TestRng(1));
-        let ours = lean.key_share(Group::X25519).unwrap();
-        let theirs = provider().key_share(Group::X25519).unwrap();
-        let (our_public, their_public) = (ours.public, provider::KeyShare::public(&theirs).to_vec());
-        let shared = provider::KeyShare::agree(theirs, &our_public).unwrap();
-        assert!(provider::KeyShare::agree(ours, &their_public).unwrap().matches(shared.as_bytes()));
-        assert!(lean.key_share(Group::Secp256r1).is_none());
+        let Poll::Ready(Some(mut ours)) = lean.key_share(Group::X25519) else { panic!() };
+        let Poll::Ready(Some(mut theirs)) = provider().key_share(Group::X25519) else { panic!() };
+        let (our_public, their_public) = (ours.public, theirs.public().to_vec());
+        let Poll::Ready(Ok(shared)) = theirs.agree(&our_public) else { panic!() };
+        let Poll::Ready(Ok(same)) = ours.agree(&their_public) else { panic!() };
+        assert!(same.matches(shared.as_bytes()));
+        assert!(matches!(lean.key_share(Group::Secp256r1), Poll::Ready(None)));
+        assert!(matches!(ours.agree(&[0; 32]), Poll::Ready(Err(AgreeError::BadPublic))));
+        assert!(matches!(ours.agree(&[9; 31]), Poll::Ready(Err(AgreeError::BadPublic))));
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod compact;
 mod key_share;
 mod lean;
 
+use core::task::Poll;
+
 use rand_core::CryptoRng;
 use sha2::Digest as _;
 
@@ -67,8 +69,8 @@ impl<R: CryptoRng> Provider for RustCrypto<R> {
         }
     }
 
-    fn key_share(&mut self, group: Group) -> Option<KeyShare> {
-        Some(KeyShare::generate(group, &mut self.rng))
+    fn key_share(&mut self, group: Group) -> Poll<Option<KeyShare>> {
+        Poll::Ready(Some(KeyShare::generate(group, &mut self.rng)))
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {

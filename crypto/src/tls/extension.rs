@@ -1,8 +1,7 @@
 //! Extension blocks (RFC 9846 4.2): their numbers, an iterator, and what an extension in a wrong place means.
 
-use crate::tls::fault::{Cause, Fault};
-
 use super::codec::{Content, Decoder, Encoder};
+use crate::tls::fault::{Cause, Fault};
 
 /// RFC 6066 3.
 pub(crate) const SERVER_NAME: u16 = 0;

@@ -3,11 +3,11 @@
 
 use core::ops::Range;
 
-use crate::tls::fault::{Cause, Fault};
 use heapless::Vec;
 use peregrine_core::session::Level;
 
 use super::codec::Encoder;
+use crate::tls::fault::{Cause, Fault};
 use crate::verify::MAX_CERTIFICATES;
 
 /// Hellos and what lies between them, and in the other flight what stands around each certificate.
@@ -74,6 +74,11 @@ pub(crate) struct Flight<'a> {
 impl<'a> Flight<'a> {
     pub(crate) const fn new() -> Self {
         Self { segments: Vec::new(), used: 0 }
+    }
+
+    /// How much of the memory is in use.
+    pub(crate) const fn used(&self) -> usize {
+        self.used
     }
 
     /// The part of the memory that is not in use.

@@ -33,4 +33,4 @@ pub use config::{
 };
 #[cfg(feature = "keylog")]
 pub use keylog::KeyLog;
-pub use session::{ClientSession, Role, ServerSession, TlsSession};
+pub use session::{ClientSession, PskClientSession, Role, ServerSession, TlsSession};

@@ -4,6 +4,8 @@
 //! the peer still sends (RFC 9001 4.4, 6): session tickets. Messages come on one level after another; none may lie
 //! across two of them.
 
+use core::task::Poll;
+
 use peregrine_core::error::TransportError;
 use peregrine_core::ids::{PathId, Side};
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
@@ -19,12 +21,15 @@ use crate::tls::handshake::Handshake;
 #[cfg(feature = "keylog")]
 use crate::tls::keylog::KeyLog;
 use crate::tls::msg::{Kind, Message, unexpected};
-use crate::tls::reader::{Reader, Skipper, Whole};
+use crate::tls::reader::{Skipper, Unread};
 use crate::tls::schedule;
 use crate::tls::server::Server;
 
 /// A client's session.
-pub type ClientSession<'a, P, B> = TlsSession<'a, P, B, Client<'a>>;
+pub type ClientSession<'a, P, B> = TlsSession<'a, P, B, Client<'a, true>>;
+/// A client's session with pre-shared keys and nothing else: neither side has certificates, and no code for them is linked.
+/// [`ClientConfig::server`] and [`ClientConfig::identity`] are not looked at.
+pub type PskClientSession<'a, P, B> = TlsSession<'a, P, B, Client<'a, false>>;
 /// A server's session.
 pub type ServerSession<'a, P, B> = TlsSession<'a, P, B, Server<'a>>;
 
@@ -32,43 +37,36 @@ pub type ServerSession<'a, P, B> = TlsSession<'a, P, B, Server<'a>>;
 ///
 /// `B` is the memory lent for the handshake. Our own flight without the certificates, the transport parameters of both
 /// sides and the peer's public key lie in it: about 500 bytes, 250 more for an RSA key. Beside them there must be room
-/// for the longest message of the peer, should it come in pieces: certificates of 1 to 5 kB, and on a server a
+/// for the longest message of the peer: certificates of 1 to 5 kB, and on a server a
 /// ClientHello of 300 to 1,800 bytes.
 pub struct TlsSession<'a, P: Provider, B, R> {
     handshake: Handshake<'a, P>,
     role: R,
     scratch: Option<B>,
-    reader: Reader,
+    unread: Unread,
     after: Skipper,
 }
 
 /// The states of a client or of a server; there are no other implementations.
 pub trait Role<'a> {
-    /// Begins the handshake.
+    /// Goes on with a message, or begins the handshake without one. While a step is pending it is called again, with the same
+    /// message.
     ///
     /// # Errors
-    /// If there is too little memory, or nothing to offer.
-    fn start<P: Provider>(&mut self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<(), Fault>;
-
-    /// Takes a message.
-    ///
-    /// # Errors
-    /// An alert.
-    fn on_message<P: Provider>(
+    /// An alert, too little memory, or nothing to offer.
+    fn advance<P: Provider>(
         &mut self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
-        message: &Message<'_>,
-    ) -> Result<(), Fault>;
-
-    /// Asks again for a signature that was not ready.
-    ///
-    /// # Errors
-    /// If there will be none.
-    fn resume<P: Provider>(&mut self, shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<(), Fault>;
+        message: Option<&Message<'_>>,
+    ) -> Poll<Result<(), Fault>>;
 }
 
-impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ClientSession<'a, P, B> {
+impl<'a, P, B, const CERTIFICATES: bool> TlsSession<'a, P, B, Client<'a, CERTIFICATES>>
+where
+    P: Provider,
+    B: AsRef<[u8]> + AsMut<[u8]>,
+{
     /// A client. `unix_time` is the time in seconds since 1970, if there is a clock, for the validity of certificates.
     pub fn new(config: &'a ClientConfig<'a>, provider: P, scratch: B, unix_time: Option<u64>) -> Self {
         Self::with_role(Handshake::new(Side::Client, provider), Client::new(config, unix_time), scratch)
@@ -89,7 +87,7 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ServerSession<'a, P, B> {
 
 impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, P, B, R> {
     fn with_role(handshake: Handshake<'a, P>, role: R, scratch: B) -> Self {
-        Self { handshake, role, scratch: Some(scratch), reader: Reader::new(), after: Skipper::new() }
+        Self { handshake, role, scratch: Some(scratch), unread: Unread::new(), after: Skipper::new() }
     }
 
     /// Tells secrets to `log` from now on.
@@ -98,16 +96,10 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
         self.handshake.log.log = Some(log);
     }
 
-    /// Asks the private key again for a signature that was [`Pending`](crate::provider::Signing::Pending); to be
-    /// called when it may be ready. Core's session wants to be asked for events afterwards, as after CRYPTO bytes.
-    ///
-    /// # Errors
-    /// If the key fails.
-    pub fn resume(&mut self) -> Result<(), TransportError> {
-        match &mut self.scratch {
-            Some(scratch) => Ok(self.role.resume(&mut self.handshake, scratch.as_mut())?),
-            None => Ok(()),
-        }
+    /// Whether TLS waits for a step of its provider, private key or verifier that is pending. When that may be done,
+    /// `Connection::resume` asks it again.
+    pub const fn is_parked(&self) -> bool {
+        self.unread.parked
     }
 
     /// Gives the memory of the handshake back, once it is complete and [`session::Session::discard`] has told that
@@ -140,23 +132,48 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
 
     /// Takes messages up to the end of the handshake or of `bytes`.
     fn read_handshake(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
-        loop {
-            let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
-            let free = self.handshake.flight.free(memory);
-            let Some(whole) = self.reader.next(&mut bytes, free)? else { return Ok(()) };
-            let (memory, message) = match whole {
-                Whole::Given(message) => (memory, message),
-                Whole::Kept(len) => {
-                    let start = memory.len().saturating_sub(len);
-                    let (front, message) = memory.split_at_mut(start);
-                    (front, &*message)
-                }
-            };
-            let level = self.handshake.reading;
-            self.role.on_message(&mut self.handshake, memory, &Message::parse(message)?)?;
+        let level = self.handshake.reading;
+        while !bytes.is_empty() {
             if self.handshake.reading != level {
-                return if bytes.is_empty() { Ok(()) } else { Err(WRONG_LEVEL) };
+                return Err(WRONG_LEVEL);
             }
+            let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
+            self.unread.keep(&mut bytes, self.handshake.flight.free(memory))?;
+            if !self.unread.parked {
+                self.go_on(false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the messages that are whole to the states one by one, or no message to begin with.
+    fn go_on(&mut self, mut begins: bool) -> Result<(), Fault> {
+        let level = self.handshake.reading;
+        loop {
+            let Handshake { flight, .. } = &mut self.handshake;
+            let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
+            let len = match self.unread.first(flight.free(memory)) {
+                None if !begins => return Ok(()),
+                len => len.unwrap_or(0),
+            };
+            let start = self.unread.make_way(memory, flight.used());
+            let (front, unread) = memory.split_at_mut_checked(start).unwrap_or_default();
+            let message = match unread.get(..len) {
+                Some(whole) if !begins => Some(Message::parse(whole)?),
+                _ => None,
+            };
+            let outcome = self.role.advance(&mut self.handshake, front, message.as_ref());
+            self.unread.parked = outcome.is_pending();
+            let done = if self.unread.parked { 0 } else { len };
+            self.unread.come_back(memory, start, done, self.handshake.flight.used());
+            match outcome {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(outcome) => outcome?,
+            }
+            if self.handshake.reading != level {
+                return if self.unread.is_empty() { Ok(()) } else { Err(WRONG_LEVEL) };
+            }
+            begins = false;
         }
     }
 
@@ -190,7 +207,7 @@ where
     fn start(&mut self, params: &[u8]) -> Result<(), TransportError> {
         let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
         self.handshake.local_params = self.handshake.flight.store(memory, |_, out| out.bytes(params))?;
-        Ok(self.role.start(&mut self.handshake, memory)?)
+        Ok(self.go_on(true)?)
     }
 
     fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError> {
@@ -205,7 +222,14 @@ where
     }
 
     fn poll_event(&mut self) -> Option<SessionEvent> {
-        self.handshake.events.pop_front()
+        self.handshake.events.next()
+    }
+
+    fn resume(&mut self) -> Result<(), TransportError> {
+        if core::mem::take(&mut self.unread.parked) {
+            self.go_on(self.unread.is_empty())?;
+        }
+        Ok(())
     }
 
     fn crypto_len(&self, level: Level) -> u64 {

@@ -16,6 +16,7 @@ pub mod raw_key;
 pub mod x509;
 
 use core::fmt;
+use core::task::Poll;
 
 use peregrine_core::error::TransportError;
 use peregrine_core::ids::Side;
@@ -163,7 +164,7 @@ impl From<VerifyError> for TransportError {
     }
 }
 
-/// A policy on the peer's identity.
+/// A policy on the peer's identity. It may have hardware to ask, see [`provider`](crate::provider) for what that means.
 pub trait Verifier {
     /// The types of certificate it can judge, best first.
     fn types(&self) -> &[CertificateType];
@@ -173,7 +174,7 @@ pub trait Verifier {
     ///
     /// # Errors
     /// Why not.
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError>;
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>>;
 
     /// The schemes it can check, best first, for the signature_algorithms extension. Those for certificates only may be
     /// among them.
@@ -192,8 +193,8 @@ pub trait Verifier {
         spki: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), VerifyError> {
-        signature::verify(scheme, spki, message, signature)
+    ) -> Poll<Result<(), VerifyError>> {
+        Poll::Ready(signature::verify(scheme, spki, message, signature))
     }
 }
 
@@ -207,7 +208,7 @@ impl Verifier for Insecure {
         &[CertificateType::X509, CertificateType::RawPublicKey]
     }
 
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
-        presented.spki()
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
+        Poll::Ready(presented.spki())
     }
 }

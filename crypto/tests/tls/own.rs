@@ -1,10 +1,8 @@
 //! Our TLS client against our TLS server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use peregrine_core::error::Code;
 use peregrine_core::session::{Level, Session};
-use peregrine_crypto::provider::{Group, HashAlgorithm, Scheme, SignError, Signer, Signing, Suite};
+use peregrine_crypto::provider::{Group, HashAlgorithm, Suite};
 use peregrine_crypto::sign::SoftKey;
 use peregrine_crypto::tls::{
     ClientAuth, ClientConfig, ClientSession, Credential, Identity, PeerIdentity, Psk, ServerConfig,
@@ -203,42 +201,6 @@ fn application_protocols_our_client_does_not_accept() {
     let failed = talk(&mut client(&client_config), &mut server(&server_config)).unwrap_err();
     assert!(matches!(failed, Failed::Client(_)));
     assert_eq!(failed.alert(), 120);
-}
-
-/// A key that is ready on the second time.
-struct SlowKey(SoftKey, AtomicBool);
-
-impl Signer for SlowKey {
-    fn schemes(&self) -> &[Scheme] {
-        self.0.schemes()
-    }
-
-    fn sign(&self, scheme: Scheme, message: &[u8]) -> Result<Signing, SignError> {
-        if self.1.swap(true, Ordering::Relaxed) { self.0.sign(scheme, message) } else { Ok(Signing::Pending) }
-    }
-}
-
-#[test]
-fn signatures_may_come_later() {
-    let slow = || SlowKey(SoftKey::ed25519(&[2; 32]), AtomicBool::new(false));
-    let (ours, theirs) = (slow(), slow());
-    let spki = theirs.0.spki();
-    let keys = [&spki[..]];
-    let verifier = RawKey { keys: &keys };
-    let identities = [Identity { credential: Credential::RawPublicKey(&spki), key: &theirs }];
-    let clients = ClientAuth::Required(&verifier);
-    let server_config = ServerConfig { identities: &identities, clients, ..SERVER };
-    let identity = Some(Identity { credential: Credential::RawPublicKey(&spki), key: &ours });
-    let client_config = ClientConfig { server: Some(&verifier), identity, ..CLIENT };
-    let (mut client, mut server) = (client(&client_config), server(&server_config));
-    let (mut up, mut down) = ([0; 3], [0; 3]);
-    crate::wire::carry(&client, &mut server, &mut up, usize::MAX).unwrap();
-    server.resume().unwrap();
-    crate::wire::carry(&server, &mut client, &mut down, usize::MAX).unwrap();
-    assert!(!client.is_complete());
-    client.resume().unwrap();
-    crate::wire::carry(&client, &mut server, &mut up, usize::MAX).unwrap();
-    assert_complete(&mut client, &mut server);
 }
 
 #[test]

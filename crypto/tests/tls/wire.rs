@@ -156,7 +156,7 @@ pub(crate) fn assert_same_keys(client: &mut dyn Session, server: &mut dyn Sessio
 pub(crate) fn assert_complete(client: &mut Client<'_>, server: &mut Server<'_>) {
     use SessionEvent::{Complete, Keys, PeerParams};
     let keys = [Keys(Level::Handshake), Keys(Level::OneRtt)];
-    assert_eq!(events(client), [keys[0], PeerParams, keys[1], Complete]);
+    assert_eq!(events(client), [PeerParams, keys[0], keys[1], Complete]);
     assert_eq!(events(server), [PeerParams, keys[0], keys[1], Complete]);
     assert_eq!(client.peer_params(), Some(SERVER_PARAMS));
     assert_eq!(server.peer_params(), Some(CLIENT_PARAMS));

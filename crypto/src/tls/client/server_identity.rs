@@ -1,12 +1,14 @@
 //! What the server says about itself (RFC 9846 4.3, 4.4): EncryptedExtensions to CertificateVerify.
 
-use crate::tls::fault::{Cause, Fault};
+use core::task::{Poll, ready};
+
 use peregrine_core::ids::Side;
 
 use crate::provider::Provider;
 use crate::tls::client::hello::{client_type, server_types, sni};
 use crate::tls::client::{Answer, ExpectFinished, Setup, State};
 use crate::tls::extension;
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::handshake::{Handshake, Unproven};
 use crate::tls::msg::encrypted_extensions::EncryptedExtensions;
 use crate::tls::msg::{Message, certificate, certificate_request};
@@ -18,8 +20,8 @@ pub(super) struct ExpectEncryptedExtensions {
 }
 
 impl ExpectEncryptedExtensions {
-    pub(super) fn handle<'a, P: Provider>(
-        self,
+    pub(super) fn handle<'a, P: Provider, const CERTIFICATES: bool>(
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
@@ -32,13 +34,15 @@ impl ExpectEncryptedExtensions {
         shared.agreed.alpn = chosen_alpn(setup.config.alpn, extensions.alpn)?;
         shared.take_params(memory, extensions.params)?;
         shared.transcript.add(message.whole);
-        let client_kind = chosen_type(extensions.client_type, client_type(setup).as_slice())?;
-        let kind = chosen_type(extensions.server_type, server_types(setup))?;
+        let ours = client_type(setup).filter(|_| CERTIFICATES);
+        let client_kind = chosen_type(extensions.client_type, ours.as_slice())?;
+        let theirs = if CERTIFICATES { server_types(setup) } else { &[] };
+        let kind = chosen_type(extensions.server_type, theirs)?;
         if self.with_psk {
             return Ok(State::Finished(ExpectFinished { answer: Answer::NotAsked }));
         }
         let not_psk = Fault(&(Cause::HandshakeFailure, "the server used none of our pre-shared keys"));
-        let verifier = setup.config.server.ok_or(not_psk)?;
+        let verifier = setup.config.server.filter(|_| CERTIFICATES).ok_or(not_psk)?;
         if !verifier.types().contains(&kind) {
             return Err(Fault(&(
                 Cause::UnsupportedCertificate,
@@ -89,7 +93,7 @@ pub(super) struct ExpectCertificate<'a> {
 
 impl<'a> ExpectCertificate<'a> {
     pub(super) fn on_request<P: Provider>(
-        self,
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         message: &Message<'_>,
@@ -103,16 +107,16 @@ impl<'a> ExpectCertificate<'a> {
         let answer =
             identity.and_then(|identity| Some(Answer::Identity(identity, identity.scheme(&schemes)?)));
         shared.transcript.add(message.whole);
-        Ok(State::Certificate(Self { answer: answer.unwrap_or(Answer::Nothing), ..self }))
+        Ok(State::Certificate(Self { answer: answer.unwrap_or(Answer::Nothing), ..*self }))
     }
 
     pub(super) fn handle<P: Provider>(
-        self,
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, Fault> {
+    ) -> Poll<Result<State<'a>, Fault>> {
         let entries = certificate::parse(message.body)?;
         let presented = Presented {
             kind: self.kind,
@@ -121,9 +125,9 @@ impl<'a> ExpectCertificate<'a> {
             name: setup.config.server_name,
             unix_time: setup.unix_time,
         };
-        let unproven = shared.on_certificate(memory, self.verifier, message, &presented)?;
-        let Self { verifier, answer, .. } = self;
-        Ok(State::CertificateVerify(ExpectCertificateVerify { verifier, unproven, answer }))
+        let unproven = ready!(shared.on_certificate(memory, self.verifier, message, &presented))?;
+        let Self { verifier, answer, .. } = *self;
+        Poll::Ready(Ok(State::CertificateVerify(ExpectCertificateVerify { verifier, unproven, answer })))
     }
 }
 
@@ -136,12 +140,12 @@ pub(super) struct ExpectCertificateVerify<'a> {
 
 impl<'a> ExpectCertificateVerify<'a> {
     pub(super) fn handle<P: Provider>(
-        self,
+        &self,
         shared: &mut Handshake<'a, P>,
         memory: &[u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, Fault> {
-        shared.on_certificate_verify(memory, self.verifier, message, &self.unproven)?;
-        Ok(State::Finished(ExpectFinished { answer: self.answer }))
+    ) -> Poll<Result<State<'a>, Fault>> {
+        ready!(shared.on_certificate_verify(memory, self.verifier, message, &self.unproven))?;
+        Poll::Ready(Ok(State::Finished(ExpectFinished { answer: self.answer })))
     }
 }

@@ -1,11 +1,11 @@
 //! Certificate (RFC 9846 4.4.2). Its entries are large and stay where they lie: parsing borrows them, and what is
 //! written are only the parts around them.
 
-use crate::tls::fault::{Cause, Fault};
 use heapless::Vec;
 
 use crate::tls::codec::{Decoder, Encoder};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::Kind;
 use crate::verify::MAX_CERTIFICATES;
 

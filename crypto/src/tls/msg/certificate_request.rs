@@ -1,9 +1,8 @@
 //! CertificateRequest (RFC 9846 4.3.2), as it stands in a handshake: with an empty context.
 
-use crate::tls::fault::{Cause, Fault};
-
 use crate::tls::codec::{Decoder, Encoder, U16s};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::client_hello::emit_u16s;
 use crate::tls::msg::{self, Kind};
 

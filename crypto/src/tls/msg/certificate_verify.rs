@@ -1,11 +1,11 @@
 //! CertificateVerify (RFC 9846 4.4.3): the message, and what its signature covers.
 
-use crate::tls::fault::{Cause, Fault};
 use heapless::Vec;
 use peregrine_core::ids::Side;
 
 use crate::provider::{Digest, MAX_HASH_LEN, Scheme};
 use crate::tls::codec::{Decoder, Encoder};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::{self, Kind};
 
 /// The scheme and the signature.

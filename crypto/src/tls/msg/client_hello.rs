@@ -1,9 +1,8 @@
 //! ClientHello (RFC 9846 4.1.2, QUIC's demands on it: RFC 9001 8).
 
-use crate::tls::fault::{Cause, Fault};
-
 use crate::tls::codec::{Decoder, Encoder, U16s};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::{self, Kind, LEGACY_VERSION, RANDOM_LEN, TLS13};
 
 /// PskKeyExchangeMode psk_dhe_ke (RFC 9846 4.2.9), the only one with forward secrecy and the only one here.

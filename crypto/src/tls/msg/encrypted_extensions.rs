@@ -1,9 +1,8 @@
 //! EncryptedExtensions (RFC 9846 4.3.1).
 
-use crate::tls::fault::{Cause, Fault};
-
 use crate::tls::codec::{Decoder, Encoder};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::client_hello::emit_alpn;
 use crate::tls::msg::{self, Kind};
 

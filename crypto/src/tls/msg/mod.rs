@@ -8,9 +8,8 @@ pub(crate) mod client_hello;
 pub(crate) mod encrypted_extensions;
 pub(crate) mod server_hello;
 
-use crate::tls::fault::{Cause, Fault};
-
 use super::codec::{Content, Encoder};
+use crate::tls::fault::{Cause, Fault};
 
 /// The one version there is, TLS 1.3, as it stands in supported_versions.
 pub(crate) const TLS13: u16 = 0x0304;

@@ -1,9 +1,8 @@
 //! ServerHello and HelloRetryRequest (RFC 9846 4.1.3, 4.1.4): one message on the wire, two by its random.
 
-use crate::tls::fault::{Cause, Fault};
-
 use crate::tls::codec::{Decoder, Encoder};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::client_hello::emit_share;
 use crate::tls::msg::{self, Kind, LEGACY_VERSION, RANDOM_LEN, TLS13};
 

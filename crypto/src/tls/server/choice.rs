@@ -1,9 +1,8 @@
 //! What a server picks from a ClientHello: decisions only, nothing is changed here.
 
-use crate::tls::fault::{Cause, Fault};
-
 use crate::provider::{Group, Provider, Scheme, Suite};
 use crate::tls::config::{self, Identity, Psk, ServerConfig};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::client_hello::{ClientHello, Shares};
 use crate::verify::{CertificateType, Verifier};
 
