@@ -3,8 +3,10 @@
 mod hostile;
 #[cfg(feature = "keylog")]
 mod keylog;
+mod late;
 mod own;
 mod peer;
+mod pending;
 mod pki;
 mod raw;
 mod rustls_client;
