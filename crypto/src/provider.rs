@@ -192,7 +192,7 @@ impl Digest {
 }
 
 /// A secret of at most [`MAX_HASH_LEN`] bytes: wiped when dropped, never shown by `Debug`, compared in constant time.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct Secret {
     bytes: [u8; MAX_HASH_LEN],
     len: u8,
@@ -227,6 +227,23 @@ impl Secret {
         self.as_bytes().ct_eq(other).into()
     }
 }
+
+impl Zeroize for Secret {
+    // Secrets go in many places: a call is less than the loop.
+    #[inline(never)]
+    fn zeroize(&mut self) {
+        self.bytes.zeroize();
+        self.len = 0;
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
 
 impl From<&Digest> for Secret {
     fn from(digest: &Digest) -> Self {

@@ -80,10 +80,12 @@ impl HeaderKey for LeanKey {
 pub struct LeanHash(Sha256);
 
 impl Hash for LeanHash {
+    #[inline(never)]
     fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    #[inline(never)]
     fn finish(self) -> Digest {
         Digest::sha256(&self.0.finalize().into())
     }
@@ -131,6 +133,7 @@ impl<R: CryptoRng> Provider for LeanRustCrypto<R> {
         LeanKey::new(suite, key)
     }
 
+    #[inline(never)]
     fn hash(&self, _: HashAlgorithm) -> LeanHash {
         LeanHash(Sha256::new())
     }

@@ -133,6 +133,8 @@ impl<'a> Encoder<'a> {
         if self.len <= self.out.len() { Ok(self.len) } else { Err(NO_ROOM) }
     }
 
+    // A call of its own here and below: messages are made of little else.
+    #[inline(never)]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
         if let Some(place) = self.out.get_mut(self.len..end) {
@@ -142,6 +144,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// The last `size` bytes of a number.
+    #[inline(never)]
     fn number(&mut self, value: usize, size: usize) {
         let bytes = (value as u32).to_be_bytes();
         self.bytes(bytes.get(bytes.len().saturating_sub(size)..).unwrap_or_default());
@@ -186,6 +189,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Writes how much follows the `size` bytes at `start`.
+    #[inline(never)]
     fn fill_in(&mut self, start: usize, size: usize) {
         let end = self.len;
         let len = end.saturating_sub(start).saturating_sub(size);

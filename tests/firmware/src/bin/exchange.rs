@@ -16,7 +16,7 @@ use peregrine_core::time::Instant;
 use peregrine_core::wire::Cid;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
-use peregrine_crypto::tls::{ClientConfig, ClientSession, Psk, ServerConfig, ServerSession};
+use peregrine_crypto::tls::{ClientConfig, Psk, PskClientSession, ServerConfig, ServerSession};
 use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, instructions, stack};
 use peregrine_firmware::null::NullSession;
@@ -306,7 +306,7 @@ fn with_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     let server = ServerConfig { psks: Some(&psks), alpn: &[b"sensor"], ..Default::default() };
     let (mut ours, mut theirs) = ([0; SCRATCH], [0; 2048]);
     let provider = |seed| LeanRustCrypto::new(Predictable(seed));
-    let client = ClientSession::new(&client, provider(1), &mut ours[..], None);
+    let client = PskClientSession::new(&client, provider(1), &mut ours[..], None);
     let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);
     let mut pair = pair(memory, gauge, client, server);
     pair.shake_hands();

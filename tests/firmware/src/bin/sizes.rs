@@ -12,12 +12,12 @@ use peregrine_core::stream::Stream;
 use peregrine_core::table::ranges::Row;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::session_keys::PacketKeys;
-use peregrine_crypto::tls::ClientSession;
+use peregrine_crypto::tls::PskClientSession;
 use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, Registers};
 
 type Provider = LeanRustCrypto<Registers>;
-type Session = ClientSession<'static, Provider, &'static mut [u8]>;
+type Session = PskClientSession<'static, Provider, &'static mut [u8]>;
 
 macro_rules! sizes {
     ($($name:ident: $size:expr),* $(,)?) => {
