@@ -1,5 +1,6 @@
 //! The TLS handshake, client and server, against themselves and against rustls.
 
+mod connection;
 mod hostile;
 #[cfg(feature = "keylog")]
 mod keylog;

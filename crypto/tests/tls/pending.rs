@@ -75,14 +75,14 @@ fn exchange(client: &mut dyn Parks, server: &mut dyn Parks, step: usize) -> Resu
 }
 
 /// Both sides with keys of their own in their hardware, which know each other's.
-struct Sides {
-    spkis: [Vec<u8>; 2],
-    hardware: [Arc<Hardware>; 2],
-    keys: [LateKey; 2],
+pub(crate) struct Sides {
+    pub(crate) spkis: [Vec<u8>; 2],
+    pub(crate) hardware: [Arc<Hardware>; 2],
+    pub(crate) keys: [LateKey; 2],
 }
 
 impl Sides {
-    fn new(client: Manner, server: Manner) -> Self {
+    pub(crate) fn new(client: Manner, server: Manner) -> Self {
         let hardware = [client, server].map(Hardware::new);
         let key = |seed, hardware: &Arc<Hardware>| LateKey {
             soft: SoftKey::ed25519(&[seed; 32]),
