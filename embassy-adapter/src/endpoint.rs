@@ -76,6 +76,12 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
         .await
     }
 
+    /// Asks keys in hardware again that had no answer yet for a handshake: to be called when they may have one. Without keys that
+    /// wait there is nothing to call it for.
+    pub fn resume(&self) {
+        self.shared.borrow_mut().resume();
+    }
+
     /// Waits until that network, or any, is up and has an address.
     ///
     /// This may never be: give it a limit with `embassy_time::with_timeout`.

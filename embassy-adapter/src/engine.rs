@@ -243,6 +243,17 @@ impl<S: EndpointSession> Engine<S> {
         outcome
     }
 
+    /// Lets the handshakes go on that wait for a key in hardware.
+    pub(crate) fn resume(&mut self) {
+        let (rows, core) = (&*self.rows, &mut self.core);
+        for handle in rows.iter().filter_map(|row| row.handle) {
+            if let Some(connection) = core.connection_mut(handle).filter(|waiting| waiting.is_handshaking()) {
+                connection.resume(now());
+            }
+        }
+        self.nudge();
+    }
+
     /// Looks at a connection.
     pub(crate) fn look<R>(
         &mut self,
