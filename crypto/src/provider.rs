@@ -6,6 +6,139 @@
 //! say [`Poll::Pending`], then TLS rests and QUIC goes on; they are asked again, with the same arguments, after each
 //! [`Session::resume`](peregrine_core::session::Session::resume), which whoever learns that the hardware is done sees to. Nobody
 //! is woken otherwise. What waits may be dropped at any time: the connection can end before.
+//!
+//! # Hardware for AES and SHA-256
+//!
+//! A peripheral is one for all keys and all hashes, so they refer to it; in a program of one executor a `RefCell` keeps them
+//! apart, since no call here lasts beyond its return. A key that the peripheral cannot keep is loaded for each packet, from a
+//! copy that wipes itself; one that stays in a slot is a number here, and its `Drop` empties the slot. A running hash is saved
+//! after each piece and restored before the next, because several run at once.
+//!
+//! A chip with units like CRYP and HASH of an STM32, and key agreement in software:
+//!
+//! ```
+//! use core::cell::RefCell;
+//! use core::task::Poll;
+//!
+//! use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
+//! use peregrine_crypto::provider::{
+//!     AeadError, AeadKey, Digest, Group, Hash, HashAlgorithm, HeaderKey, NONCE_LEN, Provider, Suite,
+//! };
+//! use peregrine_crypto::rustcrypto::{LeanKeyShare, LeanRustCrypto};
+//! use rand_core::CryptoRng;
+//! use zeroize::Zeroizing;
+//!
+//! /// The driver of the units.
+//! trait Units {
+//!     /// The registers of the HASH unit, saved.
+//!     type Context: Clone;
+//!     /// Encrypts in place and returns the tag.
+//!     fn gcm_seal(&mut self, key: &[u8; 16], nonce: &[u8; NONCE_LEN], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN];
+//!     /// Decrypts in place and tells whether this is the tag, in a time that does not depend on where it differs.
+//!     fn gcm_open(&mut self, key: &[u8; 16], nonce: &[u8; NONCE_LEN], aad: &[u8], text: &mut [u8], tag: &[u8; TAG_LEN]) -> bool;
+//!     fn ecb(&mut self, key: &[u8; 16], block: &[u8; 16]) -> [u8; 16];
+//!     fn sha256_begin(&mut self) -> Self::Context;
+//!     fn sha256_update(&mut self, context: &mut Self::Context, bytes: &[u8]);
+//!     fn sha256_finish(&mut self, context: Self::Context) -> [u8; 32];
+//! }
+//!
+//! struct UnitKey<'u, U> {
+//!     units: &'u RefCell<U>,
+//!     key: Zeroizing<[u8; 16]>,
+//! }
+//!
+//! impl<U: Units> AeadKey for UnitKey<'_, U> {
+//!     fn seal(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
+//!         let (text, tag) = data.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
+//!         *tag = self.units.borrow_mut().gcm_seal(&self.key, nonce, aad, text);
+//!         Ok(())
+//!     }
+//!
+//!     fn open(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<usize, AeadError> {
+//!         let (text, tag) = data.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
+//!         let genuine = self.units.borrow_mut().gcm_open(&self.key, nonce, aad, text, tag);
+//!         if genuine { Ok(text.len()) } else { Err(AeadError) }
+//!     }
+//! }
+//!
+//! impl<U: Units> HeaderKey for UnitKey<'_, U> {
+//!     fn mask(&mut self, sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
+//!         let [a, b, c, d, e, ..] = self.units.borrow_mut().ecb(&self.key, sample);
+//!         [a, b, c, d, e]
+//!     }
+//! }
+//!
+//! struct UnitHash<'u, U: Units> {
+//!     units: &'u RefCell<U>,
+//!     context: U::Context,
+//! }
+//!
+//! impl<U: Units> Clone for UnitHash<'_, U> {
+//!     fn clone(&self) -> Self {
+//!         Self { units: self.units, context: self.context.clone() }
+//!     }
+//! }
+//!
+//! impl<U: Units> Hash for UnitHash<'_, U> {
+//!     fn update(&mut self, bytes: &[u8]) {
+//!         self.units.borrow_mut().sha256_update(&mut self.context, bytes);
+//!     }
+//!
+//!     fn finish(self) -> Digest {
+//!         Digest::sha256(&self.units.borrow_mut().sha256_finish(self.context))
+//!     }
+//! }
+//!
+//! struct Chip<'u, U, R> {
+//!     units: &'u RefCell<U>,
+//!     software: LeanRustCrypto<R>,
+//! }
+//!
+//! impl<'u, U, R> Chip<'u, U, R> {
+//!     fn key(&self, suite: Suite, key: &[u8]) -> Option<UnitKey<'u, U>> {
+//!         let key = key.try_into().ok().filter(|_| suite == Suite::Aes128GcmSha256)?;
+//!         Some(UnitKey { units: self.units, key: Zeroizing::new(key) })
+//!     }
+//! }
+//!
+//! impl<'u, U: Units, R: CryptoRng> Provider for Chip<'u, U, R> {
+//!     type Aead = UnitKey<'u, U>;
+//!     type Header = UnitKey<'u, U>;
+//!     type Hash = UnitHash<'u, U>;
+//!     type KeyShare = LeanKeyShare;
+//!
+//!     fn suites(&self) -> &[Suite] {
+//!         &[Suite::Aes128GcmSha256]
+//!     }
+//!
+//!     fn groups(&self) -> &[Group] {
+//!         self.software.groups()
+//!     }
+//!
+//!     fn aead(&self, suite: Suite, key: &[u8]) -> Option<Self::Aead> {
+//!         self.key(suite, key)
+//!     }
+//!
+//!     fn header(&self, suite: Suite, key: &[u8]) -> Option<Self::Header> {
+//!         self.key(suite, key)
+//!     }
+//!
+//!     fn hash(&self, _: HashAlgorithm) -> Self::Hash {
+//!         UnitHash { units: self.units, context: self.units.borrow_mut().sha256_begin() }
+//!     }
+//!
+//!     fn key_share(&mut self, group: Group) -> Poll<Option<LeanKeyShare>> {
+//!         self.software.key_share(group)
+//!     }
+//!
+//!     fn fill_random(&mut self, out: &mut [u8]) {
+//!         self.software.fill_random(out);
+//!     }
+//! }
+//! ```
+//!
+//! A hash that has no unit, or one unit that cannot save its registers, is better left in software:
+//! [`LeanHash`](crate::rustcrypto::LeanHash).
 
 use core::fmt;
 use core::task::Poll;
