@@ -59,6 +59,8 @@ def ram(directory):
         "R1": size["state"] + size["keys"] + path + 4 * size["stream"] + 16 * size["sent"],
         "R2": path - size["ack_ranges"],
         "R4": size["crypto"] + size["scratch"],
+        "keys expanded per packet, bytes": size["keys"],
+        "keys cached, bytes": size["cached_keys"],
         "R5": size["state"] + size["session"] + size["storage__1_1_16_1152_1024_0"] + 2 * 1280,
     }
 
@@ -91,7 +93,7 @@ def table(measured):
         if not at_once:
             grown.append("I3: a move is not told at once")
     for name, value in measured.items():
-        if name.startswith(("with crypto", "S2 after")):
+        if name.startswith(("with crypto", "with AES", "S2 after", "keys")):
             print(f"{name}: {value:,}")
     return grown
 

@@ -14,7 +14,7 @@ use peregrine_core::session::Session;
 use peregrine_core::stream::Read;
 use peregrine_core::time::Instant;
 use peregrine_core::wire::Cid;
-use peregrine_crypto::provider::HashAlgorithm;
+use peregrine_crypto::provider::{HashAlgorithm, Provider, Suite};
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::tls::{ClientConfig, Psk, PskClientSession, ServerConfig, ServerSession};
 use peregrine_firmware::SCRATCH;
@@ -328,6 +328,26 @@ fn with_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     }
 }
 
+/// Packets under AES-128-GCM, with keys that `provider` expands.
+fn with_aes<P: Provider>(memory: &mut [Memory; 2], name: &str, provider: impl Fn(u32) -> P) {
+    let psks = [Psk { identity: b"sensor 7", key: &[7; 32], hash: HashAlgorithm::Sha256 }];
+    let suites = &[Suite::Aes128GcmSha256];
+    let client = ClientConfig { psks: &psks, suites, ..Default::default() };
+    let server = ServerConfig { psks: Some(&psks), suites, ..Default::default() };
+    let (mut ours, mut theirs) = ([0; SCRATCH], [0; 2048]);
+    let client = PskClientSession::new(&client, provider(1), &mut ours[..], None);
+    let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);
+    let mut pair = pair(memory, Gauge::Instructions, client, server);
+    pair.shake_hands();
+    pair.take();
+    pair.upload();
+    let (upload, [out, _]) = pair.take();
+    pair.download();
+    let (download, [_, into]) = pair.take();
+    hprintln!("with AES {} out {}", name, upload.instructions / out);
+    hprintln!("with AES {} in {}", name, download.instructions / into);
+}
+
 #[cortex_m_rt::entry]
 fn main() -> ! {
     static MEMORY: StaticCell<[Memory; 2]> = StaticCell::new();
@@ -337,5 +357,7 @@ fn main() -> ! {
         without_crypto(memory, gauge);
         with_crypto(memory, gauge);
     }
+    with_aes(memory, "expanded per packet", |seed| LeanRustCrypto::new(Predictable(seed)));
+    with_aes(memory, "cached", |seed| LeanRustCrypto::cached(Predictable(seed)));
     board::exit()
 }

@@ -10,7 +10,7 @@ use peregrine_core::path::Route;
 use peregrine_core::recovery::SentPacket;
 use peregrine_core::stream::Stream;
 use peregrine_core::table::ranges::Row;
-use peregrine_crypto::rustcrypto::LeanRustCrypto;
+use peregrine_crypto::rustcrypto::{Cached, LeanRustCrypto};
 use peregrine_crypto::session_keys::PacketKeys;
 use peregrine_crypto::tls::PskClientSession;
 use peregrine_firmware::SCRATCH;
@@ -33,6 +33,7 @@ sizes! {
     size_state: size_of::<Connection<(), ()>>(),
     size_session: size_of::<Session>(),
     size_keys: size_of::<PacketKeys<Provider>>(),
+    size_cached_keys: size_of::<PacketKeys<LeanRustCrypto<Registers, Cached>>>(),
     size_scratch: SCRATCH,
     size_path: size_of::<Path>(),
     size_ack_ranges: ACK_RANGES * size_of::<Row>(),
