@@ -2,7 +2,7 @@
 
 use peregrine_core::error::Code;
 use peregrine_core::session::{Level, Session};
-use peregrine_crypto::provider::{Group, HashAlgorithm, Suite};
+use peregrine_crypto::provider::{Group, HashAlgorithm, Provider as _, Suite};
 use peregrine_crypto::sign::SoftKey;
 use peregrine_crypto::tls::{
     ClientAuth, ClientConfig, ClientSession, Credential, Identity, PeerIdentity, Psk, ServerConfig,
@@ -52,6 +52,29 @@ fn pre_shared_key_however_the_bytes_are_cut() {
         assert_eq!(client.alpn(), Some(&b"hq-interop"[..]));
         assert_eq!(server.server_name(), Some(&b"server.test"[..]));
         assert_complete(&mut client, &mut server);
+    }
+}
+
+/// A client without hardware for AES gets what is cheap for it, from a server with such hardware too.
+#[test]
+fn the_wish_of_a_weak_client_counts() {
+    use Suite::{Aes128GcmSha256, ChaCha20Poly1305Sha256};
+    use peregrine_crypto::rustcrypto::LeanRustCrypto;
+    let psks = [PSK];
+    let client_config = ClientConfig { psks: &psks, groups: &[Group::X25519], ..CLIENT };
+    for (ours, theirs, expected) in [
+        (&[][..], &[][..], ChaCha20Poly1305Sha256),
+        (&[], &[Aes128GcmSha256, ChaCha20Poly1305Sha256], Aes128GcmSha256),
+        (&[Aes128GcmSha256, ChaCha20Poly1305Sha256], &[], provider(2).suites()[0]),
+    ] {
+        let client_config = ClientConfig { suites: ours, ..client_config };
+        let server_config = ServerConfig { psks: Some(&psks), suites: theirs, ..SERVER };
+        let lean = LeanRustCrypto::new(crate::wire::TestRng(1));
+        let mut client = ClientSession::new(&client_config, lean, vec![0; SCRATCH], None);
+        let mut server = server(&server_config);
+        client.start(CLIENT_PARAMS).unwrap();
+        talk(&mut client, &mut server).unwrap();
+        assert_eq!((client.suite(), server.suite()), (Some(expected), Some(expected)));
     }
 }
 

@@ -9,6 +9,8 @@ use crate::verify::{CertificateType, Verifier};
 /// Identities of pre-shared keys that are looked up; a client that offers more is served by those before.
 const MAX_IDENTITIES: usize = 8;
 
+const CHACHA: Suite = Suite::ChaCha20Poly1305Sha256;
+
 /// A pre-shared key that the client offers and we know.
 #[derive(Clone, Copy)]
 pub(super) struct ChosenPsk<'a, 'm> {
@@ -28,12 +30,18 @@ pub(super) fn suite<'a, 'm, P: Provider>(
     hello: &ClientHello<'m>,
     retried: Option<Suite>,
 ) -> Result<(Suite, Option<ChosenPsk<'a, 'm>>), Fault> {
+    // A client that names ChaCha20 first has no hardware for AES, which would cost it five times as much. Unless the
+    // application has an order of its own, its wish counts more than ours.
+    let weak = config.suites.is_empty() && hello.suites.first() == CHACHA.to_u16();
     let common = |accept: &dyn Fn(Suite) -> bool| {
-        config::suites(config.suites, provider).find(|suite| {
-            hello.suites.contains(suite.to_u16())
-                && retried.is_none_or(|retried| retried == *suite)
-                && accept(*suite)
-        })
+        let ours = || {
+            config::suites(config.suites, provider).filter(|suite| {
+                hello.suites.contains(suite.to_u16())
+                    && retried.is_none_or(|retried| retried == *suite)
+                    && accept(*suite)
+            })
+        };
+        ours().find(|suite| weak && *suite == CHACHA).or_else(|| ours().next())
     };
     if let (Some(store), Some(mut offered)) = (config.psks, hello.psk) {
         for index in 0..MAX_IDENTITIES {
