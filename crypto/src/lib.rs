@@ -22,8 +22,6 @@
 //! **Precomputed tables** stay off: this crate turns on no feature that has them. Another crate of the program may do so for all,
 //! with the default features of `x25519-dalek` or `ed25519-dalek` for example: `cargo tree -e features -i curve25519-dalek` tells
 //! whether `precomputed-tables` is among them.
-//!
-//! **Random numbers**: the provider's source is asked for key pairs, hello randoms and connection IDs.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -93,7 +93,7 @@ def table(measured):
         if not at_once:
             grown.append("I3: a move is not told at once")
     for name, value in measured.items():
-        if name.startswith(("with crypto", "with AES", "S2 after", "keys")):
+        if name.startswith(("with crypto", "with AES", "S2 ", "I2 ", "keys")):
             print(f"{name}: {value:,}")
     return grown
 

@@ -16,7 +16,12 @@ use peregrine_core::time::Instant;
 use peregrine_core::wire::Cid;
 use peregrine_crypto::provider::{HashAlgorithm, Provider, Suite};
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
-use peregrine_crypto::tls::{ClientConfig, Psk, PskClientSession, ServerConfig, ServerSession};
+use peregrine_crypto::sign::SoftKey;
+use peregrine_crypto::tls::{
+    ClientConfig, ClientSession, Credential, Identity, Psk, PskClientSession, ServerConfig, ServerSession,
+};
+use peregrine_crypto::verify::only::Only;
+use peregrine_crypto::verify::raw_key::RawKey;
 use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, instructions, stack};
 use peregrine_firmware::null::NullSession;
@@ -328,6 +333,33 @@ fn with_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     }
 }
 
+/// A handshake with a server that proves to hold a raw key.
+fn with_key(
+    memory: &mut [Memory; 2],
+    gauge: Gauge,
+    name: &str,
+    key: &SoftKey,
+    only: impl Fn(RawKey<'_>) -> Only<RawKey<'_>>,
+) {
+    let spki = key.spki();
+    let known = [&spki[..]];
+    let verifier = only(RawKey { keys: &known });
+    let identities = [Identity { credential: Credential::RawPublicKey(&spki), key }];
+    let client = ClientConfig { server: Some(&verifier), alpn: &[b"sensor"], ..Default::default() };
+    let server = ServerConfig { identities: &identities, alpn: &[b"sensor"], ..Default::default() };
+    let (mut ours, mut theirs) = ([0; 2048], [0; 2048]);
+    let provider = |seed| LeanRustCrypto::new(Predictable(seed));
+    let client = ClientSession::new(&client, provider(1), &mut ours[..], None);
+    let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);
+    let mut pair = pair(memory, gauge, client, server);
+    pair.shake_hands();
+    let handshake = pair.take().0;
+    match gauge {
+        Gauge::Instructions => hprintln!("I2 with {} {}", name, handshake.instructions),
+        Gauge::Stack => hprintln!("S2 with {} {}", name, handshake.stack),
+    }
+}
+
 /// Packets under AES-128-GCM, with keys that `provider` expands.
 fn with_aes<P: Provider>(memory: &mut [Memory; 2], name: &str, provider: impl Fn(u32) -> P) {
     let psks = [Psk { identity: b"sensor 7", key: &[7; 32], hash: HashAlgorithm::Sha256 }];
@@ -356,6 +388,8 @@ fn main() -> ! {
     for gauge in [Gauge::Instructions, Gauge::Stack] {
         without_crypto(memory, gauge);
         with_crypto(memory, gauge);
+        with_key(memory, gauge, "an Ed25519 key", &SoftKey::ed25519(&[7; 32]), |known| Only::ed25519(known));
+        with_key(memory, gauge, "a P-256 key", &SoftKey::p256(&[7; 32]).unwrap(), |known| Only::p256(known));
     }
     with_aes(memory, "expanded per packet", |seed| LeanRustCrypto::new(Predictable(seed)));
     with_aes(memory, "cached", |seed| LeanRustCrypto::cached(Predictable(seed)));
