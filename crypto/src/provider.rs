@@ -485,17 +485,8 @@ pub trait Provider {
         } else {
             key
         };
-        let mut block = Zeroizing::new([0; 128]);
-        let block = block.get_mut(..algorithm.block_len()).unwrap_or_default();
-        let mut keyed = |pad: u8| {
-            block.fill(pad);
-            block.iter_mut().zip(key).for_each(|(to, from)| *to ^= from);
-            let mut hash = self.hash(algorithm);
-            hash.update(block);
-            hash
-        };
-        let inner = digest(keyed(0x36), parts);
-        digest(keyed(0x5c), &[inner.as_bytes()])
+        let inner = keyed(self.hash(algorithm), algorithm, key, 0x36, parts);
+        keyed(self.hash(algorithm), algorithm, key, 0x5c, &[inner.as_bytes()])
     }
 
     /// A fresh key pair; `None` if the group is not there, or the hardware failed.
@@ -503,6 +494,21 @@ pub trait Provider {
 
     /// Fills `out` with bytes nobody can predict. A source that fails must not return.
     fn fill_random(&mut self, out: &mut [u8]);
+}
+
+/// The hash of a block of `key` and `pad`, and of `parts` (RFC 2104 2).
+// Apart from its caller, since HMAC is the end of the deepest calls there are: what it puts on the stack counts.
+#[inline(never)]
+fn keyed<H: Hash>(mut hash: H, algorithm: HashAlgorithm, key: &[u8], pad: u8, parts: &[&[u8]]) -> Secret {
+    const PIECE: usize = 32;
+    let mut piece = Zeroizing::new([0; PIECE]);
+    for start in (0..algorithm.block_len()).step_by(PIECE) {
+        piece.fill(pad);
+        let of_key = key.get(start..).unwrap_or_default();
+        piece.iter_mut().zip(of_key).for_each(|(to, from)| *to ^= from);
+        hash.update(&*piece);
+    }
+    digest(hash, parts)
 }
 
 /// The hash of what `hash` took already and `parts`, as a secret.

@@ -168,6 +168,7 @@ pub(super) struct ExpectServerHello {
 }
 
 impl ExpectServerHello {
+    #[inline(never)]
     pub(super) fn handle<'a, P: Provider, const CERTIFICATES: bool>(
         &self,
         setup: &Setup<'a>,

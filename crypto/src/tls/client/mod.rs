@@ -127,6 +127,7 @@ struct ExpectFinished<'a> {
 }
 
 impl<'a> ExpectFinished<'a> {
+    #[inline(never)]
     fn handle<P: Provider, const CERTIFICATES: bool>(
         &self,
         shared: &mut Handshake<'a, P>,

@@ -20,6 +20,7 @@ pub(super) struct ExpectEncryptedExtensions {
 }
 
 impl ExpectEncryptedExtensions {
+    #[inline(never)]
     pub(super) fn handle<'a, P: Provider, const CERTIFICATES: bool>(
         &self,
         setup: &Setup<'a>,
