@@ -73,12 +73,15 @@ impl State {
         Ok(())
     }
 
-    /// What TLS waits for may be ready.
-    pub(super) fn resume(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        if !self.lifecycle.is_open() {
-            return;
-        }
-        let resumed = lent.session.resume();
+    /// TLS has gone on after it had waited for something.
+    // Not in its caller, whose stack is that of TLS.
+    #[inline(never)]
+    pub(super) fn on_resumed(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        resumed: Result<(), TransportError>,
+    ) {
         if let Err(error) = resumed.and_then(|()| self.poll_session(now, lent)) {
             self.close(now, lent, Close::transport(&error));
         }

@@ -182,8 +182,11 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// Lets TLS go on that waits for a key in hardware, or for another step that takes long: to be called when that may be done.
     /// Does nothing if TLS waits for nothing.
     pub fn resume(&mut self, now: Instant) {
-        let (state, mut lent) = self.lend();
-        state.resume(now, &mut lent);
+        if self.state.lifecycle.is_open() {
+            let resumed = self.session.resume();
+            let (state, mut lent) = self.lend();
+            state.on_resumed(now, &mut lent, resumed);
+        }
     }
 
     /// The next thing the application should know.

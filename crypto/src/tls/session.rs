@@ -44,6 +44,7 @@ pub struct TlsSession<'a, P: Provider, B, R> {
     role: R,
     scratch: Option<B>,
     unread: Unread,
+    deferred: bool,
     after: Skipper,
 }
 
@@ -87,7 +88,18 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ServerSession<'a, P, B> {
 
 impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, P, B, R> {
     fn with_role(handshake: Handshake<'a, P>, role: R, scratch: B) -> Self {
-        Self { handshake, role, scratch: Some(scratch), unread: Unread::new(), after: Skipper::new() }
+        let (unread, after) = (Unread::new(), Skipper::new());
+        Self { handshake, role, scratch: Some(scratch), unread, deferred: false, after }
+    }
+
+    /// Lets TLS only take messages when they come, and do its work in `Connection::resume`, which is to be called whenever
+    /// [`Self::is_parked`]. Called from where the stack is shallow, all that key exchange and signatures take of it comes
+    /// on top of nothing; and a program with other things to do puts the work off to when it has time.
+    ///
+    /// All that the peer says at once must fit into the memory lent then, not only its longest message.
+    #[must_use]
+    pub fn deferred(self) -> Self {
+        Self { deferred: true, ..self }
     }
 
     /// Tells secrets to `log` from now on.
@@ -96,8 +108,8 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
         self.handshake.log.log = Some(log);
     }
 
-    /// Whether TLS waits for a step of its provider, private key or verifier that is pending. When that may be done,
-    /// `Connection::resume` asks it again.
+    /// Whether TLS waits to be resumed by `Connection::resume`: because a step of its provider, private key or verifier is
+    /// pending and may be done now, or because its work is [deferred](Self::deferred).
     pub const fn is_parked(&self) -> bool {
         self.unread.parked
     }
@@ -137,6 +149,7 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
             if self.handshake.reading != level {
                 return Err(WRONG_LEVEL);
             }
+            self.unread.parked |= self.deferred;
             let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
             self.unread.keep(&mut bytes, self.handshake.flight.free(memory))?;
             if !self.unread.parked {
@@ -207,7 +220,8 @@ where
     fn start(&mut self, params: &[u8]) -> Result<(), TransportError> {
         let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
         self.handshake.local_params = self.handshake.flight.store(memory, |_, out| out.bytes(params))?;
-        Ok(self.go_on(true)?)
+        self.unread.parked = self.deferred;
+        if self.deferred { Ok(()) } else { Ok(self.go_on(true)?) }
     }
 
     fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError> {

@@ -260,6 +260,45 @@ fn what_is_kept_does_not_change_its_level() {
     assert!(!client.is_complete());
 }
 
+/// Work that is put off is done when the session is resumed and never before, with hardware that is late too.
+#[test]
+fn deferred_work() {
+    for asks in [0, 2] {
+        for step in [7, usize::MAX] {
+            let late = Manner::late(&Step::ALL, asks);
+            let sides = Sides::new(late, late);
+            let keys = [&sides.spkis[1][..]];
+            let verifier = LateVerifier { keys: &keys, hardware: Arc::clone(&sides.hardware[0]) };
+            let config = ClientConfig { server: Some(&verifier), ..CLIENT };
+            let identities =
+                [Identity { credential: Credential::RawPublicKey(&sides.spkis[1]), key: &sides.keys[1] }];
+            let server_config = ServerConfig { identities: &identities, ..SERVER };
+            let provider = |side: usize| Late::new(side as u64 + 1, &sides.hardware[side]);
+            let client = ClientSession::new(&config, provider(0), vec![0; SCRATCH], None);
+            let server = ServerSession::new(&server_config, provider(1), vec![0; SCRATCH], None);
+            let (mut client, mut server) = (client.deferred(), server.deferred());
+            client.start(CLIENT_PARAMS).unwrap();
+            server.start(SERVER_PARAMS).unwrap();
+            assert_eq!((client.is_parked(), client.crypto_len(Level::Initial)), (true, 0));
+            while client.is_parked() {
+                client.resume().unwrap();
+            }
+            carry(&client, &mut server, &mut [0; 3], step).unwrap();
+            assert_eq!((server.is_parked(), server.crypto_len(Level::Initial)), (true, 0));
+            assert_eq!(server.poll_event(), None);
+            let mut sent = [client.crypto_len(Level::Initial), 0, 0];
+            let mut came = [0; 3];
+            while !(client.is_complete() && server.is_complete()) {
+                carry(&server, &mut client, &mut came, step).unwrap();
+                client.resume().unwrap();
+                carry(&client, &mut server, &mut sent, step).unwrap();
+                server.resume().unwrap();
+            }
+            assert_complete(&mut client, &mut server);
+        }
+    }
+}
+
 #[test]
 fn against_rustls() {
     use peregrine_crypto::verify::pin::{Pin, spki_hash};

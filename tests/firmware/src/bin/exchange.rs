@@ -333,10 +333,31 @@ fn with_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     }
 }
 
+/// A handshake whose work with keys is done from a shallow stack.
+fn deferred(memory: &mut [Memory; 2]) {
+    let psks = [Psk { identity: b"sensor 7", key: &[7; 32], hash: HashAlgorithm::Sha256 }];
+    let client = ClientConfig { psks: &psks, alpn: &[b"sensor"], ..Default::default() };
+    let server = ServerConfig { psks: Some(&psks), alpn: &[b"sensor"], ..Default::default() };
+    let (mut ours, mut theirs) = ([0; SCRATCH], [0; 2048]);
+    let provider = |seed| LeanRustCrypto::new(Predictable(seed));
+    let client = PskClientSession::new(&client, provider(1), &mut ours[..], None).deferred();
+    let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);
+    let mut pair = pair(memory, Gauge::Stack, client, server);
+    pair.run(|pair| {
+        if pair.client.session().is_parked() {
+            pair.client(|now, client| client.resume(now));
+        }
+        pair.client.is_established() && pair.server.is_established()
+    });
+    pair.run(|pair| pair.client.has_spare_cid());
+    hprintln!("S2 deferred {}", pair.take().0.stack);
+}
+
 /// A handshake with a server that proves to hold a raw key.
 fn with_key(
     memory: &mut [Memory; 2],
     gauge: Gauge,
+    is_deferred: bool,
     name: &str,
     key: &SoftKey,
     only: impl Fn(RawKey<'_>) -> Only<RawKey<'_>>,
@@ -351,12 +372,17 @@ fn with_key(
     let provider = |seed| LeanRustCrypto::new(Predictable(seed));
     let client = ClientSession::new(&client, provider(1), &mut ours[..], None);
     let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);
+    let client = if is_deferred { client.deferred() } else { client };
     let mut pair = pair(memory, gauge, client, server);
-    pair.shake_hands();
+    pair.run(|pair| {
+        pair.client(|now, client| client.resume(now));
+        pair.client.is_established() && pair.server.is_established()
+    });
     let handshake = pair.take().0;
+    let how = if is_deferred { ", deferred" } else { "" };
     match gauge {
-        Gauge::Instructions => hprintln!("I2 with {} {}", name, handshake.instructions),
-        Gauge::Stack => hprintln!("S2 with {} {}", name, handshake.stack),
+        Gauge::Instructions => hprintln!("I2 with {}{} {}", name, how, handshake.instructions),
+        Gauge::Stack => hprintln!("S2 with {}{} {}", name, how, handshake.stack),
     }
 }
 
@@ -385,11 +411,15 @@ fn main() -> ! {
     static MEMORY: StaticCell<[Memory; 2]> = StaticCell::new();
     let memory = MEMORY.init_with(|| [const { Memory::new() }; 2]);
     instructions::start();
+    let (ed25519, p256) = (SoftKey::ed25519(&[7; 32]), SoftKey::p256(&[7; 32]).unwrap());
     for gauge in [Gauge::Instructions, Gauge::Stack] {
         without_crypto(memory, gauge);
         with_crypto(memory, gauge);
-        with_key(memory, gauge, "an Ed25519 key", &SoftKey::ed25519(&[7; 32]), |known| Only::ed25519(known));
-        with_key(memory, gauge, "a P-256 key", &SoftKey::p256(&[7; 32]).unwrap(), |known| Only::p256(known));
+    }
+    deferred(memory);
+    for (gauge, is_deferred) in [(Gauge::Instructions, false), (Gauge::Stack, false), (Gauge::Stack, true)] {
+        with_key(memory, gauge, is_deferred, "an Ed25519 key", &ed25519, |known| Only::ed25519(known));
+        with_key(memory, gauge, is_deferred, "a P-256 key", &p256, |known| Only::p256(known));
     }
     with_aes(memory, "expanded per packet", |seed| LeanRustCrypto::new(Predictable(seed)));
     with_aes(memory, "cached", |seed| LeanRustCrypto::cached(Predictable(seed)));
