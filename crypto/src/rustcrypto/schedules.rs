@@ -13,7 +13,7 @@ use aes::Aes128;
 use aes_gcm::Aes128Gcm;
 use chacha20poly1305::ChaCha20Poly1305;
 use peregrine_core::limits::SAMPLE_LEN;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::aead::{aes_mask, chacha_mask, open, seal};
 use crate::provider::{AeadError, AeadKey, HeaderKey, NONCE_LEN, Suite};
@@ -58,59 +58,74 @@ impl Schedules for Cached {
     type Header = CachedHeader;
 
     fn aead(suite: Suite, key: &[u8]) -> Option<CachedAead> {
-        Some(match LeanKey::new(suite, key)? {
-            LeanKey::Aes128(key) => CachedAead::Aes128(Aes128Gcm::new((&*key).into())),
-            LeanKey::ChaCha20(key) => CachedAead::ChaCha20(ChaCha20Poly1305::new((&*key).into())),
+        let key = LeanKey::new(suite, key)?;
+        Some(match key.aes() {
+            Some(key) => CachedAead::Aes128(Aes128Gcm::new(key.into())),
+            None => CachedAead::ChaCha20(ChaCha20Poly1305::new((&key.bytes).into())),
         })
     }
 
     fn header(suite: Suite, key: &[u8]) -> Option<CachedHeader> {
-        Some(match LeanKey::new(suite, key)? {
-            LeanKey::Aes128(key) => CachedHeader::Aes128(Aes128::new((&*key).into())),
-            LeanKey::ChaCha20(key) => CachedHeader::ChaCha20(key),
+        let key = LeanKey::new(suite, key)?;
+        Some(match key.aes() {
+            Some(key) => CachedHeader::Aes128(Aes128::new(key.into())),
+            None => CachedHeader::ChaCha20(Zeroizing::new(key.bytes)),
         })
     }
 }
 
-/// A key, not expanded.
-pub enum LeanKey {
-    /// Of AES-128-GCM.
-    Aes128(Zeroizing<[u8; 16]>),
-    /// Of ChaCha20-Poly1305.
-    ChaCha20(Zeroizing<[u8; 32]>),
+/// A key, not expanded, wiped when dropped.
+pub struct LeanKey {
+    suite: Suite,
+    /// As many as the suite asks for.
+    bytes: [u8; 32],
 }
 
 impl LeanKey {
     fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        Some(match suite {
-            Suite::Aes128GcmSha256 => Self::Aes128(Zeroizing::new(key.try_into().ok()?)),
-            Suite::ChaCha20Poly1305Sha256 => Self::ChaCha20(Zeroizing::new(key.try_into().ok()?)),
-            Suite::Aes256GcmSha384 => return None,
-        })
+        if suite == Suite::Aes256GcmSha384 || key.len() != suite.key_len() {
+            return None;
+        }
+        let mut this = Self { suite, bytes: [0; 32] };
+        this.bytes.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+        Some(this)
+    }
+
+    /// The key of AES-128, if it is one.
+    fn aes(&self) -> Option<&[u8; 16]> {
+        self.bytes.first_chunk().filter(|_| self.suite == Suite::Aes128GcmSha256)
+    }
+}
+
+impl Drop for LeanKey {
+    // Keys go in many places: a call is less than the loop.
+    #[inline(never)]
+    fn drop(&mut self) {
+        self.bytes.zeroize();
     }
 }
 
 impl AeadKey for LeanKey {
     fn seal(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
-        match self {
-            Self::Aes128(key) => seal(&Aes128Gcm::new((&**key).into()), nonce, aad, data),
-            Self::ChaCha20(key) => seal(&ChaCha20Poly1305::new((&**key).into()), nonce, aad, data),
+        match self.aes() {
+            Some(key) => seal(&Aes128Gcm::new(key.into()), nonce, aad, data),
+            None => seal(&ChaCha20Poly1305::new((&self.bytes).into()), nonce, aad, data),
         }
     }
 
     fn open(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<usize, AeadError> {
-        match self {
-            Self::Aes128(key) => open(&Aes128Gcm::new((&**key).into()), nonce, aad, data),
-            Self::ChaCha20(key) => open(&ChaCha20Poly1305::new((&**key).into()), nonce, aad, data),
+        match self.aes() {
+            Some(key) => open(&Aes128Gcm::new(key.into()), nonce, aad, data),
+            None => open(&ChaCha20Poly1305::new((&self.bytes).into()), nonce, aad, data),
         }
     }
 }
 
 impl HeaderKey for LeanKey {
     fn mask(&mut self, sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
-        match self {
-            Self::Aes128(key) => aes_mask(&Aes128::new((&**key).into()), sample),
-            Self::ChaCha20(key) => chacha_mask(key, sample),
+        match self.aes() {
+            Some(key) => aes_mask(&Aes128::new(key.into()), sample),
+            None => chacha_mask(&self.bytes, sample),
         }
     }
 }

@@ -210,8 +210,9 @@ impl ExpectServerHello {
                 return Poll::Ready(Err(crate::tls::extension::unsolicited()));
             }
             Some(index) => {
-                let psk = psks(setup, &shared.provider, self.retried).nth(usize::from(index));
-                let psk = psk.filter(|psk| psk.hash == suite.hash());
+                let mut offered = psks(setup, &shared.provider, self.retried).zip(0..);
+                let psk = offered.find(|(psk, place)| *place == index && psk.hash == suite.hash());
+                let psk = psk.map(|(psk, _)| psk);
                 let unknown = Fault(&(Cause::IllegalParameter, "a pre-shared key that was not offered"));
                 Some(psk.ok_or(unknown)?)
             }
