@@ -141,11 +141,10 @@ impl<'a> Encoder<'a> {
     // A call of its own here and below: messages are made of little else.
     #[inline(never)]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.len.saturating_add(bytes.len());
-        if let Some(place) = self.out.get_mut(self.len..end) {
+        if let Some(place) = self.out.get_mut(self.len..).and_then(|free| free.get_mut(..bytes.len())) {
             place.copy_from_slice(bytes);
         }
-        self.len = end;
+        self.len = self.len.saturating_add(bytes.len());
     }
 
     /// The last `size` bytes of a number.

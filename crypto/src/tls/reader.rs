@@ -4,6 +4,8 @@
 //! not whole, or, while TLS is parked, the message that it cannot handle yet and whatever came after it. To be handled it all
 //! goes to the end of the memory, so that the handling can fill that from the front.
 
+use core::cell::Cell;
+
 use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::HEADER_LEN;
 
@@ -62,12 +64,15 @@ impl Unread {
     }
 }
 
-/// Moves `len` bytes within the memory.
+/// Moves `len` bytes within the memory, where both places may have bytes in common. (`copy_within` can panic.)
 fn shift(memory: &mut [u8], from: usize, to: usize, len: usize) {
-    let end = from.saturating_add(len);
-    // Both ranges are within: else `copy_within` would panic.
-    if end <= memory.len() && to.saturating_add(len) <= memory.len() {
-        memory.copy_within(from..end, to);
+    let cells = Cell::from_mut(memory).as_slice_of_cells();
+    let part = |start: usize| cells.get(start..).and_then(|part| part.get(..len)).unwrap_or_default();
+    let pairs = part(to).iter().zip(part(from));
+    if to > from {
+        pairs.rev().for_each(|(to, from)| to.set(from.get()));
+    } else {
+        pairs.for_each(|(to, from)| to.set(from.get()));
     }
 }
 
