@@ -76,10 +76,10 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
         .await
     }
 
-    /// Asks keys in hardware again that had no answer yet for a handshake: to be called when they may have one. Without keys that
-    /// wait there is nothing to call it for.
+    /// Has keys in hardware asked again that had no answer yet for a handshake: to be called when they may have one. They are asked
+    /// whenever [`Self::run`] does its work, and this makes it do so.
     pub fn resume(&self) {
-        self.shared.borrow_mut().resume();
+        self.shared.borrow_mut().nudge();
     }
 
     /// Waits until that network, or any, is up and has an address.

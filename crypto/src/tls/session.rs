@@ -37,8 +37,8 @@ pub type ServerSession<'a, P, B> = TlsSession<'a, P, B, Server<'a>>;
 ///
 /// `B` is the memory lent for the handshake. Our own flight without the certificates, the transport parameters of both
 /// sides and the peer's public key lie in it: about 500 bytes, 250 more for an RSA key. Beside them there must be room
-/// for the longest message of the peer: certificates of 1 to 5 kB, and on a server a
-/// ClientHello of 300 to 1,800 bytes.
+/// for the longest message of the peer: certificates of 1 to 5 kB, and on a server a ClientHello of 300 to 1,800 bytes;
+/// and for what follows it in the same flight, should a step be pending.
 pub struct TlsSession<'a, P: Provider, B, R> {
     handshake: Handshake<'a, P>,
     role: R,
@@ -96,7 +96,9 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
     /// [`Self::is_parked`]. Called from where the stack is shallow, all that key exchange and signatures take of it comes
     /// on top of nothing; and a program with other things to do puts the work off to when it has time.
     ///
-    /// All that the peer says at once must fit into the memory lent then, not only its longest message.
+    /// It costs a client a few round trips: packets that come with the ServerHello, in one datagram mostly, cannot be opened
+    /// before the work is done, and the server sends them again. All that the peer says at once must fit into the memory
+    /// lent, not only its longest message.
     #[must_use]
     pub fn deferred(self) -> Self {
         Self { deferred: true, ..self }

@@ -32,6 +32,8 @@ struct World<'a> {
     on: FourTuple,
     client: Client<'a>,
     server: Server<'a>,
+    /// How long the hardware takes for a step.
+    step: Duration,
     /// When each side last asked its hardware.
     asked: [Instant; 2],
 }
@@ -48,8 +50,9 @@ impl World<'_> {
             self.client.handle_datagram(self.now, self.on, Ecn::NotEct, &mut buffer[..sent.len]);
         }
         self.now = self.now.after(DELAY);
-        resume(&mut self.client, self.now, &mut self.asked[0], |session| session.is_parked());
-        resume(&mut self.server, self.now, &mut self.asked[1], |session| session.is_parked());
+        let (now, step) = (self.now, self.step);
+        resume(&mut self.client, now, step, &mut self.asked[0], |session| session.is_parked());
+        resume(&mut self.server, now, step, &mut self.asked[1], |session| session.is_parked());
         if self.client.next_timeout().is_due(self.now) {
             self.client.handle_timeout(self.now);
         }
@@ -73,12 +76,13 @@ impl World<'_> {
 fn resume<S: Session>(
     connection: &mut Connection<Memory, S>,
     now: Instant,
+    step: Duration,
     asked: &mut Instant,
     is_parked: impl Fn(&S) -> bool,
 ) {
     if !is_parked(connection.session()) {
         *asked = now;
-    } else if now.since(*asked) >= STEP {
+    } else if now.since(*asked) >= step {
         *asked = now;
         connection.resume(now);
     }
@@ -86,6 +90,16 @@ fn resume<S: Session>(
 
 /// Two sides whose steps behave so, the server with a raw key that the client knows, in a world of their own.
 fn with_world<R>(client: Manner, server: Manner, run: impl FnOnce(World<'_>) -> R) -> R {
+    with_deferred_world(false, client, server, run)
+}
+
+/// The same; the work of both may be deferred.
+fn with_deferred_world<R>(
+    is_deferred: bool,
+    client: Manner,
+    server: Manner,
+    run: impl FnOnce(World<'_>) -> R,
+) -> R {
     let sides = Sides::new(client, server);
     let known = [&sides.spkis[1][..]];
     let verifier = LateVerifier { keys: &known, hardware: std::sync::Arc::clone(&sides.hardware[0]) };
@@ -95,6 +109,7 @@ fn with_world<R>(client: Manner, server: Manner, run: impl FnOnce(World<'_>) -> 
     let server_config = ServerConfig { identities: &identities, ..SERVER };
     let session =
         ClientSession::new(&client_config, Late::new(1, &sides.hardware[0]), vec![0; SCRATCH], None);
+    let session = if is_deferred { session.deferred() } else { session };
     let now = Instant::from_micros(1_000_000);
     let on = FourTuple {
         local: ([192, 0, 2, 1], 4000).into(),
@@ -119,8 +134,9 @@ fn with_world<R>(client: Manner, server: Manner, run: impl FnOnce(World<'_>) -> 
     };
     let session =
         ServerSession::new(&server_config, Late::new(2, &sides.hardware[1]), vec![0; SCRATCH], None);
+    let session = if is_deferred { session.deferred() } else { session };
     let server = Connection::server(now, &config, &accepted, Storage::new(), session).unwrap();
-    run(World { now, on, client, server, asked: [now; 2] })
+    run(World { now, on, client, server, step: STEP, asked: [now; 2] })
 }
 
 /// Every step takes a second and a half on both sides; in between packets are acknowledged, probed for and come again, and no
@@ -189,5 +205,17 @@ fn a_step_that_fails() {
     let manner = Manner { broken: Some(Step::Sign), ..Manner::late(&[Step::Sign], 1) };
     with_world(Manner::default(), manner, |mut world| {
         assert!(world.run(5, |world| world.client.cause().is_some()));
+    });
+}
+
+/// Work that is deferred and done soon: what came too early to be opened comes again after a few round trips.
+#[test]
+fn deferred_work_costs_few_round_trips() {
+    let manner = Manner::default();
+    with_deferred_world(true, manner, manner, |mut world| {
+        world.step = Duration::ZERO;
+        let begun = world.now;
+        assert!(world.run(5, |world| world.client.is_established() && world.server.is_established()));
+        assert!(world.now.since(begun) < DELAY * 20, "{:?}", world.now.since(begun));
     });
 }

@@ -55,6 +55,38 @@ fn pre_shared_key_however_the_bytes_are_cut() {
     }
 }
 
+/// A client that knows pre-shared keys only, as any other client has it.
+#[test]
+fn a_client_without_certificates() {
+    use peregrine_crypto::tls::PskClientSession;
+    let psks = [PSK_384, PSK];
+    let config = ClientConfig { psks: &psks, server: Some(&Insecure), ..CLIENT };
+    let known = [PSK];
+    let server_config = ServerConfig { psks: Some(&known), ..SERVER };
+    for groups in [&[][..], &[Group::Secp256r1]] {
+        let server_config = ServerConfig { groups, ..server_config };
+        let mut client = PskClientSession::new(&config, provider(1), vec![0; SCRATCH], None);
+        client.start(CLIENT_PARAMS).unwrap();
+        let mut server = server(&server_config);
+        talk(&mut client, &mut server).unwrap();
+        assert_eq!(client.peer_identity(), Some(PeerIdentity::Psk(b"sensor 7")));
+        assert_complete(&mut client, &mut server);
+    }
+    // A server that has a certificate instead is of no use, though a policy that would take it is configured.
+    let key = SoftKey::ed25519(&[1; 32]);
+    let spki = key.spki();
+    let identities = [Identity { credential: Credential::RawPublicKey(&spki), key: &key }];
+    let server_config = ServerConfig { identities: &identities, ..SERVER };
+    let mut client = PskClientSession::new(&config, provider(1), vec![0; SCRATCH], None);
+    client.start(CLIENT_PARAMS).unwrap();
+    let failed = talk(&mut client, &mut server(&server_config)).unwrap_err();
+    assert!(matches!(failed, Failed::Server(_)), "{failed:?}: it did not even ask for one");
+    // And with nothing to offer it does not begin.
+    let config = ClientConfig { psks: &[], ..config };
+    let mut client = PskClientSession::new(&config, provider(1), vec![0; SCRATCH], None);
+    assert_eq!(client.start(CLIENT_PARAMS).unwrap_err().code.alert(), Some(80));
+}
+
 /// A client without hardware for AES gets what is cheap for it, from a server with such hardware too.
 #[test]
 fn the_wish_of_a_weak_client_counts() {
