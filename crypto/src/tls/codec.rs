@@ -106,9 +106,8 @@ impl<'a> Decoder<'a> {
 pub(crate) struct U16s<'a>(&'a [[u8; 2]]);
 
 impl U16s<'_> {
-    /// The first value; there is one in every list.
-    pub(crate) fn first(&self) -> u16 {
-        self.0.first().map_or(0, |first| u16::from_be_bytes(*first))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
+        self.0.iter().copied().map(u16::from_be_bytes)
     }
 
     pub(crate) fn contains(&self, value: u16) -> bool {

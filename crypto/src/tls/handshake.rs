@@ -138,9 +138,13 @@ impl<'a, P: Provider> Handshake<'a, P> {
         self.flight.send(level, stored)
     }
 
-    /// The hash of the suite; as long as there is none, of Initial packets.
+    /// The suite; as long as there is none, that of Initial packets.
+    fn suite(&self) -> Suite {
+        self.agreed.suite.unwrap_or(INITIAL_SUITE)
+    }
+
     fn algorithm(&self) -> HashAlgorithm {
-        self.agreed.suite.unwrap_or(INITIAL_SUITE).hash()
+        self.suite().hash()
     }
 
     pub(crate) fn digest(&self) -> Digest {
@@ -187,7 +191,7 @@ impl<'a, P: Provider> Handshake<'a, P> {
         self.log.log(keylog::CLIENT_HANDSHAKE, &self.client_random, &client);
         self.log.log(keylog::SERVER_HANDSHAKE, &self.client_random, &server);
         (self.local, self.peer) = if self.side.is_client() { (client, server) } else { (server, client) };
-        let suite = self.agreed.suite.unwrap_or(INITIAL_SUITE);
+        let suite = self.suite();
         self.keys.set_handshake_secrets(&self.provider, suite, &self.local, &self.peer)?;
         self.reading = Level::Handshake;
         self.events.note(SessionEvent::Keys(Level::Handshake));
@@ -203,7 +207,7 @@ impl<'a, P: Provider> Handshake<'a, P> {
         self.log.log(keylog::SERVER_TRAFFIC, &self.client_random, &server);
         self.log.log(keylog::EXPORTER, &self.client_random, &exporter);
         let (local, peer) = if self.side.is_client() { (&client, &server) } else { (&server, &client) };
-        let suite = self.agreed.suite.unwrap_or(INITIAL_SUITE);
+        let suite = self.suite();
         self.keys.set_application_secrets(&self.provider, suite, local, peer)?;
         self.agreed.exporter = Some(exporter);
         Ok(())

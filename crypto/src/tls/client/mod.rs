@@ -63,7 +63,10 @@ impl<'a, const CERTIFICATES: bool> Client<'a, CERTIFICATES> {
     ) -> Poll<Result<State<'a>, Fault>> {
         let setup = &self.setup;
         let Some(message) = message else {
-            return hello::start::<P, CERTIFICATES>(setup, shared, memory);
+            return match self.state {
+                State::Start => hello::start::<P, CERTIFICATES>(setup, shared, memory),
+                _ => Poll::Ready(Err(unexpected())),
+            };
         };
         match (&self.state, message.kind) {
             (State::ServerHello(state), Kind::ServerHello) => {

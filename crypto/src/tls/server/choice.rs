@@ -30,9 +30,9 @@ pub(super) fn suite<'a, 'm, P: Provider>(
     hello: &ClientHello<'m>,
     retried: Option<Suite>,
 ) -> Result<(Suite, Option<ChosenPsk<'a, 'm>>), Fault> {
-    // A client that names ChaCha20 first has no hardware for AES, which would cost it five times as much. Unless the
-    // application has an order of its own, its wish counts more than ours.
-    let weak = config.suites.is_empty() && hello.suites.first() == CHACHA.to_u16();
+    // A client that names ChaCha20 first, of the suites we know, has no hardware for AES, which would cost it five times as
+    // much. Unless the application has an order of its own, its wish counts more than ours.
+    let weak = config.suites.is_empty() && hello.suites.iter().find_map(Suite::from_u16) == Some(CHACHA);
     let common = |accept: &dyn Fn(Suite) -> bool| {
         let ours = || {
             config::suites(config.suites, provider).filter(|suite| {
