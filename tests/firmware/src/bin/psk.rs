@@ -1,4 +1,4 @@
-//! A whole client: a pre-shared key with X25519, ChaCha20-Poly1305, and AES-128-GCM for Initial packets.
+//! A whole client without certificates: a pre-shared key with X25519, ChaCha20-Poly1305, and AES-128-GCM for Initial packets.
 #![no_std]
 #![no_main]
 
