@@ -88,7 +88,16 @@ pub trait Session {
     /// A TLS alert as 0x100 + alert (RFC 9001 4.8), or PROTOCOL_VIOLATION where RFC 9001 says so.
     fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError>;
 
-    /// The next thing TLS has to tell; asked until `None` after every [`Self::start`] and [`Self::read_crypto`].
+    /// Asks again for what TLS waits for, if it waits for anything: a step that takes long, or is done by hardware. Until
+    /// then CRYPTO bytes are taken as ever and kept.
+    ///
+    /// # Errors
+    /// Like [`Self::read_crypto`].
+    fn resume(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    /// The next thing TLS has to tell; asked until `None` after every [`Self::start`], [`Self::read_crypto`] and [`Self::resume`].
     fn poll_event(&mut self) -> Option<SessionEvent>;
 
     /// How many CRYPTO bytes TLS has produced on `level` so far, counted from the first.

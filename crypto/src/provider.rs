@@ -1,10 +1,147 @@
 //! What TLS and packet protection ask of cryptography, so that a host can bring a faster AEAD and a microcontroller
 //! its hardware. [`crate::rustcrypto::RustCrypto`] is the default.
 //!
-//! AEAD, header protection, hashes and key agreement never wait. Signing may ([`Signer`]), since a private key can
-//! live in a secure element. Signature *verification* is not here: it needs no secret, see [`crate::signature`].
+//! AEAD, header protection and hashes never wait. Steps with public keys may, since they take long and have hardware of their
+//! own: key pairs and key agreement here, signing by a [`Signer`], verifying by a [`Verifier`](crate::verify::Verifier). They
+//! say [`Poll::Pending`], then TLS rests and QUIC goes on; they are asked again, with the same arguments, after each
+//! [`Session::resume`](peregrine_core::session::Session::resume), which whoever learns that the hardware is done sees to. Nobody
+//! is woken otherwise. What waits may be dropped at any time: the connection can end before.
+//!
+//! # Hardware for AES and SHA-256
+//!
+//! A peripheral is one for all keys and all hashes, so they refer to it; in a program of one executor a `RefCell` keeps them
+//! apart, since no call here lasts beyond its return. A key that the peripheral cannot keep is loaded for each packet, from a
+//! copy that wipes itself; one that stays in a slot is a number here, and its `Drop` empties the slot. A running hash is saved
+//! after each piece and restored before the next, because several run at once.
+//!
+//! A chip with units like CRYP and HASH of an STM32, and key agreement in software:
+//!
+//! ```
+//! use core::cell::RefCell;
+//! use core::task::Poll;
+//!
+//! use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
+//! use peregrine_crypto::provider::{
+//!     AeadError, AeadKey, Digest, Group, Hash, HashAlgorithm, HeaderKey, NONCE_LEN, Provider, Suite,
+//! };
+//! use peregrine_crypto::rustcrypto::{LeanKeyShare, LeanRustCrypto};
+//! use rand_core::CryptoRng;
+//! use zeroize::Zeroizing;
+//!
+//! /// The driver of the units.
+//! trait Units {
+//!     /// The registers of the HASH unit, saved.
+//!     type Context: Clone;
+//!     /// Encrypts in place and returns the tag.
+//!     fn gcm_seal(&mut self, key: &[u8; 16], nonce: &[u8; NONCE_LEN], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN];
+//!     /// Decrypts in place and tells whether this is the tag, in a time that does not depend on where it differs.
+//!     fn gcm_open(&mut self, key: &[u8; 16], nonce: &[u8; NONCE_LEN], aad: &[u8], text: &mut [u8], tag: &[u8; TAG_LEN]) -> bool;
+//!     fn ecb(&mut self, key: &[u8; 16], block: &[u8; 16]) -> [u8; 16];
+//!     fn sha256_begin(&mut self) -> Self::Context;
+//!     fn sha256_update(&mut self, context: &mut Self::Context, bytes: &[u8]);
+//!     fn sha256_finish(&mut self, context: Self::Context) -> [u8; 32];
+//! }
+//!
+//! struct UnitKey<'u, U> {
+//!     units: &'u RefCell<U>,
+//!     key: Zeroizing<[u8; 16]>,
+//! }
+//!
+//! impl<U: Units> AeadKey for UnitKey<'_, U> {
+//!     fn seal(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
+//!         let (text, tag) = data.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
+//!         *tag = self.units.borrow_mut().gcm_seal(&self.key, nonce, aad, text);
+//!         Ok(())
+//!     }
+//!
+//!     fn open(&mut self, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8]) -> Result<usize, AeadError> {
+//!         let (text, tag) = data.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
+//!         let genuine = self.units.borrow_mut().gcm_open(&self.key, nonce, aad, text, tag);
+//!         if genuine { Ok(text.len()) } else { Err(AeadError) }
+//!     }
+//! }
+//!
+//! impl<U: Units> HeaderKey for UnitKey<'_, U> {
+//!     fn mask(&mut self, sample: &[u8; SAMPLE_LEN]) -> [u8; 5] {
+//!         let [a, b, c, d, e, ..] = self.units.borrow_mut().ecb(&self.key, sample);
+//!         [a, b, c, d, e]
+//!     }
+//! }
+//!
+//! struct UnitHash<'u, U: Units> {
+//!     units: &'u RefCell<U>,
+//!     context: U::Context,
+//! }
+//!
+//! impl<U: Units> Clone for UnitHash<'_, U> {
+//!     fn clone(&self) -> Self {
+//!         Self { units: self.units, context: self.context.clone() }
+//!     }
+//! }
+//!
+//! impl<U: Units> Hash for UnitHash<'_, U> {
+//!     fn update(&mut self, bytes: &[u8]) {
+//!         self.units.borrow_mut().sha256_update(&mut self.context, bytes);
+//!     }
+//!
+//!     fn finish(self) -> Digest {
+//!         Digest::sha256(&self.units.borrow_mut().sha256_finish(self.context))
+//!     }
+//! }
+//!
+//! struct Chip<'u, U, R> {
+//!     units: &'u RefCell<U>,
+//!     software: LeanRustCrypto<R>,
+//! }
+//!
+//! impl<'u, U, R> Chip<'u, U, R> {
+//!     fn key(&self, suite: Suite, key: &[u8]) -> Option<UnitKey<'u, U>> {
+//!         let key = key.try_into().ok().filter(|_| suite == Suite::Aes128GcmSha256)?;
+//!         Some(UnitKey { units: self.units, key: Zeroizing::new(key) })
+//!     }
+//! }
+//!
+//! impl<'u, U: Units, R: CryptoRng> Provider for Chip<'u, U, R> {
+//!     type Aead = UnitKey<'u, U>;
+//!     type Header = UnitKey<'u, U>;
+//!     type Hash = UnitHash<'u, U>;
+//!     type KeyShare = LeanKeyShare;
+//!
+//!     fn suites(&self) -> &[Suite] {
+//!         &[Suite::Aes128GcmSha256]
+//!     }
+//!
+//!     fn groups(&self) -> &[Group] {
+//!         self.software.groups()
+//!     }
+//!
+//!     fn aead(&self, suite: Suite, key: &[u8]) -> Option<Self::Aead> {
+//!         self.key(suite, key)
+//!     }
+//!
+//!     fn header(&self, suite: Suite, key: &[u8]) -> Option<Self::Header> {
+//!         self.key(suite, key)
+//!     }
+//!
+//!     fn hash(&self, _: HashAlgorithm) -> Self::Hash {
+//!         UnitHash { units: self.units, context: self.units.borrow_mut().sha256_begin() }
+//!     }
+//!
+//!     fn key_share(&mut self, group: Group) -> Poll<Option<LeanKeyShare>> {
+//!         self.software.key_share(group)
+//!     }
+//!
+//!     fn fill_random(&mut self, out: &mut [u8]) {
+//!         self.software.fill_random(out);
+//!     }
+//! }
+//! ```
+//!
+//! A hash that has no unit, or one unit that cannot save its registers, is better left in software:
+//! [`LeanHash`](crate::rustcrypto::LeanHash).
 
 use core::fmt;
+use core::task::Poll;
 
 use peregrine_core::limits::SAMPLE_LEN;
 use peregrine_core::session::AeadLimits;
@@ -188,7 +325,7 @@ impl Digest {
 }
 
 /// A secret of at most [`MAX_HASH_LEN`] bytes: wiped when dropped, never shown by `Debug`, compared in constant time.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct Secret {
     bytes: [u8; MAX_HASH_LEN],
     len: u8,
@@ -223,6 +360,23 @@ impl Secret {
         self.as_bytes().ct_eq(other).into()
     }
 }
+
+impl Zeroize for Secret {
+    // Secrets go in many places: a call is less than the loop.
+    #[inline(never)]
+    fn zeroize(&mut self) {
+        self.bytes.zeroize();
+        self.len = 0;
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
 
 impl From<&Digest> for Secret {
     fn from(digest: &Digest) -> Self {
@@ -271,9 +425,14 @@ pub trait Hash: Clone {
     fn finish(self) -> Digest;
 }
 
-/// The peer's public value is not a valid one (TLS: illegal_parameter).
+/// Why there is no shared secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BadPublic;
+pub enum AgreeError {
+    /// The peer's public value is not a valid one (TLS: illegal_parameter).
+    BadPublic,
+    /// The hardware failed (TLS: internal_error).
+    Failed,
+}
 
 /// Our half of a key agreement, for one use.
 pub trait KeyShare {
@@ -283,11 +442,11 @@ pub trait KeyShare {
     /// Our public value, as it goes into the key_share extension.
     fn public(&self) -> &[u8];
 
-    /// The secret shared with the peer whose public value is `peer`.
+    /// The secret shared with the peer whose public value is `peer`. Not asked again once it has answered.
     ///
     /// # Errors
     /// If `peer` is not a valid public value of the group, or makes the secret depend on it alone (RFC 9846 7.4.2).
-    fn agree(self, peer: &[u8]) -> Result<Secret, BadPublic>;
+    fn agree(&mut self, peer: &[u8]) -> Poll<Result<Secret, AgreeError>>;
 }
 
 /// The algorithms one connection uses, and its source of randomness.
@@ -326,24 +485,30 @@ pub trait Provider {
         } else {
             key
         };
-        let mut block = Zeroizing::new([0; 128]);
-        let block = block.get_mut(..algorithm.block_len()).unwrap_or_default();
-        let mut keyed = |pad: u8| {
-            block.fill(pad);
-            block.iter_mut().zip(key).for_each(|(to, from)| *to ^= from);
-            let mut hash = self.hash(algorithm);
-            hash.update(block);
-            hash
-        };
-        let inner = digest(keyed(0x36), parts);
-        digest(keyed(0x5c), &[inner.as_bytes()])
+        let inner = keyed(self.hash(algorithm), algorithm, key, 0x36, parts);
+        keyed(self.hash(algorithm), algorithm, key, 0x5c, &[inner.as_bytes()])
     }
 
-    /// A fresh key pair; `None` if the group is not there.
-    fn key_share(&mut self, group: Group) -> Option<Self::KeyShare>;
+    /// A fresh key pair; `None` if the group is not there, or the hardware failed.
+    fn key_share(&mut self, group: Group) -> Poll<Option<Self::KeyShare>>;
 
     /// Fills `out` with bytes nobody can predict. A source that fails must not return.
     fn fill_random(&mut self, out: &mut [u8]);
+}
+
+/// The hash of a block of `key` and `pad`, and of `parts` (RFC 2104 2).
+// Apart from its caller, since HMAC is the end of the deepest calls there are: what it puts on the stack counts.
+#[inline(never)]
+fn keyed<H: Hash>(mut hash: H, algorithm: HashAlgorithm, key: &[u8], pad: u8, parts: &[&[u8]]) -> Secret {
+    const PIECE: usize = 32;
+    let mut piece = Zeroizing::new([0; PIECE]);
+    for start in (0..algorithm.block_len()).step_by(PIECE) {
+        piece.fill(pad);
+        let of_key = key.get(start..).unwrap_or_default();
+        piece.iter_mut().zip(of_key).for_each(|(to, from)| *to ^= from);
+        hash.update(&*piece);
+    }
+    digest(hash, parts)
 }
 
 /// The hash of what `hash` took already and `parts`, as a secret.
@@ -360,15 +525,6 @@ fn digest(mut hash: impl Hash, parts: &[&[u8]]) -> Secret {
 /// A signature, at most [`MAX_SIGNATURE_LEN`] bytes.
 pub type Signature = heapless::Vec<u8, MAX_SIGNATURE_LEN>;
 
-/// What became of a request to sign.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Signing {
-    /// Here it is.
-    Done(Signature),
-    /// Not yet: ask again with the same scheme and message.
-    Pending,
-}
-
 /// The key cannot sign that: the scheme is not one of its own, or the hardware failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SignError;
@@ -382,5 +538,5 @@ pub trait Signer {
     ///
     /// # Errors
     /// [`SignError`].
-    fn sign(&self, scheme: Scheme, message: &[u8]) -> Result<Signing, SignError>;
+    fn sign(&self, scheme: Scheme, message: &[u8]) -> Poll<Result<Signature, SignError>>;
 }

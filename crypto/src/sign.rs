@@ -1,11 +1,13 @@
 //! Private keys that sign here: Ed25519, and ECDSA over P-256 and P-384. Keys in a secure element implement
 //! [`Signer`] themselves. RSA keys do not sign: there is no safe way without a heap.
 
+use core::task::Poll;
+
 use ed25519_dalek::ed25519::signature::Signer as _;
 use rustls_pki_types::{AlgorithmIdentifier, alg_id};
 
 use crate::der::{OCTET_STRING, Reader, SEQUENCE};
-use crate::provider::{Scheme, SignError, Signature, Signer, Signing};
+use crate::provider::{Scheme, SignError, Signature, Signer};
 
 /// Length of the longest SubjectPublicKeyInfo of our own: that of a P-384 key.
 pub const MAX_SPKI_LEN: usize = 120;
@@ -123,7 +125,13 @@ impl Signer for SoftKey {
         }
     }
 
-    fn sign(&self, scheme: Scheme, message: &[u8]) -> Result<Signing, SignError> {
+    fn sign(&self, scheme: Scheme, message: &[u8]) -> Poll<Result<Signature, SignError>> {
+        Poll::Ready(self.sign_now(scheme, message))
+    }
+}
+
+impl SoftKey {
+    fn sign_now(&self, scheme: Scheme, message: &[u8]) -> Result<Signature, SignError> {
         if !self.schemes().contains(&scheme) {
             return Err(SignError);
         }
@@ -136,7 +144,7 @@ impl Signer for SoftKey {
                 key.try_sign(message).map(|signature: p384::ecdsa::DerSignature| copy(signature.as_bytes()))
             }
         };
-        signature.map_err(|_| SignError)?.map(Signing::Done)
+        signature.map_err(|_| SignError)?
     }
 }
 

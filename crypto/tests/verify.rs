@@ -1,7 +1,9 @@
 //! Who the peer is: X.509 chains, pins, raw keys; and keys of our own that sign.
 
+use std::task::Poll;
+
 use peregrine_core::ids::Side;
-use peregrine_crypto::provider::{Scheme, Signer, Signing};
+use peregrine_crypto::provider::{Scheme, Signer};
 use peregrine_crypto::sign::{BadKey, SoftKey};
 use peregrine_crypto::signature;
 use peregrine_crypto::verify::pin::{Pin, spki_hash};
@@ -30,10 +32,18 @@ fn key(algorithm: &'static SignatureAlgorithm) -> KeyPair {
     KeyPair::generate_for(algorithm).unwrap()
 }
 
+/// What came at once.
+fn now<T>(poll: Poll<T>) -> T {
+    match poll {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("pending"),
+    }
+}
+
 fn sign(key: &SoftKey, message: &[u8]) -> (Scheme, Vec<u8>) {
     let scheme = key.schemes()[0];
     match key.sign(scheme, message) {
-        Ok(Signing::Done(signature)) => (scheme, signature.to_vec()),
+        Poll::Ready(Ok(signature)) => (scheme, signature.to_vec()),
         other => panic!("{other:?}"),
     }
 }
@@ -52,7 +62,7 @@ fn keys_sign_what_the_table_verifies() {
         assert_eq!(verify(scheme, &signature, b"massage"), Err(VerifyError::NotHolder));
         for other in signature::SCHEMES.iter().filter(|&&other| other != scheme) {
             assert_eq!(verify(*other, &signature, b"message"), Err(VerifyError::UnsupportedAlgorithm));
-            assert!(ours.sign(*other, b"message").is_err());
+            assert!(now(ours.sign(*other, b"message")).is_err());
         }
         *signature.last_mut().unwrap() ^= 1;
         assert_eq!(verify(scheme, &signature, b"message"), Err(VerifyError::NotHolder));
@@ -80,13 +90,13 @@ fn pins_accept_the_key_whatever_the_certificate_says() {
     let keys = [[0; 32], spki_hash(&spki)];
     let entries: [&[u8]; 1] = [certificate.der()];
     let presented = Presented { unix_time: None, name: None, ..presented(&entries) };
-    assert_eq!(Pin { keys: &keys }.verify_identity(&presented), Ok(&spki[..]));
-    assert_eq!(Pin { keys: &keys[..1] }.verify_identity(&presented), Err(VerifyError::WrongPin));
-    assert_eq!(Insecure.verify_identity(&presented), Ok(&spki[..]));
+    assert_eq!(now(Pin { keys: &keys }.verify_identity(&presented)), Ok(&spki[..]));
+    assert_eq!(now(Pin { keys: &keys[..1] }.verify_identity(&presented)), Err(VerifyError::WrongPin));
+    assert_eq!(now(Insecure.verify_identity(&presented)), Ok(&spki[..]));
 
     let raw: [&[u8]; 1] = [&spki];
     let raw = Presented { kind: CertificateType::RawPublicKey, entries: &raw, ..presented };
-    assert_eq!(Pin { keys: &keys }.verify_identity(&raw), Ok(&spki[..]));
+    assert_eq!(now(Pin { keys: &keys }.verify_identity(&raw)), Ok(&spki[..]));
 }
 
 #[test]
@@ -94,7 +104,7 @@ fn raw_keys_are_compared_whole() {
     let [ours, other] = [[1; 32], [2; 32]].map(|seed| SoftKey::ed25519(&seed).spki());
     let verifier = RawKey { keys: &[&ours] };
     let verify = |kind, entry: &[u8]| {
-        verifier.verify_identity(&Presented { kind, ..presented(&[entry]) }).map(<[u8]>::to_vec)
+        now(verifier.verify_identity(&Presented { kind, ..presented(&[entry]) })).map(<[u8]>::to_vec)
     };
     assert_eq!(verify(CertificateType::RawPublicKey, &ours), Ok(ours.to_vec()));
     assert_eq!(verify(CertificateType::RawPublicKey, &other), Err(VerifyError::WrongPin));
@@ -107,9 +117,9 @@ fn lists_of_certificates_have_bounds() {
     let pair = key(&rcgen::PKCS_ED25519);
     let certificate = params("localhost").self_signed(&pair).unwrap();
     let entries: [&[u8]; 5] = [certificate.der(); 5];
-    assert!(Insecure.verify_identity(&presented(&entries[..4])).is_ok());
-    assert_eq!(Insecure.verify_identity(&presented(&entries)), Err(VerifyError::TooMany));
-    assert_eq!(Insecure.verify_identity(&presented(&[])), Err(VerifyError::Empty));
+    assert!(now(Insecure.verify_identity(&presented(&entries[..4]))).is_ok());
+    assert_eq!(now(Insecure.verify_identity(&presented(&entries))), Err(VerifyError::TooMany));
+    assert_eq!(now(Insecure.verify_identity(&presented(&[]))), Err(VerifyError::Empty));
 }
 
 #[test]
@@ -185,7 +195,7 @@ mod x509 {
             let mut presented = presented(&entries);
             change(&mut presented);
             let anchors = [anchor(&self.root).unwrap()];
-            X509 { anchors: &anchors }.verify_identity(&presented).map(<[u8]>::to_vec)
+            now(X509 { anchors: &anchors }.verify_identity(&presented)).map(<[u8]>::to_vec)
         }
     }
 
@@ -250,7 +260,7 @@ mod x509 {
         let (chain, other) = (Chain::new(|_, _| {}), Chain::new(|_, _| {}));
         let alone = |entries: &[&[u8]]| {
             let anchors = [anchor(&chain.root).unwrap()];
-            X509 { anchors: &anchors }.verify_identity(&presented(entries)).map(|_| ())
+            now(X509 { anchors: &anchors }.verify_identity(&presented(entries))).map(|_| ())
         };
         assert_eq!(alone(&[&chain.leaf, &chain.intermediate, &chain.root]), Ok(()));
         assert_eq!(alone(&[&chain.leaf, &other.root, &chain.intermediate]), Ok(()));

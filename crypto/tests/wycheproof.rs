@@ -2,6 +2,7 @@
 //! source, signature verification. (HKDF and HMAC are tested beside their code.)
 
 use std::convert::Infallible;
+use std::task::Poll;
 
 use peregrine_crypto::provider::{AeadKey, Group, KeyShare, Provider, Suite};
 use peregrine_crypto::rustcrypto::RustCrypto;
@@ -75,9 +76,12 @@ fn chacha20_poly1305() {
 
 /// The secret of our `private` key and the `public` one of a peer.
 fn agree(group: Group, private: &[u8], public: &[u8]) -> Option<Vec<u8>> {
-    let share = RustCrypto::new(Script(private.to_vec())).key_share(group).unwrap();
+    let Poll::Ready(Some(mut share)) = RustCrypto::new(Script(private.to_vec())).key_share(group) else {
+        panic!("no share of {group:?}");
+    };
     assert_eq!(share.group(), group);
-    share.agree(public).ok().map(|secret| secret.as_bytes().to_vec())
+    let Poll::Ready(secret) = share.agree(public) else { panic!("pending") };
+    secret.ok().map(|secret| secret.as_bytes().to_vec())
 }
 
 #[test]

@@ -76,6 +76,12 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
         .await
     }
 
+    /// Has keys in hardware asked again that had no answer yet for a handshake: to be called when they may have one. They are asked
+    /// whenever [`Self::run`] does its work, and this makes it do so.
+    pub fn resume(&self) {
+        self.shared.borrow_mut().nudge();
+    }
+
     /// Waits until that network, or any, is up and has an address.
     ///
     /// This may never be: give it a limit with `embassy_time::with_timeout`.

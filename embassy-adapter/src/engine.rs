@@ -252,6 +252,18 @@ impl<S: EndpointSession> Engine<S> {
         outcome
     }
 
+    /// Lets the handshakes go on that wait for a key in hardware, or for the stack to be as shallow as here.
+    fn resume(&mut self) {
+        let (rows, core) = (&*self.rows, &mut self.core);
+        for handle in rows.iter().filter_map(|row| row.handle) {
+            if core.connection(handle).is_some_and(Connection::is_handshaking)
+                && let Some(connection) = core.connection_mut(handle)
+            {
+                connection.resume(now());
+            }
+        }
+    }
+
     /// Looks at a connection.
     pub(crate) fn look<R>(
         &mut self,
@@ -336,6 +348,7 @@ impl<S: EndpointSession> Engine<S> {
         }
         self.follow(cx);
         let mut more = self.receive(cx);
+        self.resume();
         self.core.handle_timeout(now());
         self.dispatch();
         let flow = self.transmit(cx);

@@ -1,12 +1,14 @@
 //! Cryptography by AWS-LC: on hosts several times faster than portable Rust, at the price of a C compiler.
 
+use std::task::Poll;
+
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic};
 use aws_lc_rs::agreement::{self, EphemeralPrivateKey, PublicKey, UnparsedPublicKey};
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
 use peregrine_crypto::provider::{
-    AeadError, AeadKey, BadPublic, Digest, Group, Hash, HashAlgorithm, HeaderKey, KeyShare, NONCE_LEN,
+    AeadError, AeadKey, AgreeError, Digest, Group, Hash, HashAlgorithm, HeaderKey, KeyShare, NONCE_LEN,
     Provider, Secret, Suite,
 };
 
@@ -53,14 +55,8 @@ impl Provider for AwsLc {
         }))
     }
 
-    fn key_share(&mut self, group: Group) -> Option<AwsKeyShare> {
-        let algorithm = match group {
-            Group::X25519 => &agreement::X25519,
-            Group::Secp256r1 => &agreement::ECDH_P256,
-        };
-        let private = EphemeralPrivateKey::generate(algorithm, &SystemRandom::new()).ok()?;
-        let public = private.compute_public_key().ok()?;
-        Some(AwsKeyShare { group, private, public })
+    fn key_share(&mut self, group: Group) -> Poll<Option<AwsKeyShare>> {
+        Poll::Ready(AwsKeyShare::generate(group))
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {
@@ -117,8 +113,37 @@ impl Hash for AwsHash {
 /// Our half of a key agreement of AWS-LC.
 pub struct AwsKeyShare {
     group: Group,
-    private: EphemeralPrivateKey,
+    /// Until it is used.
+    private: Option<EphemeralPrivateKey>,
     public: PublicKey,
+}
+
+impl AwsKeyShare {
+    fn generate(group: Group) -> Option<Self> {
+        let algorithm = match group {
+            Group::X25519 => &agreement::X25519,
+            Group::Secp256r1 => &agreement::ECDH_P256,
+        };
+        let private = EphemeralPrivateKey::generate(algorithm, &SystemRandom::new()).ok()?;
+        let public = private.compute_public_key().ok()?;
+        Some(Self { group, private: Some(private), public })
+    }
+
+    fn agree_now(&mut self, peer: &[u8]) -> Result<Secret, AgreeError> {
+        // AWS-LC reads other encodings of a key as well, TLS has but one (RFC 9846 4.2.8.2).
+        let (algorithm, is_encoded) = match self.group {
+            Group::X25519 => (&agreement::X25519, peer.len() == 32),
+            Group::Secp256r1 => (&agreement::ECDH_P256, peer.len() == 65 && peer.starts_with(&[4])),
+        };
+        if !is_encoded {
+            return Err(AgreeError::BadPublic);
+        }
+        let peer = UnparsedPublicKey::new(algorithm, peer);
+        let private = self.private.take().ok_or(AgreeError::Failed)?;
+        agreement::agree_ephemeral(private, peer, AgreeError::BadPublic, |secret| {
+            Secret::from_slice(secret).ok_or(AgreeError::Failed)
+        })
+    }
 }
 
 impl KeyShare for AwsKeyShare {
@@ -130,19 +155,8 @@ impl KeyShare for AwsKeyShare {
         self.public.as_ref()
     }
 
-    fn agree(self, peer: &[u8]) -> Result<Secret, BadPublic> {
-        // AWS-LC reads other encodings of a key as well, TLS has but one (RFC 9846 4.2.8.2).
-        let (algorithm, is_encoded) = match self.group {
-            Group::X25519 => (&agreement::X25519, peer.len() == 32),
-            Group::Secp256r1 => (&agreement::ECDH_P256, peer.len() == 65 && peer.starts_with(&[4])),
-        };
-        if !is_encoded {
-            return Err(BadPublic);
-        }
-        let peer = UnparsedPublicKey::new(algorithm, peer);
-        agreement::agree_ephemeral(self.private, peer, BadPublic, |secret| {
-            Secret::from_slice(secret).ok_or(BadPublic)
-        })
+    fn agree(&mut self, peer: &[u8]) -> Poll<Result<Secret, AgreeError>> {
+        Poll::Ready(self.agree_now(peer))
     }
 }
 
@@ -238,17 +252,19 @@ mod tests {
     #[test]
     fn key_agreement_with_the_other_implementation() {
         for &group in AwsLc.groups() {
-            let (ours, theirs) = (AwsLc.key_share(group).unwrap(), other().key_share(group).unwrap());
+            let mut ours = AwsKeyShare::generate(group).unwrap();
+            let Poll::Ready(Some(mut theirs)) = other().key_share(group) else { panic!("{group:?}") };
             let (our_public, their_public) = (ours.public().to_vec(), theirs.public().to_vec());
             assert_eq!((ours.group(), our_public.len()), (group, their_public.len()));
-            let secret = ours.agree(&their_public).unwrap();
-            assert!(secret.matches(theirs.agree(&our_public).unwrap().as_bytes()));
+            let Poll::Ready(Ok(secret)) = ours.agree(&their_public) else { panic!("{group:?}") };
+            let Poll::Ready(Ok(other)) = theirs.agree(&our_public) else { panic!("{group:?}") };
+            assert!(secret.matches(other.as_bytes()));
         }
     }
 
     #[test]
     fn public_values_that_are_none_are_refused() {
-        let point = AwsLc.key_share(Group::Secp256r1).unwrap().public().to_vec();
+        let point = AwsKeyShare::generate(Group::Secp256r1).unwrap().public().to_vec();
         let mut off_curve = point.clone();
         off_curve[64] ^= 1;
         let compressed = [&[2 + (point[64] & 1)], &point[1..33]].concat();
@@ -261,7 +277,8 @@ mod tests {
             (Group::Secp256r1, &[0]),
             (Group::Secp256r1, &[0; 65]),
         ] {
-            assert_eq!(AwsLc.key_share(group).unwrap().agree(public).err(), Some(BadPublic), "{public:?}");
+            let refused = AwsKeyShare::generate(group).unwrap().agree_now(public);
+            assert_eq!(refused.err(), Some(AgreeError::BadPublic), "{public:?}");
         }
     }
 

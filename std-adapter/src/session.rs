@@ -49,6 +49,10 @@ impl Session for AnySession {
         self.as_mut().session_mut().read_crypto(level, bytes)
     }
 
+    fn resume(&mut self) -> Result<(), TransportError> {
+        self.as_mut().session_mut().resume()
+    }
+
     fn poll_event(&mut self) -> Option<SessionEvent> {
         self.as_mut().session_mut().poll_event()
     }

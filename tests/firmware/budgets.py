@@ -60,6 +60,8 @@ def ram(directory):
         "R2": path - size["ack_ranges"],
         "R4": size["crypto"] + size["scratch"],
         "R5": size["state"] + size["session"] + size["in_use"] + 2 * 1280,
+        "keys expanded per packet, bytes": size["keys"],
+        "keys cached, bytes": size["cached_keys"],
     }
 
 
@@ -91,7 +93,7 @@ def table(measured):
         if not at_once:
             grown.append("I3: a move is not told at once")
     for name, value in measured.items():
-        if name.startswith(("with crypto", "S2 after")):
+        if name.startswith(("with crypto", "with AES", "S2 ", "I2 ", "keys")):
             print(f"{name}: {value:,}")
     return grown
 

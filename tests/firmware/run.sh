@@ -13,6 +13,16 @@ build() { # build LEVEL ARGUMENTS...: into target/LEVEL
     --target-dir "target/$level" "$@"
 }
 
+# Each of these tables has tens of kilobytes; any crate of a program can turn one on for all.
+for crate in "Cargo.toml -p peregrine-firmware" "../../Cargo.toml -p peregrine-embassy"; do
+  # shellcheck disable=SC2086
+  features=$(cargo tree --locked --manifest-path $crate -e features,no-dev --target $target --prefix none)
+  if grep -F 'feature "precomputed-tables"' <<<"$features"; then
+    echo "these tables are not to be linked into firmware"
+    exit 1
+  fi
+done
+
 emulator() {
   command -v qemu-system-arm && return
   command -v apt-get || return 1

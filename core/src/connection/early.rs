@@ -9,7 +9,7 @@ use crate::error::{Refusal, TransportError, Trap, Why};
 use crate::handshake::CidParams;
 use crate::handshake::first_flight::Retry as RetryClaim;
 use crate::ids::Side;
-use crate::lifecycle::Cause;
+use crate::lifecycle::{Cause, Close};
 use crate::session::{Level, SessionEvent};
 use crate::stream::FirstLimits;
 use crate::time::Instant;
@@ -71,6 +71,20 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// TLS has gone on after it had waited for something.
+    // Not in its caller, whose stack is that of TLS.
+    #[inline(never)]
+    pub(super) fn on_resumed(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        resumed: Result<(), TransportError>,
+    ) {
+        if let Err(error) = resumed.and_then(|()| self.poll_session(now, lent)) {
+            self.close(now, lent, Close::transport(&error));
+        }
     }
 
     fn on_keys(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> Result<(), TransportError> {

@@ -181,6 +181,16 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.handle_timeout(now, &mut lent);
     }
 
+    /// Lets TLS go on that waits for a key in hardware, or for another step that takes long: to be called when that may be done.
+    /// Does nothing if TLS waits for nothing.
+    pub fn resume(&mut self, now: Instant) {
+        if self.state.lifecycle.is_open() {
+            let resumed = self.session.resume();
+            let (state, mut lent) = self.lend();
+            state.on_resumed(now, &mut lent, resumed);
+        }
+    }
+
     /// The next thing the application should know.
     pub fn poll_event(&mut self) -> Option<Event> {
         let (state, mut lent) = self.lend();
@@ -295,7 +305,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
         &self.session
     }
 
-    /// The session, to be changed: what is pending in it may be answered. Keys and CRYPTO bytes are core's to handle.
+    /// The session, to be changed. Keys and CRYPTO bytes are core's to handle; what is pending is [`Self::resume`]'s.
     pub fn session_mut(&mut self) -> &mut S {
         &mut self.session
     }

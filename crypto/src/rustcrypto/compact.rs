@@ -1,6 +1,8 @@
 //! The same algorithms with keys that are kept as bytes and expanded for each packet: a connection's keys take a tenth
 //! of the memory, for the time of a key schedule per packet. For microcontrollers.
 
+use core::task::Poll;
+
 use peregrine_core::limits::SAMPLE_LEN;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -85,7 +87,7 @@ impl<R: CryptoRng> Provider for CompactRustCrypto<R> {
         self.0.hash(algorithm)
     }
 
-    fn key_share(&mut self, group: Group) -> Option<KeyShare> {
+    fn key_share(&mut self, group: Group) -> Poll<Option<KeyShare>> {
         self.0.key_share(group)
     }
 

@@ -5,6 +5,9 @@ mod aead;
 mod compact;
 mod key_share;
 mod lean;
+mod schedules;
+
+use core::task::Poll;
 
 use rand_core::CryptoRng;
 use sha2::Digest as _;
@@ -12,7 +15,8 @@ use sha2::Digest as _;
 pub use self::aead::{Aead, Header};
 pub use self::compact::{CompactKey, CompactRustCrypto};
 pub use self::key_share::KeyShare;
-pub use self::lean::{LeanHash, LeanKey, LeanKeyShare, LeanRustCrypto};
+pub use self::lean::{LeanHash, LeanKeyShare, LeanRustCrypto};
+pub use self::schedules::{Cached, CachedAead, CachedHeader, LeanKey, PerPacket, Schedules};
 use crate::provider::{Digest, Group, Hash, HashAlgorithm, Provider, Suite};
 
 /// Suites of a processor that has instructions for AES, and of one that has not: there ChaCha20 is about three times
@@ -67,8 +71,8 @@ impl<R: CryptoRng> Provider for RustCrypto<R> {
         }
     }
 
-    fn key_share(&mut self, group: Group) -> Option<KeyShare> {
-        Some(KeyShare::generate(group, &mut self.rng))
+    fn key_share(&mut self, group: Group) -> Poll<Option<KeyShare>> {
+        Poll::Ready(Some(KeyShare::generate(group, &mut self.rng)))
     }
 
     fn fill_random(&mut self, out: &mut [u8]) {

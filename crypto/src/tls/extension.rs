@@ -1,9 +1,7 @@
 //! Extension blocks (RFC 9846 4.2): their numbers, an iterator, and what an extension in a wrong place means.
 
-use peregrine_core::error::TransportError;
-
-use super::alert::Alert;
 use super::codec::{Content, Decoder, Encoder};
+use crate::tls::fault::{Cause, Fault};
 
 /// RFC 6066 3.
 pub(crate) const SERVER_NAME: u16 = 0;
@@ -64,7 +62,7 @@ impl<'a> Extensions<'a> {
     }
 
     /// The next extension and its data, or `None` behind the last one.
-    pub(crate) fn next(&mut self) -> Result<Option<(u16, Decoder<'a>)>, TransportError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u16, Decoder<'a>)>, Fault> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -73,7 +71,7 @@ impl<'a> Extensions<'a> {
         let known = KNOWN.iter().position(|known| *known == kind);
         if let Some(seen) = known.and_then(|row| self.seen.get_mut(row)) {
             if *seen {
-                return Err(Alert::IllegalParameter.because("an extension came twice"));
+                return Err(Fault(&(Cause::IllegalParameter, "an extension came twice")));
             }
             *seen = true;
         }
@@ -87,21 +85,21 @@ impl<'a> Extensions<'a> {
 }
 
 /// An extension that its message may not carry: one we know has its place elsewhere, another one answers nothing.
-pub(crate) fn misplaced(kind: u16) -> TransportError {
+pub(crate) fn misplaced(kind: u16) -> Fault {
     if KNOWN.contains(&kind) && kind != EARLY_DATA {
-        Alert::IllegalParameter.because("an extension in a message it has no place in")
+        Fault(&(Cause::IllegalParameter, "an extension in a message it has no place in"))
     } else {
         unsolicited()
     }
 }
 
 /// An answer to an extension that was not offered.
-pub(crate) const fn unsolicited() -> TransportError {
-    Alert::UnsupportedExtension.because("an extension that was not asked for")
+pub(crate) const fn unsolicited() -> Fault {
+    Fault(&(Cause::UnsupportedExtension, "an extension that was not asked for"))
 }
 
 /// Writes an extension.
-pub(crate) fn emit(out: &mut Encoder<'_>, kind: u16, data: impl Content) -> Result<(), TransportError> {
-    out.u16(kind)?;
-    out.vec16(data)
+pub(crate) fn emit(out: &mut Encoder<'_>, kind: u16, data: impl Content) {
+    out.u16(kind);
+    out.vec16(data);
 }

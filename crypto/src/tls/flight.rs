@@ -4,10 +4,10 @@
 use core::ops::Range;
 
 use heapless::Vec;
-use peregrine_core::error::TransportError;
 use peregrine_core::session::Level;
 
-use super::codec::{Encoder, NO_ROOM};
+use super::codec::Encoder;
+use crate::tls::fault::{Cause, Fault};
 use crate::verify::MAX_CERTIFICATES;
 
 /// Hellos and what lies between them, and in the other flight what stands around each certificate.
@@ -76,6 +76,11 @@ impl<'a> Flight<'a> {
         Self { segments: Vec::new(), used: 0 }
     }
 
+    /// How much of the memory is in use.
+    pub(crate) const fn used(&self) -> usize {
+        self.used
+    }
+
     /// The part of the memory that is not in use.
     pub(crate) fn free<'m>(&self, memory: &'m mut [u8]) -> &'m mut [u8] {
         memory.get_mut(self.used..).unwrap_or_default()
@@ -85,18 +90,22 @@ impl<'a> Flight<'a> {
     pub(crate) fn store(
         &mut self,
         memory: &mut [u8],
-        content: impl FnOnce(&[u8], &mut Encoder<'_>) -> Result<(), TransportError>,
-    ) -> Result<Stored, TransportError> {
-        let (before, free) = memory.split_at_mut_checked(self.used).ok_or(NO_ROOM)?;
+        content: impl FnOnce(&[u8], &mut Encoder<'_>),
+    ) -> Result<Stored, Fault> {
+        let (before, free) = memory.split_at_mut_checked(self.used).unwrap_or_default();
         let mut encoder = Encoder::new(free);
-        content(before, &mut encoder)?;
-        let stored = Stored { start: self.used, len: encoder.len() };
+        content(before, &mut encoder);
+        self.keep(encoder)
+    }
+
+    fn keep(&mut self, written: Encoder<'_>) -> Result<Stored, Fault> {
+        let stored = Stored { start: self.used, len: written.finish()? };
         self.used = stored.range().end;
         Ok(stored)
     }
 
     /// Sends what was kept there.
-    pub(crate) fn send(&mut self, level: Level, stored: Stored) -> Result<(), TransportError> {
+    pub(crate) fn send(&mut self, level: Level, stored: Stored) -> Result<(), Fault> {
         if let Some(Segment { level: last, bytes: Bytes::Own(own) }) = self.segments.last_mut()
             && *last == level
             && own.range().end == stored.start
@@ -108,12 +117,12 @@ impl<'a> Flight<'a> {
     }
 
     /// Sends bytes that stay where they are.
-    pub(crate) fn send_lent(&mut self, level: Level, bytes: &'a [u8]) -> Result<(), TransportError> {
+    pub(crate) fn send_lent(&mut self, level: Level, bytes: &'a [u8]) -> Result<(), Fault> {
         self.push(level, Bytes::Lent(bytes))
     }
 
-    fn push(&mut self, level: Level, bytes: Bytes<'a>) -> Result<(), TransportError> {
-        let full = TransportError::internal("more segments than a flight has");
+    fn push(&mut self, level: Level, bytes: Bytes<'a>) -> Result<(), Fault> {
+        let full = Fault(&(Cause::Impossible, "more segments than a flight has"));
         self.segments.push(Segment { level, bytes }).map_err(|_| full)
     }
 
@@ -187,6 +196,6 @@ mod tests {
     #[test]
     fn full_memory_is_an_error() {
         let mut flight = Flight::new();
-        assert_eq!(flight.store(&mut [0; 3], |_, out| out.bytes(b"four")), Err(NO_ROOM));
+        assert_eq!(flight.store(&mut [0; 3], |_, out| out.bytes(b"four")), Err(super::super::codec::NO_ROOM));
     }
 }

@@ -1,29 +1,27 @@
 //! What the states of a handshake share, client and server: transcript, secrets, what we say, what was agreed on.
 //!
 //! RFC 9846 4.4 (authentication messages) and 7.1 (which secret comes when). It knows no order of messages: that is
-//! the states' to know.
+//! the states' to know. Steps with keys may be pending, and are then asked again: they change nothing before they are done.
 
-use heapless::Deque;
-use peregrine_core::error::{TransportError, Trap};
+use core::task::{Poll, ready};
+
 use peregrine_core::ids::Side;
 use peregrine_core::session::{Level, SessionEvent};
 
+use crate::initial::INITIAL_SUITE;
 use crate::provider::{
-    Digest, Group, Hash, HashAlgorithm, KeyShare, Provider, Scheme, Secret, Signing, Suite,
+    AgreeError, Digest, Group, Hash, HashAlgorithm, KeyShare, Provider, Scheme, Secret, Suite,
 };
 use crate::session_keys::PacketKeys;
-use crate::tls::alert::Alert;
 use crate::tls::codec::Encoder;
 use crate::tls::config::{Credential, Identity, PeerIdentity};
+use crate::tls::fault::{Cause, Fault, Trap};
 use crate::tls::flight::{Flight, Stored};
 use crate::tls::keylog::{self, Logger};
 use crate::tls::msg::{self, Kind, Message, RANDOM_LEN, certificate, certificate_verify};
 use crate::tls::schedule::{self, Schedule};
 use crate::tls::transcript::Transcript;
 use crate::verify::{CertificateType, Presented, Verifier};
-
-/// Events there can be in a whole handshake.
-const MAX_EVENTS: usize = 4;
 
 /// All that outlives a state of the handshake. Secrets stay in place here, so that no copy of them is left behind
 /// when states move.
@@ -35,15 +33,45 @@ pub struct Handshake<'a, P: Provider> {
     pub(crate) client_random: [u8; RANDOM_LEN],
     pub(crate) transcript: Transcript<P::Hash>,
     pub(crate) share: Option<P::KeyShare>,
-    schedule: Option<Schedule>,
+    pub(crate) schedule: Schedule,
     local: Secret,
     peer: Secret,
     pub(crate) flight: Flight<'a>,
-    pub(crate) events: Deque<SessionEvent, MAX_EVENTS>,
+    pub(crate) events: Events,
     /// The level the peer's messages come on now.
     pub(crate) reading: Level,
     pub(crate) local_params: Stored,
     pub(crate) agreed: Agreed<'a>,
+}
+
+/// What TLS has to tell and has not told yet: a bit each.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Events(u8);
+
+impl Events {
+    /// In the order in which they are told, of those that come together.
+    const ORDER: [SessionEvent; 4] = [
+        SessionEvent::PeerParams,
+        SessionEvent::Keys(Level::Handshake),
+        SessionEvent::Keys(Level::OneRtt),
+        SessionEvent::Complete,
+    ];
+
+    pub(crate) const fn note(&mut self, event: SessionEvent) {
+        self.0 |= match event {
+            SessionEvent::PeerParams => 1,
+            SessionEvent::Keys(Level::OneRtt) => 4,
+            SessionEvent::Keys(_) => 2,
+            SessionEvent::Complete => 8,
+        };
+    }
+
+    /// Takes the next.
+    pub(crate) fn next(&mut self) -> Option<SessionEvent> {
+        let next = Self::ORDER.get(self.0.trailing_zeros() as usize)?;
+        self.0 &= self.0.wrapping_sub(1);
+        Some(*next)
+    }
 }
 
 /// What a handshake ends with.
@@ -73,13 +101,13 @@ impl<'a, P: Provider> Handshake<'a, P> {
             keys: PacketKeys::new(side),
             log: Logger::default(),
             client_random: [0; RANDOM_LEN],
-            transcript: Transcript::new(&provider),
+            transcript: Transcript::new(),
             share: None,
-            schedule: None,
+            schedule: Schedule::none(),
             local: Secret::zeros(0),
             peer: Secret::zeros(0),
             flight: Flight::new(),
-            events: Deque::new(),
+            events: Events::default(),
             reading: Level::Initial,
             local_params: Stored::default(),
             agreed: Agreed::default(),
@@ -87,14 +115,11 @@ impl<'a, P: Provider> Handshake<'a, P> {
         }
     }
 
-    pub(crate) fn event(&mut self, event: SessionEvent) -> Result<(), TransportError> {
-        self.events.push_back(event).map_err(|_| TransportError::internal("more events than a handshake has"))
-    }
-
     /// Keeps the peer's transport parameters.
-    pub(crate) fn take_params(&mut self, memory: &mut [u8], params: &[u8]) -> Result<(), TransportError> {
+    pub(crate) fn take_params(&mut self, memory: &mut [u8], params: &[u8]) -> Result<(), Fault> {
         self.agreed.peer_params = Some(self.flight.store(memory, |_, out| out.bytes(params))?);
-        self.event(SessionEvent::PeerParams)
+        self.events.note(SessionEvent::PeerParams);
+        Ok(())
     }
 
     /// Sends a message. What writes it may read what was kept in memory before.
@@ -102,77 +127,109 @@ impl<'a, P: Provider> Handshake<'a, P> {
         &mut self,
         memory: &mut [u8],
         level: Level,
-        message: impl FnOnce(&[u8], &mut Encoder<'_>) -> Result<(), TransportError>,
-    ) -> Result<(), TransportError> {
+        message: impl FnOnce(&[u8], &mut Encoder<'_>),
+    ) -> Result<(), Fault> {
         let stored = self.flight.store(memory, message)?;
+        self.say(memory, level, stored)
+    }
+
+    pub(crate) fn say(&mut self, memory: &[u8], level: Level, stored: Stored) -> Result<(), Fault> {
         self.transcript.add(stored.of(memory));
         self.flight.send(level, stored)
     }
 
-    /// The hash of the handshake, once there is a suite.
-    fn algorithm(&self) -> Result<HashAlgorithm, TransportError> {
-        self.schedule.as_ref().map(Schedule::algorithm).trap("no suite yet")
+    /// The suite; as long as there is none, that of Initial packets.
+    fn suite(&self) -> Suite {
+        self.agreed.suite.unwrap_or(INITIAL_SUITE)
     }
 
-    fn digest(&self) -> Result<Digest, TransportError> {
-        self.transcript.digest(self.algorithm()?)
+    fn algorithm(&self) -> HashAlgorithm {
+        self.suite().hash()
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest_with(&[])
+    }
+
+    /// The hash of what was said and `more`.
+    pub(crate) fn digest_with(&self, more: &[u8]) -> Digest {
+        self.transcript.digest_with(&self.provider, self.algorithm(), more)
     }
 
     /// Settles on a suite and a pre-shared key, if any.
-    pub(crate) fn choose(&mut self, suite: Suite, schedule: Schedule) {
-        self.transcript.choose(suite.hash());
+    pub(crate) fn choose(&mut self, suite: Suite, psk: Option<&[u8]>) {
+        self.transcript.choose(&self.provider, suite.hash());
         self.agreed.suite = Some(suite);
-        self.schedule = Some(schedule);
+        self.schedule = Schedule::early(&self.provider, suite.hash(), psk);
     }
 
-    /// Uses up our share with the peer's; `group` is the group of both.
-    pub(crate) fn agree(&mut self, group: Group, public: &[u8]) -> Result<Secret, TransportError> {
-        let share = self.share.take().trap("no share of the group agreed on")?;
-        self.agreed.group = Some(group);
-        share.agree(public).map_err(|_| Alert::IllegalParameter.because("bad key share"))
+    /// Sees to it that there is a key pair of `group`.
+    pub(crate) fn prepare(&mut self, group: Group) -> Poll<Result<(), Fault>> {
+        if self.share.as_ref().is_none_or(|share| share.group() != group) {
+            let share = ready!(self.provider.key_share(group));
+            self.share = Some(share.ok_or(Fault(&(Cause::InternalError, "no key pair")))?);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The secret that the peer's public value and our key pair make.
+    pub(crate) fn agree(&mut self, public: &[u8]) -> Poll<Result<Secret, Fault>> {
+        let share =
+            self.share.as_mut().trap(Fault(&(Cause::Impossible, "no share of the group agreed on")))?;
+        self.agreed.group = Some(share.group());
+        share.agree(public).map_err(|error| match error {
+            AgreeError::BadPublic => Fault(&(Cause::IllegalParameter, "bad key share")),
+            AgreeError::Failed => Fault(&(Cause::InternalError, "our key agreement failed")),
+        })
     }
 
     /// Derives the handshake keys; the transcript ends with the ServerHello.
-    pub(crate) fn enter_handshake(&mut self, shared: &Secret) -> Result<(), TransportError> {
-        let suite = self.agreed.suite.trap("no suite yet")?;
-        let transcript = self.digest()?;
-        let schedule = self.schedule.as_mut().trap("no suite yet")?;
-        schedule.enter_handshake(&self.provider, shared)?;
-        let client = schedule.derive(&self.provider, b"c hs traffic", &transcript)?;
-        let server = schedule.derive(&self.provider, b"s hs traffic", &transcript)?;
+    pub(crate) fn enter_handshake(&mut self, shared: &Secret) -> Result<(), Fault> {
+        self.share = None;
+        self.schedule.enter_handshake(&self.provider, shared)?;
+        let [client, server] = self.traffic([b"c hs traffic", b"s hs traffic"])?;
         self.log.log(keylog::CLIENT_HANDSHAKE, &self.client_random, &client);
         self.log.log(keylog::SERVER_HANDSHAKE, &self.client_random, &server);
         (self.local, self.peer) = if self.side.is_client() { (client, server) } else { (server, client) };
+        let suite = self.suite();
         self.keys.set_handshake_secrets(&self.provider, suite, &self.local, &self.peer)?;
         self.reading = Level::Handshake;
-        self.event(SessionEvent::Keys(Level::Handshake))
+        self.events.note(SessionEvent::Keys(Level::Handshake));
+        Ok(())
     }
 
     /// Derives the 1-RTT keys and the exporter; the transcript ends with the server's Finished.
-    pub(crate) fn enter_main(&mut self) -> Result<(), TransportError> {
-        let suite = self.agreed.suite.trap("no suite yet")?;
-        let transcript = self.digest()?;
-        let schedule = self.schedule.as_mut().trap("no suite yet")?;
-        schedule.enter_main(&self.provider)?;
-        let client = schedule.derive(&self.provider, b"c ap traffic", &transcript)?;
-        let server = schedule.derive(&self.provider, b"s ap traffic", &transcript)?;
-        let exporter = schedule.derive(&self.provider, b"exp master", &transcript)?;
+    pub(crate) fn enter_main(&mut self) -> Result<(), Fault> {
+        self.schedule.enter_main(&self.provider)?;
+        let [client, server] = self.traffic([b"c ap traffic", b"s ap traffic"])?;
+        let exporter = self.schedule.derive(&self.provider, b"exp master", &self.digest())?;
         self.log.log(keylog::CLIENT_TRAFFIC, &self.client_random, &client);
         self.log.log(keylog::SERVER_TRAFFIC, &self.client_random, &server);
         self.log.log(keylog::EXPORTER, &self.client_random, &exporter);
         let (local, peer) = if self.side.is_client() { (&client, &server) } else { (&server, &client) };
+        let suite = self.suite();
         self.keys.set_application_secrets(&self.provider, suite, local, peer)?;
         self.agreed.exporter = Some(exporter);
         Ok(())
     }
 
+    /// The secrets of these names at this point of the transcript.
+    fn traffic(&self, names: [&[u8]; 2]) -> Result<[Secret; 2], Fault> {
+        let transcript = self.digest();
+        let [client, server] = names;
+        Ok([
+            self.schedule.derive(&self.provider, client, &transcript)?,
+            self.schedule.derive(&self.provider, server, &transcript)?,
+        ])
+    }
+
     /// Ends the handshake and wipes what only it needs.
-    pub(crate) fn complete(&mut self) -> Result<(), TransportError> {
-        self.schedule = None;
+    pub(crate) fn complete(&mut self) {
+        self.schedule = Schedule::none();
         self.local = Secret::zeros(0);
         self.peer = Secret::zeros(0);
         self.reading = Level::OneRtt;
-        self.event(SessionEvent::Complete)
+        self.events.note(SessionEvent::Complete);
     }
 
     /// Sends our certificates, or none; they stay where they lie.
@@ -180,7 +237,7 @@ impl<'a, P: Provider> Handshake<'a, P> {
         &mut self,
         memory: &mut [u8],
         credential: Option<&Credential<'a>>,
-    ) -> Result<(), TransportError> {
+    ) -> Result<(), Fault> {
         let entries = credential.map(Credential::entries).unwrap_or_default();
         self.send(memory, Level::Handshake, |_, out| certificate::emit_start(out, entries))?;
         for entry in entries {
@@ -192,39 +249,35 @@ impl<'a, P: Provider> Handshake<'a, P> {
         Ok(())
     }
 
-    /// Signs the transcript, which ends with our Certificate, and sends the signature. `false` if the key is not
-    /// ready; ask again later.
+    /// Signs the transcript, which ends with our Certificate, and sends the signature.
     pub(crate) fn send_certificate_verify(
         &mut self,
         memory: &mut [u8],
         identity: &Identity<'_>,
         scheme: Scheme,
-    ) -> Result<bool, TransportError> {
-        let message = certificate_verify::signed(self.side, &self.digest()?)?;
-        let failed = Alert::InternalError.because("our private key did not sign");
-        match identity.key.sign(scheme, &message).map_err(|_| failed)? {
-            Signing::Pending => Ok(false),
-            Signing::Done(signature) => {
-                let emit = |out: &mut Encoder<'_>| certificate_verify::emit(out, scheme, &signature);
-                self.send(memory, Level::Handshake, |_, out| emit(out))?;
-                Ok(true)
-            }
-        }
+    ) -> Poll<Result<(), Fault>> {
+        let message = certificate_verify::signed(self.side, &self.digest())?;
+        let failed = Fault(&(Cause::InternalError, "our private key did not sign"));
+        let signature = ready!(identity.key.sign(scheme, &message)).map_err(|_| failed)?;
+        let sent = self.send(memory, Level::Handshake, |_, out| {
+            certificate_verify::emit(out, scheme, &signature);
+        });
+        Poll::Ready(sent)
     }
 
-    pub(crate) fn send_finished(&mut self, memory: &mut [u8]) -> Result<(), TransportError> {
-        let mac = schedule::finished(&self.provider, self.algorithm()?, &self.local, &self.digest()?)?;
+    pub(crate) fn send_finished(&mut self, memory: &mut [u8]) -> Result<(), Fault> {
+        let mac = schedule::finished(&self.provider, self.algorithm(), &self.local, &self.digest())?;
         self.send(memory, Level::Handshake, |_, out| msg::emit(out, Kind::Finished, mac.as_bytes()))
     }
 
     /// Takes the peer's Finished.
-    pub(crate) fn on_finished(&mut self, message: &Message<'_>) -> Result<(), TransportError> {
-        let mac = schedule::finished(&self.provider, self.algorithm()?, &self.peer, &self.digest()?)?;
+    pub(crate) fn on_finished(&mut self, message: &Message<'_>) -> Result<(), Fault> {
+        let mac = schedule::finished(&self.provider, self.algorithm(), &self.peer, &self.digest())?;
         if message.body.len() != mac.as_bytes().len() {
-            return Err(Alert::DecodeError.because("malformed Finished"));
+            return Err(Fault(&(Cause::DecodeError, "malformed Finished")));
         }
         if !mac.matches(message.body) {
-            return Err(Alert::DecryptError.because("Finished does not verify"));
+            return Err(Fault(&(Cause::DecryptError, "Finished does not verify")));
         }
         self.transcript.add(message.whole);
         Ok(())
@@ -237,8 +290,8 @@ impl<'a, P: Provider> Handshake<'a, P> {
         verifier: &dyn Verifier,
         message: &Message<'_>,
         presented: &Presented<'_, '_>,
-    ) -> Result<Unproven<'a>, TransportError> {
-        let spki = verifier.verify_identity(presented)?;
+    ) -> Poll<Result<Unproven<'a>, Fault>> {
+        let spki = ready!(verifier.verify_identity(presented))?;
         let key_sha256 = self.sha256(spki);
         let identity = match presented.kind {
             CertificateType::X509 => {
@@ -247,7 +300,8 @@ impl<'a, P: Provider> Handshake<'a, P> {
             CertificateType::RawPublicKey => PeerIdentity::RawPublicKey { key_sha256 },
         };
         self.transcript.add(message.whole);
-        Ok(Unproven { spki: self.flight.store(memory, |_, out| out.bytes(spki))?, identity })
+        let spki = self.flight.store(memory, |_, out| out.bytes(spki))?;
+        Poll::Ready(Ok(Unproven { spki, identity }))
     }
 
     fn sha256(&self, bytes: &[u8]) -> [u8; 32] {
@@ -263,15 +317,18 @@ impl<'a, P: Provider> Handshake<'a, P> {
         verifier: &dyn Verifier,
         message: &Message<'_>,
         unproven: &Unproven<'a>,
-    ) -> Result<(), TransportError> {
+    ) -> Poll<Result<(), Fault>> {
         let (scheme, signature) = certificate_verify::parse(message.body)?;
         if !verifier.schemes().contains(&scheme) {
-            return Err(Alert::IllegalParameter.because("a signature scheme that was not offered"));
+            return Poll::Ready(Err(Fault(&(
+                Cause::IllegalParameter,
+                "a signature scheme that was not offered",
+            ))));
         }
-        let signed = certificate_verify::signed(self.side.peer(), &self.digest()?)?;
-        verifier.verify_signature(scheme, unproven.spki.of(memory), &signed, signature)?;
+        let signed = certificate_verify::signed(self.side.peer(), &self.digest())?;
+        ready!(verifier.verify_signature(scheme, unproven.spki.of(memory), &signed, signature))?;
         self.agreed.identity = Some(unproven.identity);
         self.transcript.add(message.whole);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }

@@ -13,11 +13,11 @@
 //!
 //! Not here: resumption and early data (tickets are read past), post-handshake authentication, stapled OCSP, ECH.
 
-pub mod alert;
 pub(crate) mod client;
 pub(crate) mod codec;
 pub(crate) mod config;
 pub(crate) mod extension;
+pub(crate) mod fault;
 pub(crate) mod flight;
 pub(crate) mod handshake;
 pub(crate) mod keylog;
@@ -33,4 +33,4 @@ pub use config::{
 };
 #[cfg(feature = "keylog")]
 pub use keylog::KeyLog;
-pub use session::{ClientSession, Role, ServerSession, TlsSession};
+pub use session::{ClientSession, PskClientSession, Role, ServerSession, TlsSession};

@@ -1,87 +1,84 @@
 //! Cuts the CRYPTO bytes of a level into handshake messages (RFC 9846 4, RFC 9001 4.1.3).
 //!
-//! A message that comes whole is used where it lies. One that comes in pieces is put together at the very end of the
-//! memory lent for the handshake, so that its handling can fill that memory from the front.
+//! What came and is not handled yet lies at the front of what is free of the memory lent for the handshake: a message that is
+//! not whole, or, while TLS is parked, the message that it cannot handle yet and whatever came after it. To be handled it all
+//! goes to the end of the memory, so that the handling can fill that from the front.
 
-use peregrine_core::error::{Code, TransportError};
+use core::cell::Cell;
 
-use super::msg::HEADER_LEN;
+use crate::tls::fault::{Cause, Fault};
+use crate::tls::msg::HEADER_LEN;
 
 /// A message too long for the memory lent.
-pub(crate) const TOO_LONG: TransportError =
-    TransportError::new(Code::CRYPTO_BUFFER_EXCEEDED, "handshake memory too small for a message");
+pub(crate) const TOO_LONG: Fault = Fault(&(Cause::NoMemory, "handshake memory too small for a message"));
 
-/// How far the current message has come.
+/// What came and is not handled yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reader {
-    /// Nothing of the next message yet, or not all of its header.
-    Header { bytes: [u8; HEADER_LEN], have: usize },
-    /// `have` of `len` bytes, header included, stand at the end of the memory.
-    Body { have: usize, len: usize },
+pub(crate) struct Unread {
+    len: usize,
+    /// A step with a key is pending: nothing is handled until it has been asked again.
+    pub(crate) parked: bool,
 }
 
-/// A whole message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Whole<'b> {
-    /// It lies in the bytes given.
-    Given(&'b [u8]),
-    /// These many bytes at the end of the memory.
-    Kept(usize),
-}
-
-impl Reader {
+impl Unread {
     pub(crate) const fn new() -> Self {
-        Self::Header { bytes: [0; HEADER_LEN], have: 0 }
+        Self { len: 0, parked: false }
     }
 
-    /// Takes bytes off the front of `input` up to the end of a message; `None` if it has not ended yet. `free` is the
-    /// part of the memory that nobody uses.
-    pub(crate) fn next<'b>(
-        &mut self,
-        input: &mut &'b [u8],
-        free: &mut [u8],
-    ) -> Result<Option<Whole<'b>>, TransportError> {
-        if let Self::Header { bytes, have } = self {
-            if *have == 0
-                && let Some((header, _)) = input.split_first_chunk()
-                && let Some((message, rest)) = input.split_at_checked(message_len(header))
-            {
-                *input = rest;
-                return Ok(Some(Whole::Given(message)));
-            }
-            let missing = bytes.get_mut(*have..).unwrap_or_default();
-            let taken = fill(missing, input);
-            *have = have.saturating_add(taken);
-            if *have < HEADER_LEN {
-                return Ok(None);
-            }
-            let (header, len) = (*bytes, message_len(bytes));
-            let place = tail(free, len)?;
-            place.first_chunk_mut().map(|start| *start = header).ok_or(TOO_LONG)?;
-            *self = Self::Body { have: HEADER_LEN, len };
-        }
-        let Self::Body { have, len } = self else { return Ok(None) };
-        let missing = tail(free, *len)?.get_mut(*have..).unwrap_or_default();
-        let taken = fill(missing, input);
-        *have = have.saturating_add(taken);
-        if have < len {
-            return Ok(None);
-        }
-        let whole = Whole::Kept(*len);
-        *self = Self::new();
-        Ok(Some(whole))
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Keeps bytes off the front of `input`: no more than the first message is known to have, but all while TLS is parked.
+    /// `free` is the part of the memory that nobody else uses.
+    pub(crate) fn keep(&mut self, input: &mut &[u8], free: &mut [u8]) -> Result<(), Fault> {
+        let end = if self.parked { self.len.saturating_add(input.len()) } else { self.due(free) };
+        let place = free.get_mut(self.len..end).ok_or(TOO_LONG)?;
+        self.len = self.len.saturating_add(fill(place, input));
+        // Once there is a header it is known how much room the message takes.
+        if self.due(free) <= free.len() { Ok(()) } else { Err(TOO_LONG) }
+    }
+
+    /// Length of the first message, if it is whole.
+    pub(crate) fn first(&self, free: &[u8]) -> Option<usize> {
+        let due = self.due(free);
+        (self.len >= HEADER_LEN && self.len >= due).then_some(due)
+    }
+
+    /// Length of the first message as far as it is known: there is a header at least.
+    fn due(&self, free: &[u8]) -> usize {
+        free.first_chunk().filter(|_| self.len >= HEADER_LEN).map_or(HEADER_LEN, message_len)
+    }
+
+    /// Moves all of it from `used` to the end of the memory; returns where it begins there.
+    pub(crate) fn make_way(&self, memory: &mut [u8], used: usize) -> usize {
+        let start = memory.len().saturating_sub(self.len);
+        shift(memory, used, start, self.len);
+        start
+    }
+
+    /// Moves it back from `start`, after the first `done` bytes were handled.
+    pub(crate) fn come_back(&mut self, memory: &mut [u8], start: usize, done: usize, used: usize) {
+        self.len = self.len.saturating_sub(done);
+        shift(memory, start.saturating_add(done), used, self.len);
+    }
+}
+
+/// Moves `len` bytes within the memory, where both places may have bytes in common. (`copy_within` can panic.)
+fn shift(memory: &mut [u8], from: usize, to: usize, len: usize) {
+    let cells = Cell::from_mut(memory).as_slice_of_cells();
+    let part = |start: usize| cells.get(start..).and_then(|part| part.get(..len)).unwrap_or_default();
+    let pairs = part(to).iter().zip(part(from));
+    if to > from {
+        pairs.rev().for_each(|(to, from)| to.set(from.get()));
+    } else {
+        pairs.for_each(|(to, from)| to.set(from.get()));
     }
 }
 
 /// Length of the message with this header, header included.
 fn message_len(&[_, a, b, c]: &[u8; HEADER_LEN]) -> usize {
     (u32::from_be_bytes([0, a, b, c]) as usize).saturating_add(HEADER_LEN)
-}
-
-/// The last `len` bytes of `free`.
-fn tail(free: &mut [u8], len: usize) -> Result<&mut [u8], TransportError> {
-    let start = free.len().checked_sub(len).ok_or(TOO_LONG)?;
-    free.get_mut(start..).ok_or(TOO_LONG)
 }
 
 /// Moves bytes from the front of `input` into `place`, as many as both have; returns how many.
@@ -133,21 +130,26 @@ mod tests {
     use std::vec::Vec;
 
     /// All messages of `stream`, given in pieces of `step` bytes, with `room` bytes of memory.
-    fn cut(stream: &[u8], step: usize, room: usize) -> Result<Vec<Vec<u8>>, TransportError> {
+    fn cut(stream: &[u8], step: usize, room: usize) -> Result<Vec<Vec<u8>>, Fault> {
         let mut memory = std::vec![0; room];
-        let mut reader = Reader::new();
+        let mut unread = Unread::new();
         let mut messages = Vec::new();
         for mut piece in stream.chunks(step) {
-            while let Some(whole) = reader.next(&mut piece, &mut memory)? {
-                messages.push(match whole {
-                    Whole::Given(bytes) => bytes.to_vec(),
-                    Whole::Kept(len) => memory[room - len..].to_vec(),
-                });
+            while !piece.is_empty() {
+                unread.keep(&mut piece, &mut memory)?;
+                take_whole(&mut unread, &mut memory, &mut messages);
             }
-            assert!(piece.is_empty());
         }
-        assert_eq!(reader, Reader::new());
+        assert!(unread.is_empty());
         Ok(messages)
+    }
+
+    fn take_whole(unread: &mut Unread, memory: &mut [u8], messages: &mut Vec<Vec<u8>>) {
+        while let Some(len) = unread.first(memory) {
+            let start = unread.make_way(memory, 0);
+            messages.push(memory[start..][..len].to_vec());
+            unread.come_back(memory, start, len, 0);
+        }
     }
 
     const STREAM: &[u8] = &[1, 0, 0, 3, 7, 8, 9, 20, 0, 0, 0, 11, 0, 0, 1, 5];
@@ -164,7 +166,29 @@ mod tests {
     fn what_is_too_long_is_refused_at_its_header() {
         assert_eq!(cut(STREAM, 1, 6), Err(TOO_LONG));
         assert_eq!(cut(&[11, 0xff, 0xff, 0xff], 4, 16_000), Err(TOO_LONG));
-        assert!(cut(STREAM, STREAM.len(), 0).is_ok(), "whole messages need no memory");
+        assert_eq!(cut(&[11], 1, 3), Err(TOO_LONG));
+    }
+
+    /// Everything is kept while TLS is parked, and found afterwards, wherever free memory begins by then.
+    #[test]
+    fn what_comes_meanwhile_is_kept() {
+        for step in 1..=STREAM.len() {
+            let mut memory = [0xee; 40];
+            let mut unread = Unread { parked: true, ..Unread::new() };
+            for mut piece in STREAM.chunks(step) {
+                unread.keep(&mut piece, &mut memory[3..]).unwrap();
+                assert!(piece.is_empty());
+            }
+            let start = unread.make_way(&mut memory, 3);
+            memory[3..start].fill(0xdd);
+            unread.come_back(&mut memory, start, 0, 9);
+            unread.parked = false;
+            let mut messages = Vec::new();
+            take_whole(&mut unread, &mut memory[9..], &mut messages);
+            assert_eq!(messages, [&STREAM[..7], &STREAM[7..11], &STREAM[11..]]);
+        }
+        let mut unread = Unread { parked: true, ..Unread::new() };
+        assert_eq!(unread.keep(&mut &STREAM[..], &mut [0; 15]), Err(TOO_LONG));
     }
 
     #[test]

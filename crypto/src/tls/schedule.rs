@@ -17,15 +17,15 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    /// No secret.
+    pub(crate) const fn none() -> Self {
+        Self { algorithm: HashAlgorithm::Sha256, secret: Secret::zeros(0) }
+    }
+
     /// The early stage, of a handshake with this pre-shared key or with none.
     pub(crate) fn early<P: Provider>(provider: &P, algorithm: HashAlgorithm, psk: Option<&[u8]>) -> Self {
         let zeros = zeros(algorithm);
         Self { algorithm, secret: hkdf::extract(provider, algorithm, zeros, psk.unwrap_or(zeros)) }
-    }
-
-    /// The hash of this schedule.
-    pub(crate) const fn algorithm(&self) -> HashAlgorithm {
-        self.algorithm
     }
 
     /// The MAC of an external PSK over a ClientHello up to its binders; only in the early stage.

@@ -4,7 +4,9 @@
 //! the peer still sends (RFC 9001 4.4, 6): session tickets. Messages come on one level after another; none may lie
 //! across two of them.
 
-use peregrine_core::error::{Code, TransportError, Trap};
+use core::task::Poll;
+
+use peregrine_core::error::TransportError;
 use peregrine_core::ids::{PathId, Side};
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{self, AeadLimits, Key, KeyError, Level, SessionEvent};
@@ -14,16 +16,20 @@ use crate::provider::{Group, Provider, Suite};
 use crate::retry;
 use crate::tls::client::Client;
 use crate::tls::config::{ClientConfig, PeerIdentity, ServerConfig};
+use crate::tls::fault::{Cause, Fault, Trap};
 use crate::tls::handshake::Handshake;
 #[cfg(feature = "keylog")]
 use crate::tls::keylog::KeyLog;
 use crate::tls::msg::{Kind, Message, unexpected};
-use crate::tls::reader::{Reader, Skipper, Whole};
+use crate::tls::reader::{Skipper, Unread};
 use crate::tls::schedule;
 use crate::tls::server::Server;
 
 /// A client's session.
-pub type ClientSession<'a, P, B> = TlsSession<'a, P, B, Client<'a>>;
+pub type ClientSession<'a, P, B> = TlsSession<'a, P, B, Client<'a, true>>;
+/// A client's session with pre-shared keys and nothing else: neither side has certificates, and no code for them is linked.
+/// [`ClientConfig::server`] and [`ClientConfig::identity`] are not looked at.
+pub type PskClientSession<'a, P, B> = TlsSession<'a, P, B, Client<'a, false>>;
 /// A server's session.
 pub type ServerSession<'a, P, B> = TlsSession<'a, P, B, Server<'a>>;
 
@@ -31,51 +37,37 @@ pub type ServerSession<'a, P, B> = TlsSession<'a, P, B, Server<'a>>;
 ///
 /// `B` is the memory lent for the handshake. Our own flight without the certificates, the transport parameters of both
 /// sides and the peer's public key lie in it: about 500 bytes, 250 more for an RSA key. Beside them there must be room
-/// for the longest message of the peer, should it come in pieces: certificates of 1 to 5 kB, and on a server a
-/// ClientHello of 300 to 1,800 bytes.
+/// for the longest message of the peer: certificates of 1 to 5 kB, and on a server a ClientHello of 300 to 1,800 bytes;
+/// and for what follows it in the same flight, should a step be pending.
 pub struct TlsSession<'a, P: Provider, B, R> {
     handshake: Handshake<'a, P>,
     role: R,
     scratch: Option<B>,
-    reader: Reader,
+    unread: Unread,
+    deferred: bool,
     after: Skipper,
 }
 
 /// The states of a client or of a server; there are no other implementations.
 pub trait Role<'a> {
-    /// Begins the handshake.
+    /// Goes on with a message, or begins the handshake without one. While a step is pending it is called again, with the same
+    /// message.
     ///
     /// # Errors
-    /// If there is too little memory, or nothing to offer.
-    fn start<P: Provider>(
+    /// An alert, too little memory, or nothing to offer.
+    fn advance<P: Provider>(
         &mut self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
-    ) -> Result<(), TransportError>;
-
-    /// Takes a message.
-    ///
-    /// # Errors
-    /// An alert.
-    fn on_message<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-        message: &Message<'_>,
-    ) -> Result<(), TransportError>;
-
-    /// Asks again for a signature that was not ready.
-    ///
-    /// # Errors
-    /// If there will be none.
-    fn resume<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<(), TransportError>;
+        message: Option<&Message<'_>>,
+    ) -> Poll<Result<(), Fault>>;
 }
 
-impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ClientSession<'a, P, B> {
+impl<'a, P, B, const CERTIFICATES: bool> TlsSession<'a, P, B, Client<'a, CERTIFICATES>>
+where
+    P: Provider,
+    B: AsRef<[u8]> + AsMut<[u8]>,
+{
     /// A client. `unix_time` is the time in seconds since 1970, if there is a clock, for the validity of certificates.
     pub fn new(config: &'a ClientConfig<'a>, provider: P, scratch: B, unix_time: Option<u64>) -> Self {
         Self::with_role(Handshake::new(Side::Client, provider), Client::new(config, unix_time), scratch)
@@ -96,7 +88,20 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>> ServerSession<'a, P, B> {
 
 impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, P, B, R> {
     fn with_role(handshake: Handshake<'a, P>, role: R, scratch: B) -> Self {
-        Self { handshake, role, scratch: Some(scratch), reader: Reader::new(), after: Skipper::new() }
+        let (unread, after) = (Unread::new(), Skipper::new());
+        Self { handshake, role, scratch: Some(scratch), unread, deferred: false, after }
+    }
+
+    /// Lets TLS only take messages when they come, and do its work in `Connection::resume`, which is to be called whenever
+    /// [`Self::is_parked`]. Called from where the stack is shallow, all that key exchange and signatures take of it comes
+    /// on top of nothing; and a program with other things to do puts the work off to when it has time.
+    ///
+    /// It costs a client a few round trips: packets that come with the ServerHello, in one datagram mostly, cannot be opened
+    /// before the work is done, and the server sends them again. All that the peer says at once must fit into the memory
+    /// lent, not only its longest message.
+    #[must_use]
+    pub fn deferred(self) -> Self {
+        Self { deferred: true, ..self }
     }
 
     /// Tells secrets to `log` from now on.
@@ -105,16 +110,10 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
         self.handshake.log.log = Some(log);
     }
 
-    /// Asks the private key again for a signature that was [`Pending`](crate::provider::Signing::Pending); to be
-    /// called when it may be ready. Core's session wants to be asked for events afterwards, as after CRYPTO bytes.
-    ///
-    /// # Errors
-    /// If the key fails.
-    pub fn resume(&mut self) -> Result<(), TransportError> {
-        match &mut self.scratch {
-            Some(scratch) => self.role.resume(&mut self.handshake, scratch.as_mut()),
-            None => Ok(()),
-        }
+    /// Whether TLS waits to be resumed by `Connection::resume`: because a step of its provider, private key or verifier is
+    /// pending and may be done now, or because its work is [deferred](Self::deferred).
+    pub const fn is_parked(&self) -> bool {
+        self.unread.parked
     }
 
     /// The memory of the handshake, while it is there. Its bytes are TLS's.
@@ -151,36 +150,61 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
     }
 
     /// Takes messages up to the end of the handshake or of `bytes`.
-    fn read_handshake(&mut self, mut bytes: &[u8]) -> Result<(), TransportError> {
-        loop {
-            let memory = self.scratch.as_mut().trap("handshake without its memory")?.as_mut();
-            let free = self.handshake.flight.free(memory);
-            let Some(whole) = self.reader.next(&mut bytes, free)? else { return Ok(()) };
-            let (memory, message) = match whole {
-                Whole::Given(message) => (memory, message),
-                Whole::Kept(len) => {
-                    let start = memory.len().saturating_sub(len);
-                    let (front, message) = memory.split_at_mut(start);
-                    (front, &*message)
-                }
-            };
-            let level = self.handshake.reading;
-            self.role.on_message(&mut self.handshake, memory, &Message::parse(message)?)?;
+    fn read_handshake(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        let level = self.handshake.reading;
+        while !bytes.is_empty() {
             if self.handshake.reading != level {
-                return if bytes.is_empty() { Ok(()) } else { Err(WRONG_LEVEL) };
+                return Err(WRONG_LEVEL);
             }
+            self.unread.parked |= self.deferred;
+            let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
+            self.unread.keep(&mut bytes, self.handshake.flight.free(memory))?;
+            if !self.unread.parked {
+                self.go_on(false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the messages that are whole to the states one by one, or no message to begin with.
+    fn go_on(&mut self, mut begins: bool) -> Result<(), Fault> {
+        let level = self.handshake.reading;
+        loop {
+            let Handshake { flight, .. } = &mut self.handshake;
+            let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
+            let len = match self.unread.first(flight.free(memory)) {
+                None if !begins => return Ok(()),
+                len => len.unwrap_or(0),
+            };
+            let start = self.unread.make_way(memory, flight.used());
+            let (front, unread) = memory.split_at_mut_checked(start).unwrap_or_default();
+            let message = match unread.get(..len) {
+                Some(whole) if !begins => Some(Message::parse(whole)?),
+                _ => None,
+            };
+            let outcome = self.role.advance(&mut self.handshake, front, message.as_ref());
+            self.unread.parked = outcome.is_pending();
+            let done = if self.unread.parked { 0 } else { len };
+            self.unread.come_back(memory, start, done, self.handshake.flight.used());
+            match outcome {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(outcome) => outcome?,
+            }
+            if self.handshake.reading != level {
+                return if self.unread.is_empty() { Ok(()) } else { Err(WRONG_LEVEL) };
+            }
+            begins = false;
         }
     }
 
     /// Reads past what comes after the handshake.
-    fn read_after(&mut self, mut bytes: &[u8]) -> Result<(), TransportError> {
+    fn read_after(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while let Some(kind) = self.after.next(&mut bytes) {
             match (self.handshake.side, Kind::from_u8(kind)) {
                 (Side::Client, Some(Kind::NewSessionTicket)) => {}
                 (Side::Client, Some(Kind::CertificateRequest)) => {
                     // RFC 9001 4.4: not an alert.
-                    let reason = "CertificateRequest after the handshake";
-                    return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
+                    return Err(Fault(&(Cause::Violation, "CertificateRequest after the handshake")));
                 }
                 // RFC 9001 6: keys are updated by packets, never by KeyUpdate.
                 _ => return Err(unexpected()),
@@ -191,8 +215,8 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
 }
 
 /// RFC 9001 4.1.3, and 8.3 for early data.
-const WRONG_LEVEL: TransportError =
-    TransportError::new(Code::PROTOCOL_VIOLATION, "CRYPTO data on a level that is not due");
+const WRONG_LEVEL: Fault = Fault(&(Cause::Violation, "CRYPTO data on a level that is not due"));
+const NO_MEMORY: Fault = Fault(&(Cause::Impossible, "handshake without its memory"));
 
 impl<'a, P, B, R> session::Session for TlsSession<'a, P, B, R>
 where
@@ -201,9 +225,10 @@ where
     R: Role<'a>,
 {
     fn start(&mut self, params: &[u8]) -> Result<(), TransportError> {
-        let memory = self.scratch.as_mut().trap("handshake without its memory")?.as_mut();
+        let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
         self.handshake.local_params = self.handshake.flight.store(memory, |_, out| out.bytes(params))?;
-        self.role.start(&mut self.handshake, memory)
+        self.unread.parked = self.deferred;
+        if self.deferred { Ok(()) } else { Ok(self.go_on(true)?) }
     }
 
     fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError> {
@@ -211,13 +236,21 @@ where
             return Ok(());
         }
         if level != self.handshake.reading {
-            return Err(WRONG_LEVEL);
+            return Err(WRONG_LEVEL.into());
         }
-        if self.is_complete() { self.read_after(bytes) } else { self.read_handshake(bytes) }
+        let read = if self.is_complete() { self.read_after(bytes) } else { self.read_handshake(bytes) };
+        Ok(read?)
     }
 
     fn poll_event(&mut self) -> Option<SessionEvent> {
-        self.handshake.events.pop_front()
+        self.handshake.events.next()
+    }
+
+    fn resume(&mut self) -> Result<(), TransportError> {
+        if core::mem::take(&mut self.unread.parked) {
+            self.go_on(self.unread.is_empty())?;
+        }
+        Ok(())
     }
 
     fn crypto_len(&self, level: Level) -> u64 {

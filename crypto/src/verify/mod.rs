@@ -16,6 +16,7 @@ pub mod raw_key;
 pub mod x509;
 
 use core::fmt;
+use core::task::Poll;
 
 use peregrine_core::error::TransportError;
 use peregrine_core::ids::Side;
@@ -23,6 +24,7 @@ use peregrine_core::ids::Side;
 use crate::der::{Spki, spki_of_certificate};
 use crate::provider::Scheme;
 use crate::signature;
+use crate::tls::fault::{Cause, Fault};
 
 /// Certificates that are looked at; a longer list is refused.
 pub const MAX_CERTIFICATES: usize = 4;
@@ -117,39 +119,34 @@ pub enum VerifyError {
 impl VerifyError {
     /// The TLS alert that tells the peer (RFC 9846 6.2).
     pub const fn alert(self) -> u8 {
-        match self {
-            Self::Empty => 50,
-            Self::TooMany | Self::Malformed | Self::NameMismatch | Self::Constraint | Self::BadSignature => {
-                42
-            }
-            Self::WrongType | Self::WrongPurpose | Self::UnsupportedAlgorithm => 43,
-            Self::Expired | Self::NotYetValid => 45,
-            Self::WrongPin => 46,
-            Self::UnknownCa => 48,
-            Self::NotHolder => 51,
-            Self::NoClock => 80,
-        }
+        (self.fault().0.0 as u16 & 0xff) as u8
     }
 
     /// The cause in words, for people.
     pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Empty => "no certificate",
-            Self::TooMany => "too many certificates",
-            Self::WrongType => "not the type of certificate asked for",
-            Self::Malformed => "malformed certificate",
-            Self::Expired => "certificate expired",
-            Self::NotYetValid => "certificate not yet valid",
-            Self::NoClock => "no clock to check a certificate with",
-            Self::UnknownCa => "certificate of an unknown CA",
-            Self::NameMismatch => "certificate for another name",
-            Self::WrongPurpose => "certificate for another purpose",
-            Self::Constraint => "certificate outside the constraints of its chain",
-            Self::BadSignature => "bad signature in a certificate",
-            Self::NotHolder => "bad signature in CertificateVerify",
-            Self::UnsupportedAlgorithm => "unsupported key or signature algorithm",
-            Self::WrongPin => "not the expected public key",
-        }
+        self.fault().0.1
+    }
+
+    pub(crate) const fn fault(self) -> Fault {
+        Fault(match self {
+            Self::Empty => &(Cause::DecodeError, "no certificate"),
+            Self::TooMany => &(Cause::BadCertificate, "too many certificates"),
+            Self::WrongType => &(Cause::UnsupportedCertificate, "not the type of certificate asked for"),
+            Self::Malformed => &(Cause::BadCertificate, "malformed certificate"),
+            Self::Expired => &(Cause::CertificateExpired, "certificate expired"),
+            Self::NotYetValid => &(Cause::CertificateExpired, "certificate not yet valid"),
+            Self::NoClock => &(Cause::InternalError, "no clock to check a certificate with"),
+            Self::UnknownCa => &(Cause::UnknownCa, "certificate of an unknown CA"),
+            Self::NameMismatch => &(Cause::BadCertificate, "certificate for another name"),
+            Self::WrongPurpose => &(Cause::UnsupportedCertificate, "certificate for another purpose"),
+            Self::Constraint => &(Cause::BadCertificate, "certificate outside the constraints of its chain"),
+            Self::BadSignature => &(Cause::BadCertificate, "bad signature in a certificate"),
+            Self::NotHolder => &(Cause::DecryptError, "bad signature in CertificateVerify"),
+            Self::UnsupportedAlgorithm => {
+                &(Cause::UnsupportedCertificate, "unsupported key or signature algorithm")
+            }
+            Self::WrongPin => &(Cause::CertificateUnknown, "not the expected public key"),
+        })
     }
 }
 
@@ -163,11 +160,11 @@ impl core::error::Error for VerifyError {}
 
 impl From<VerifyError> for TransportError {
     fn from(error: VerifyError) -> Self {
-        Self::alert(error.alert(), error.reason())
+        error.fault().into()
     }
 }
 
-/// A policy on the peer's identity.
+/// A policy on the peer's identity. It may have hardware to ask, see [`provider`](crate::provider) for what that means.
 pub trait Verifier {
     /// The types of certificate it can judge, best first.
     fn types(&self) -> &[CertificateType];
@@ -177,7 +174,7 @@ pub trait Verifier {
     ///
     /// # Errors
     /// Why not.
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError>;
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>>;
 
     /// The schemes it can check, best first, for the signature_algorithms extension. Those for certificates only may be
     /// among them.
@@ -196,8 +193,8 @@ pub trait Verifier {
         spki: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), VerifyError> {
-        signature::verify(scheme, spki, message, signature)
+    ) -> Poll<Result<(), VerifyError>> {
+        Poll::Ready(signature::verify(scheme, spki, message, signature))
     }
 }
 
@@ -211,7 +208,7 @@ impl Verifier for Insecure {
         &[CertificateType::X509, CertificateType::RawPublicKey]
     }
 
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
-        presented.spki()
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
+        Poll::Ready(presented.spki())
     }
 }

@@ -1,5 +1,7 @@
 //! One signature algorithm: who knows the server's key knows its kind too, and need not carry the code of the others.
 
+use core::task::Poll;
+
 use super::{CertificateType, Presented, Verifier, VerifyError};
 use crate::provider::Scheme;
 use crate::signature::{Algorithm, ED25519, P256_SHA256};
@@ -35,7 +37,7 @@ impl<V: Verifier> Verifier for Only<V> {
         self.policy.types()
     }
 
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
         self.policy.verify_identity(presented)
     }
 
@@ -49,18 +51,19 @@ impl<V: Verifier> Verifier for Only<V> {
         spki: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), VerifyError> {
-        if scheme != self.scheme {
-            return Err(VerifyError::UnsupportedAlgorithm);
-        }
-        self.algorithm.verify_holder(spki, message, signature)
+    ) -> Poll<Result<(), VerifyError>> {
+        Poll::Ready(if scheme == self.scheme {
+            self.algorithm.verify_holder(spki, message, signature)
+        } else {
+            Err(VerifyError::UnsupportedAlgorithm)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{Signer, Signing};
+    use crate::provider::Signer;
     use crate::sign::SoftKey;
     use crate::verify::Insecure;
 
@@ -72,15 +75,16 @@ mod tests {
             for (verifier, policy) in only.iter().enumerate() {
                 let scheme = policy.schemes()[0];
                 assert_eq!(policy.schemes().len(), 1);
-                let Ok(Signing::Done(signature)) = key.sign(key.schemes()[0], b"message") else { panic!() };
+                let Poll::Ready(Ok(signature)) = key.sign(key.schemes()[0], b"message") else { panic!() };
                 let verdict =
                     |scheme, message| policy.verify_signature(scheme, &key.spki(), message, &signature);
                 if signer == verifier {
-                    assert_eq!(verdict(scheme, b"message"), Ok(()));
-                    assert_eq!(verdict(scheme, b"massage"), Err(VerifyError::NotHolder));
+                    assert_eq!(verdict(scheme, b"message"), Poll::Ready(Ok(())));
+                    assert_eq!(verdict(scheme, b"massage"), Poll::Ready(Err(VerifyError::NotHolder)));
                 } else {
-                    assert_eq!(verdict(scheme, b"message"), Err(VerifyError::UnsupportedAlgorithm));
-                    assert_eq!(verdict(key.schemes()[0], b"message"), Err(VerifyError::UnsupportedAlgorithm));
+                    let unsupported = Poll::Ready(Err(VerifyError::UnsupportedAlgorithm));
+                    assert_eq!(verdict(scheme, b"message"), unsupported);
+                    assert_eq!(verdict(key.schemes()[0], b"message"), unsupported);
                 }
             }
         }

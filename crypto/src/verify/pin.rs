@@ -1,6 +1,8 @@
 //! Pinned keys: the peer's certificate carries one of the public keys whose SHA-256 we know. Names, validity, issuer
 //! and signatures of the certificate say nothing then, so no clock is needed and self-signed certificates will do.
 
+use core::task::Poll;
+
 use sha2::{Digest, Sha256};
 
 use super::{CertificateType, Presented, Verifier, VerifyError};
@@ -25,8 +27,9 @@ impl Verifier for Pin<'_> {
         &[CertificateType::X509, CertificateType::RawPublicKey]
     }
 
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
         let spki = presented.spki()?;
-        if self.keys.contains(&spki_hash(spki)) { Ok(spki) } else { Err(VerifyError::WrongPin) }
+        let is_known = self.keys.contains(&spki_hash(spki));
+        Poll::Ready(if is_known { Ok(spki) } else { Err(VerifyError::WrongPin) })
     }
 }

@@ -1,5 +1,7 @@
 //! Raw public keys (RFC 7250): no certificate, just the key.
 
+use core::task::Poll;
+
 use super::{CertificateType, Presented, Verifier, VerifyError};
 
 /// Accepts the holder of any of these keys.
@@ -14,11 +16,11 @@ impl Verifier for RawKey<'_> {
         &[CertificateType::RawPublicKey]
     }
 
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
         if presented.kind != CertificateType::RawPublicKey {
-            return Err(VerifyError::WrongType);
+            return Poll::Ready(Err(VerifyError::WrongType));
         }
         let spki = presented.spki()?;
-        if self.keys.contains(&spki) { Ok(spki) } else { Err(VerifyError::WrongPin) }
+        Poll::Ready(if self.keys.contains(&spki) { Ok(spki) } else { Err(VerifyError::WrongPin) })
     }
 }

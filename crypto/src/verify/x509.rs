@@ -5,6 +5,7 @@
 //! is no revocation and no way around the clock: a device that does not know the time is better served by
 //! [`Pin`](super::pin::Pin) or [`RawKey`](super::raw_key::RawKey).
 
+use core::task::Poll;
 use core::time::Duration;
 
 use peregrine_core::ids::Side;
@@ -71,8 +72,8 @@ impl Verifier for X509<'_> {
         &[CertificateType::X509]
     }
 
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
-        self.verify_with(ALGORITHMS, presented)
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
+        Poll::Ready(self.verify_with(ALGORITHMS, presented))
     }
 }
 

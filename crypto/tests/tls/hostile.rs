@@ -287,3 +287,31 @@ fn an_error_is_the_end() {
     let error = server.read_crypto(Level::Initial, &flights.client_hello).unwrap_err();
     assert_eq!(error.code().alert(), Some(10));
 }
+
+/// A server that only wants its cookie back gets the first ClientHello again, the share included (RFC 9846 4.1.2).
+#[test]
+fn a_retry_for_a_cookie_changes_nothing_else() {
+    let key = SoftKey::ed25519(&[2; 32]).spki();
+    let keys = [&key[..]];
+    let verifier = RawKey { keys: &keys };
+    let config = ClientConfig { server: Some(&verifier), ..CLIENT };
+    let mut client = client(&config);
+    let first = said(&client, Level::Initial, 0);
+    let random = [
+        0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
+        0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+    ];
+    // No session ID, a suite, no compression; supported_versions and a cookie of three bytes.
+    let rest = [0, 0x13, 0x01, 0, 0, 15, 0, 43, 0, 2, 3, 4, 0, 44, 0, 5, 0, 3, 7, 8, 9];
+    let retry = [&[2, 0, 0, 2 + 32 + rest.len() as u8, 3, 3][..], &random, &rest].concat();
+    client.read_crypto(Level::Initial, &retry).unwrap();
+    let second = said(&client, Level::Initial, first.len() as u64);
+    let cookie = [0, 44, 0, 5, 0, 3, 7, 8, 9];
+    let at = second.windows(cookie.len()).position(|part| part == cookie).unwrap();
+    let without = [&second[..at], &second[at + cookie.len()..]].concat();
+    // What is left differs in the lengths of the message and of its extensions.
+    let differ: Vec<usize> = (0..first.len()).filter(|place| first[*place] != without[*place]).collect();
+    assert_eq!(without.len(), first.len());
+    assert!(differ.iter().all(|place| (1..4).contains(place) || (45..60).contains(place)), "{differ:?}");
+    assert!(differ.len() <= 4, "{differ:?}");
+}

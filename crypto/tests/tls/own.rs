@@ -1,10 +1,8 @@
 //! Our TLS client against our TLS server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use peregrine_core::error::Code;
 use peregrine_core::session::{Level, Session};
-use peregrine_crypto::provider::{Group, HashAlgorithm, Scheme, SignError, Signer, Signing, Suite};
+use peregrine_crypto::provider::{Group, HashAlgorithm, Provider as _, Suite};
 use peregrine_crypto::sign::SoftKey;
 use peregrine_crypto::tls::{
     ClientAuth, ClientConfig, ClientSession, Credential, Identity, PeerIdentity, Psk, ServerConfig,
@@ -54,6 +52,61 @@ fn pre_shared_key_however_the_bytes_are_cut() {
         assert_eq!(client.alpn(), Some(&b"hq-interop"[..]));
         assert_eq!(server.server_name(), Some(&b"server.test"[..]));
         assert_complete(&mut client, &mut server);
+    }
+}
+
+/// A client that knows pre-shared keys only, as any other client has it.
+#[test]
+fn a_client_without_certificates() {
+    use peregrine_crypto::tls::PskClientSession;
+    let psks = [PSK_384, PSK];
+    let config = ClientConfig { psks: &psks, server: Some(&Insecure), ..CLIENT };
+    let known = [PSK];
+    let server_config = ServerConfig { psks: Some(&known), ..SERVER };
+    for groups in [&[][..], &[Group::Secp256r1]] {
+        let server_config = ServerConfig { groups, ..server_config };
+        let mut client = PskClientSession::new(&config, provider(1), vec![0; SCRATCH], None);
+        client.start(CLIENT_PARAMS).unwrap();
+        let mut server = server(&server_config);
+        talk(&mut client, &mut server).unwrap();
+        assert_eq!(client.peer_identity(), Some(PeerIdentity::Psk(b"sensor 7")));
+        assert_complete(&mut client, &mut server);
+    }
+    // A server that has a certificate instead is of no use, though a policy that would take it is configured.
+    let key = SoftKey::ed25519(&[1; 32]);
+    let spki = key.spki();
+    let identities = [Identity { credential: Credential::RawPublicKey(&spki), key: &key }];
+    let server_config = ServerConfig { identities: &identities, ..SERVER };
+    let mut client = PskClientSession::new(&config, provider(1), vec![0; SCRATCH], None);
+    client.start(CLIENT_PARAMS).unwrap();
+    let failed = talk(&mut client, &mut server(&server_config)).unwrap_err();
+    assert!(matches!(failed, Failed::Server(_)), "{failed:?}: it did not even ask for one");
+    // And with nothing to offer it does not begin.
+    let config = ClientConfig { psks: &[], ..config };
+    let mut client = PskClientSession::new(&config, provider(1), vec![0; SCRATCH], None);
+    assert_eq!(client.start(CLIENT_PARAMS).unwrap_err().code().alert(), Some(80));
+}
+
+/// A client without hardware for AES gets what is cheap for it, from a server with such hardware too.
+#[test]
+fn the_wish_of_a_weak_client_counts() {
+    use Suite::{Aes128GcmSha256, ChaCha20Poly1305Sha256};
+    use peregrine_crypto::rustcrypto::LeanRustCrypto;
+    let psks = [PSK];
+    let client_config = ClientConfig { psks: &psks, groups: &[Group::X25519], ..CLIENT };
+    for (ours, theirs, expected) in [
+        (&[][..], &[][..], ChaCha20Poly1305Sha256),
+        (&[], &[Aes128GcmSha256, ChaCha20Poly1305Sha256], Aes128GcmSha256),
+        (&[Aes128GcmSha256, ChaCha20Poly1305Sha256], &[], provider(2).suites()[0]),
+    ] {
+        let client_config = ClientConfig { suites: ours, ..client_config };
+        let server_config = ServerConfig { psks: Some(&psks), suites: theirs, ..SERVER };
+        let lean = LeanRustCrypto::new(crate::wire::TestRng(1));
+        let mut client = ClientSession::new(&client_config, lean, vec![0; SCRATCH], None);
+        let mut server = server(&server_config);
+        client.start(CLIENT_PARAMS).unwrap();
+        talk(&mut client, &mut server).unwrap();
+        assert_eq!((client.suite(), server.suite()), (Some(expected), Some(expected)));
     }
 }
 
@@ -203,42 +256,6 @@ fn application_protocols_our_client_does_not_accept() {
     let failed = talk(&mut client(&client_config), &mut server(&server_config)).unwrap_err();
     assert!(matches!(failed, Failed::Client(_)));
     assert_eq!(failed.alert(), 120);
-}
-
-/// A key that is ready on the second time.
-struct SlowKey(SoftKey, AtomicBool);
-
-impl Signer for SlowKey {
-    fn schemes(&self) -> &[Scheme] {
-        self.0.schemes()
-    }
-
-    fn sign(&self, scheme: Scheme, message: &[u8]) -> Result<Signing, SignError> {
-        if self.1.swap(true, Ordering::Relaxed) { self.0.sign(scheme, message) } else { Ok(Signing::Pending) }
-    }
-}
-
-#[test]
-fn signatures_may_come_later() {
-    let slow = || SlowKey(SoftKey::ed25519(&[2; 32]), AtomicBool::new(false));
-    let (ours, theirs) = (slow(), slow());
-    let spki = theirs.0.spki();
-    let keys = [&spki[..]];
-    let verifier = RawKey { keys: &keys };
-    let identities = [Identity { credential: Credential::RawPublicKey(&spki), key: &theirs }];
-    let clients = ClientAuth::Required(&verifier);
-    let server_config = ServerConfig { identities: &identities, clients, ..SERVER };
-    let identity = Some(Identity { credential: Credential::RawPublicKey(&spki), key: &ours });
-    let client_config = ClientConfig { server: Some(&verifier), identity, ..CLIENT };
-    let (mut client, mut server) = (client(&client_config), server(&server_config));
-    let (mut up, mut down) = ([0; 3], [0; 3]);
-    crate::wire::carry(&client, &mut server, &mut up, usize::MAX).unwrap();
-    server.resume().unwrap();
-    crate::wire::carry(&server, &mut client, &mut down, usize::MAX).unwrap();
-    assert!(!client.is_complete());
-    client.resume().unwrap();
-    crate::wire::carry(&client, &mut server, &mut up, usize::MAX).unwrap();
-    assert_complete(&mut client, &mut server);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn with_alpn(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
-fn client(chain: &Chain) -> ClientConfig {
+pub(crate) fn client(chain: &Chain) -> ClientConfig {
     with_alpn(with_roots(Arc::new(provider()), chain).with_no_client_auth())
 }
 

@@ -46,7 +46,7 @@ fn with_alpn(mut config: ServerConfig) -> ServerConfig {
     config
 }
 
-fn server(chain: &Chain) -> ServerConfig {
+pub(crate) fn server(chain: &Chain) -> ServerConfig {
     server_with(Arc::new(provider()), chain)
 }
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use peregrine_core::error::TransportError;
 use peregrine_core::session::{Level, Session, SessionEvent};
 use peregrine_crypto::rustcrypto::RustCrypto;
-use peregrine_crypto::tls::{ClientConfig, ClientSession, ServerConfig, ServerSession};
+use peregrine_crypto::tls::{ClientConfig, ClientSession, Role, ServerConfig, ServerSession, TlsSession};
 use rand_core::{TryCryptoRng, TryRng};
 
 /// A generator that anybody can predict.
@@ -153,10 +153,13 @@ pub(crate) fn assert_same_keys(client: &mut dyn Session, server: &mut dyn Sessio
 }
 
 /// Both sides are done and agree on everything.
-pub(crate) fn assert_complete(client: &mut Client<'_>, server: &mut Server<'_>) {
+pub(crate) fn assert_complete<'a, 'b, P: peregrine_crypto::provider::Provider, C: Role<'a>, S: Role<'b>>(
+    client: &mut TlsSession<'a, P, Vec<u8>, C>,
+    server: &mut TlsSession<'b, P, Vec<u8>, S>,
+) {
     use SessionEvent::{Complete, Keys, PeerParams};
     let keys = [Keys(Level::Handshake), Keys(Level::OneRtt)];
-    assert_eq!(events(client), [keys[0], PeerParams, keys[1], Complete]);
+    assert_eq!(events(client), [PeerParams, keys[0], keys[1], Complete]);
     assert_eq!(events(server), [PeerParams, keys[0], keys[1], Complete]);
     assert_eq!(client.peer_params(), Some(SERVER_PARAMS));
     assert_eq!(server.peer_params(), Some(CLIENT_PARAMS));

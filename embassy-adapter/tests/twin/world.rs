@@ -234,19 +234,21 @@ impl World {
         (client, networks)
     }
 
-    /// A server on its own stack.
+    /// A server on its own stack, for clients with [`PSKS`].
     pub fn server(&mut self, config: ConnectionConfig) -> (Server, Nic) {
+        let psks = Some(&PSKS as &(dyn PskStore + Sync));
+        self.server_with(config, ServerConfig { psks, ..ServerConfig::default() })
+    }
+
+    /// The same, for others.
+    pub fn server_with(&mut self, config: ConnectionConfig, tls: ServerConfig<'static>) -> (Server, Nic) {
         let (stack, nic) = self.stack(SERVER, true);
         let resources = Box::leak(Box::new(Resources::<ServerTls, Memory, 2, 1>::new()));
         let keys = Box::leak(Box::new(tls::keys(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
         let server = Endpoint::new(resources, config, keys);
         server.attach(stack, PORT, 1).unwrap();
-        let tls_config: &'static ServerConfig<'static> = Box::leak(Box::new(ServerConfig {
-            alpn: &[b"twin"],
-            psks: Some(&PSKS as &(dyn PskStore + Sync)),
-            ..ServerConfig::default()
-        }));
+        let tls_config = Box::leak(Box::new(ServerConfig { alpn: &[b"twin"], ..tls }));
         let listener = tls::Listener::new(tls_config, handshakes(), &mut self.entropy()).unwrap();
         server.serve(Box::leak(Box::new(listener)));
         self.spawn(async move { server.run().await });

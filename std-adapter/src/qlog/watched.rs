@@ -109,6 +109,10 @@ impl Session for Watched {
         self.session.read_crypto(level, bytes)
     }
 
+    fn resume(&mut self) -> Result<(), TransportError> {
+        self.session.resume()
+    }
+
     fn poll_event(&mut self) -> Option<SessionEvent> {
         let event = self.session.poll_event();
         match event {

@@ -2,6 +2,8 @@
 //! implementation there is here.
 
 #[cfg(feature = "aws-lc-rs")]
+use std::task::Poll;
+
 use peregrine_crypto::provider::Scheme;
 use peregrine_crypto::verify::pin::Pin;
 use peregrine_crypto::verify::raw_key::RawKey;
@@ -50,9 +52,9 @@ impl Verifier for Policy {
         }
     }
 
-    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
+    fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
         match self {
-            Self::Roots(anchors) => by_chain(&X509 { anchors }, presented),
+            Self::Roots(anchors) => Poll::Ready(by_chain(&X509 { anchors }, presented)),
             Self::Pins(keys) => Pin { keys }.verify_identity(presented),
             Self::RawKeys(keys) => {
                 let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
@@ -69,14 +71,14 @@ impl Verifier for Policy {
         spki: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), VerifyError> {
-        aws::verify_signature(scheme, spki, message, signature)
+    ) -> Poll<Result<(), VerifyError>> {
+        Poll::Ready(aws::verify_signature(scheme, spki, message, signature))
     }
 }
 
 #[cfg(not(feature = "aws-lc-rs"))]
 fn by_chain<'c>(x509: &X509<'_>, presented: &Presented<'_, 'c>) -> Result<&'c [u8], VerifyError> {
-    x509.verify_identity(presented)
+    x509.verify_with(peregrine_crypto::signature::ALGORITHMS, presented)
 }
 
 #[cfg(feature = "aws-lc-rs")]

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `empty` | the board, the network and nothing else: what is subtracted from the others |
 //! | `null` | core as a client with migration, over a session without cryptography |
-//! | `psk` | a whole client: a pre-shared key with X25519, ChaCha20-Poly1305 |
+//! | `psk` | a whole client: a pre-shared key with X25519, ChaCha20-Poly1305, no certificates |
 //! | `ed25519`, `p256` | a whole client that pins the server's key |
 //! | `sizes` | not run: its symbols are as long as the types they are named after |
 //! | `exchange` | client and server in one memory: stack and instructions, under QEMU |

@@ -46,8 +46,10 @@ pub struct Pair<'m, C, V> {
     pub now: Instant,
     /// When [`Self::run`] is to look again even if nothing is due.
     wake: Option<Instant>,
-    client: Connection<&'m mut Memory, C>,
-    server: Connection<&'m mut Memory, V>,
+    /// The one that is measured.
+    pub client: Connection<&'m mut Memory, C>,
+    /// The other one.
+    pub server: Connection<&'m mut Memory, V>,
     /// The client's addresses.
     on: FourTuple,
     /// The port that the NAT shows instead of the client's.

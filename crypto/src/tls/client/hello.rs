@@ -1,14 +1,16 @@
 //! The client's first words and the server's answer (RFC 9846 4.1).
 
+use core::task::{Poll, ready};
+
 use heapless::Vec;
-use peregrine_core::error::{TransportError, Trap};
 use peregrine_core::session::Level;
 
 use crate::provider::{Group, KeyShare, Provider, Scheme, Suite};
-use crate::tls::alert::Alert;
 use crate::tls::client::server_identity::ExpectEncryptedExtensions;
 use crate::tls::client::{Setup, State};
 use crate::tls::config::{self, MAX_PSKS, PeerIdentity, Psk};
+use crate::tls::fault::{Cause, Fault, Trap};
+use crate::tls::flight::Stored;
 use crate::tls::handshake::Handshake;
 use crate::tls::msg::Message;
 use crate::tls::msg::client_hello::{Offer, PskOffer, binders_at};
@@ -20,42 +22,42 @@ use crate::verify::CertificateType;
 const MAX_SCHEMES: usize = 12;
 
 /// Sends the first ClientHello.
-pub(super) fn start<'a, P: Provider>(
+pub(super) fn start<'a, P: Provider, const CERTIFICATES: bool>(
     setup: &Setup<'a>,
     shared: &mut Handshake<'a, P>,
     memory: &mut [u8],
-) -> Result<ExpectServerHello, TransportError> {
-    let nothing = Alert::InternalError.because("no group to offer");
+) -> Poll<Result<State<'a>, Fault>> {
+    let nothing = Fault(&(Cause::InternalError, "no group to offer"));
     let group = config::groups(setup.config.groups, &shared.provider).next().ok_or(nothing)?;
+    ready!(shared.prepare(group))?;
     shared.provider.fill_random(&mut shared.client_random);
-    send(setup, shared, memory, group, None, &[])?;
-    Ok(ExpectServerHello { group, retried: None })
+    let hello = send::<P, CERTIFICATES>(setup, shared, memory, None, &[])?;
+    Poll::Ready(Ok(State::ServerHello(ExpectServerHello { group, hello, retried: None })))
 }
 
-/// Sends a ClientHello with a share of `group`. After a HelloRetryRequest for `suite` all else is as it was, but that
+/// Sends a ClientHello with our share. After a HelloRetryRequest for `suite` all else is as it was, but that
 /// pre-shared keys for another hash are not offered again.
-fn send<'a, P: Provider>(
+fn send<'a, P: Provider, const CERTIFICATES: bool>(
     setup: &Setup<'a>,
     shared: &mut Handshake<'a, P>,
     memory: &mut [u8],
-    group: Group,
     suite: Option<Suite>,
     cookie: &[u8],
-) -> Result<(), TransportError> {
+) -> Result<Stored, Fault> {
     let config = setup.config;
-    let share = shared.provider.key_share(group).trap("provider lacks a group of its own list")?;
-    let suites: Vec<u16, 3> = first(suites(setup, &shared.provider).map(Suite::to_u16));
+    let share = shared.share.as_ref().trap(Fault(&(Cause::Impossible, "no share to offer")))?;
+    let suites: Vec<u16, 3> = first(suites::<P, CERTIFICATES>(setup, &shared.provider).map(Suite::to_u16));
     let groups: Vec<u16, 2> = first(config::groups(config.groups, &shared.provider).map(Group::to_u16));
     if suites.is_empty() {
-        return Err(Alert::InternalError.because("no suite to offer"));
+        return Err(Fault(&(Cause::InternalError, "no suite to offer")));
     }
-    let schemes: Vec<u16, MAX_SCHEMES> = match config.server {
-        Some(verifier) => first(verifier.schemes().iter().map(|Scheme(number)| *number)),
-        None => Vec::new(),
-    };
-    let number = |kind: &CertificateType| *kind as u8;
-    let server_types: Vec<u8, 2> = first(server_types(setup).iter().map(number));
-    let client_types: Vec<u8, 1> = first(client_type(setup).as_slice().iter().map(number));
+    let (mut schemes, mut server_types, mut client_types) = Default::default();
+    if CERTIFICATES && let Some(verifier) = config.server {
+        let number = |kind: &CertificateType| *kind as u8;
+        schemes = first::<_, MAX_SCHEMES>(verifier.schemes().iter().map(|Scheme(number)| *number));
+        server_types = first::<_, 2>(self::server_types(setup).iter().map(number));
+        client_types = first::<_, 1>(client_type(setup).as_slice().iter().map(number));
+    }
     let offers = psks(setup, &shared.provider, suite)
         .map(|psk| PskOffer { identity: psk.identity, binder_len: psk.hash.output_len() });
     let psks: Vec<PskOffer<'_>, MAX_PSKS> = first(offers);
@@ -67,7 +69,7 @@ fn send<'a, P: Provider>(
             suites: &suites,
             groups: &groups,
             schemes: &schemes,
-            share: (group.to_u16(), share.public()),
+            share: (share.group().to_u16(), share.public()),
             server_name: sni(setup).map(str::as_bytes),
             alpn: config.alpn,
             client_types: &client_types,
@@ -76,27 +78,26 @@ fn send<'a, P: Provider>(
             params: params.of(before),
             psks: &psks,
         };
-        offer.emit(out)
+        offer.emit(out);
     })?;
     let message = stored.of_mut(memory);
     let (covered, mut binders) = message
         .split_at_mut_checked(binders_at(message.len(), &psks))
-        .trap("ClientHello shorter than its binders")?;
+        .trap(Fault(&(Cause::Impossible, "ClientHello shorter than its binders")))?;
     binders = binders.get_mut(2..).unwrap_or_default();
     for psk in self::psks(setup, &shared.provider, suite) {
-        let digest = shared.transcript.digest_with(psk.hash, covered)?;
+        let digest = shared.transcript.digest_with(&shared.provider, psk.hash, covered);
         let schedule = Schedule::early(&shared.provider, psk.hash, Some(psk.key));
         let binder = schedule.external_binder(&shared.provider, &digest)?;
         // A binder stands behind its length.
         let (place, rest) = core::mem::take(&mut binders)
             .split_at_mut_checked(binder.as_bytes().len().saturating_add(1))
-            .trap("ClientHello shorter than its binders")?;
+            .trap(Fault(&(Cause::Impossible, "ClientHello shorter than its binders")))?;
         place.iter_mut().skip(1).zip(binder.as_bytes()).for_each(|(to, from)| *to = *from);
         binders = rest;
     }
-    shared.transcript.add(message);
-    shared.share = Some(share);
-    shared.flight.send(Level::Initial, stored)
+    shared.flight.send(Level::Initial, stored)?;
+    Ok(stored)
 }
 
 /// As many as there is room for.
@@ -107,9 +108,13 @@ fn first<T, const N: usize>(items: impl IntoIterator<Item = T>) -> Vec<T, N> {
 }
 
 /// The suites offered; with pre-shared keys only, those that can be used with one of them.
-fn suites<'s, P: Provider>(setup: &'s Setup<'_>, provider: &'s P) -> impl Iterator<Item = Suite> {
+fn suites<'s, P: Provider, const CERTIFICATES: bool>(
+    setup: &'s Setup<'_>,
+    provider: &'s P,
+) -> impl Iterator<Item = Suite> {
+    let with_certificates = CERTIFICATES && setup.config.server.is_some();
     config::suites(setup.config.suites, provider)
-        .filter(|suite| setup.config.server.is_some() || psks(setup, provider, Some(*suite)).next().is_some())
+        .filter(move |suite| with_certificates || psks(setup, provider, Some(*suite)).next().is_some())
 }
 
 /// The pre-shared keys offered: those for any suite of the provider, after a HelloRetryRequest those for its suite.
@@ -153,97 +158,119 @@ pub(super) fn client_type(setup: &Setup<'_>) -> Option<CertificateType> {
     (kind != CertificateType::X509).then_some(kind)
 }
 
-/// A ClientHello is out, with a share of `group`.
+/// A ClientHello is out.
 pub(super) struct ExpectServerHello {
+    /// The group of its share.
     group: Group,
+    hello: Stored,
     /// The suite of the HelloRetryRequest, after one.
     retried: Option<Suite>,
 }
 
 impl ExpectServerHello {
-    pub(super) fn handle<'a, P: Provider>(
-        self,
+    #[inline(never)]
+    pub(super) fn handle<'a, P: Provider, const CERTIFICATES: bool>(
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Poll<Result<State<'a>, Fault>> {
         match Hello::parse(message.body)? {
-            Hello::Server(hello) => self.on_hello(setup, shared, message, &hello),
-            Hello::Retry(retry) => self.on_retry(setup, shared, memory, message, &retry),
+            Hello::Server(hello) => self.on_hello::<P, CERTIFICATES>(setup, shared, memory, message, &hello),
+            Hello::Retry(retry) => self.on_retry::<P, CERTIFICATES>(setup, shared, memory, message, &retry),
         }
     }
 
-    fn on_hello<'a, P: Provider>(
-        self,
+    fn on_hello<'a, P: Provider, const CERTIFICATES: bool>(
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
+        memory: &[u8],
         message: &Message<'_>,
         hello: &ServerHello<'_>,
-    ) -> Result<State<'a>, TransportError> {
-        let suite = offered_suite(setup, &shared.provider, hello.suite)?;
+    ) -> Poll<Result<State<'a>, Fault>> {
+        let suite = offered_suite::<P, CERTIFICATES>(setup, &shared.provider, hello.suite)?;
         if self.retried.is_some_and(|retried| retried != suite) {
-            return Err(Alert::IllegalParameter.because("not the suite of the HelloRetryRequest"));
+            return wrong(&(Cause::IllegalParameter, "not the suite of the HelloRetryRequest"));
         }
-        let (group, public) = hello.share.ok_or(match hello.psk {
-            // psk_ke was not offered (RFC 9846 4.2.11).
-            Some(_) => Alert::IllegalParameter.because("a pre-shared key without key agreement"),
-            None => Alert::MissingExtension.because("ServerHello without a key share"),
-        })?;
+        let Some((group, public)) = hello.share else {
+            return match hello.psk {
+                // psk_ke was not offered (RFC 9846 4.2.11).
+                Some(_) => wrong(&(Cause::IllegalParameter, "a pre-shared key without key agreement")),
+                None => wrong(&(Cause::MissingExtension, "ServerHello without a key share")),
+            };
+        };
         if group != self.group.to_u16() {
-            return Err(Alert::IllegalParameter.because("a key share of a group without ours"));
+            return wrong(&(Cause::IllegalParameter, "a key share of a group without ours"));
         }
         let psk = match hello.psk {
             None => None,
-            Some(_) if setup.config.psks.is_empty() => return Err(crate::tls::extension::unsolicited()),
+            Some(_) if setup.config.psks.is_empty() => {
+                return Poll::Ready(Err(crate::tls::extension::unsolicited()));
+            }
             Some(index) => {
-                let psk = psks(setup, &shared.provider, self.retried).nth(usize::from(index));
-                let psk = psk.filter(|psk| psk.hash == suite.hash());
-                Some(psk.ok_or(Alert::IllegalParameter.because("a pre-shared key that was not offered"))?)
+                let mut offered = psks(setup, &shared.provider, self.retried).zip(0..);
+                let psk = offered.find(|(psk, place)| *place == index && psk.hash == suite.hash());
+                let psk = psk.map(|(psk, _)| psk);
+                let unknown = Fault(&(Cause::IllegalParameter, "a pre-shared key that was not offered"));
+                Some(psk.ok_or(unknown)?)
             }
         };
-        let secret = shared.agree(self.group, public)?;
-        shared.choose(suite, Schedule::early(&shared.provider, suite.hash(), psk.map(|psk| psk.key)));
+        let secret = ready!(shared.agree(public))?;
+        shared.choose(suite, psk.map(|psk| psk.key));
         shared.agreed.identity = psk.map(|psk| PeerIdentity::Psk(psk.identity));
+        shared.transcript.add(self.hello.of(memory));
         shared.transcript.add(message.whole);
         shared.enter_handshake(&secret)?;
-        Ok(State::EncryptedExtensions(ExpectEncryptedExtensions { with_psk: psk.is_some() }))
+        let with_psk = psk.is_some();
+        Poll::Ready(Ok(State::EncryptedExtensions(ExpectEncryptedExtensions { with_psk })))
     }
 
-    fn on_retry<'a, P: Provider>(
-        self,
+    fn on_retry<'a, P: Provider, const CERTIFICATES: bool>(
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
         retry: &RetryRequest<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Poll<Result<State<'a>, Fault>> {
         if self.retried.is_some() {
-            return Err(Alert::UnexpectedMessage.because("a second HelloRetryRequest"));
+            return wrong(&(Cause::UnexpectedMessage, "a second HelloRetryRequest"));
         }
-        let suite = offered_suite(setup, &shared.provider, retry.suite)?;
+        let suite = offered_suite::<P, CERTIFICATES>(setup, &shared.provider, retry.suite)?;
         let group = match retry.group {
             None if retry.cookie.is_empty() => {
-                return Err(Alert::IllegalParameter.because("a HelloRetryRequest that changes nothing"));
+                return wrong(&(Cause::IllegalParameter, "a HelloRetryRequest that changes nothing"));
             }
             None => self.group,
             Some(number) => config::groups(setup.config.groups, &shared.provider)
                 .find(|group| group.to_u16() == number && *group != self.group)
-                .ok_or(
-                    Alert::IllegalParameter.because("a HelloRetryRequest for a group we did not ask for"),
-                )?,
+                .ok_or(Fault(&(
+                    Cause::IllegalParameter,
+                    "a HelloRetryRequest for a group we did not ask for",
+                )))?,
         };
-        shared.transcript.retry(&shared.provider, suite.hash())?;
+        ready!(shared.prepare(group))?;
+        shared.transcript.retry(&shared.provider, suite.hash(), self.hello.of(memory));
         shared.transcript.add(message.whole);
-        send(setup, shared, memory, group, Some(suite), retry.cookie)?;
-        Ok(State::ServerHello(Self { group, retried: Some(suite) }))
+        let hello = send::<P, CERTIFICATES>(setup, shared, memory, Some(suite), retry.cookie)?;
+        Poll::Ready(Ok(State::ServerHello(Self { group, hello, retried: Some(suite) })))
     }
 }
 
-fn offered_suite<P: Provider>(setup: &Setup<'_>, provider: &P, number: u16) -> Result<Suite, TransportError> {
-    suites(setup, provider)
+fn wrong<'a>(why: &'static (Cause, &'static str)) -> Poll<Result<State<'a>, Fault>> {
+    Poll::Ready(Err(Fault(why)))
+}
+
+fn offered_suite<P: Provider, const CERTIFICATES: bool>(
+    setup: &Setup<'_>,
+    provider: &P,
+    number: u16,
+) -> Result<Suite, Fault> {
+    suites::<P, CERTIFICATES>(setup, provider)
         .find(|suite| suite.to_u16() == number)
-        .ok_or(Alert::IllegalParameter.because("a suite that was not offered"))
+        .ok_or(Fault(&(Cause::IllegalParameter, "a suite that was not offered")))
 }
 
 #[cfg(test)]

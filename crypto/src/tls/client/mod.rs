@@ -1,4 +1,5 @@
-//! The client's states (RFC 9846 A.1), taken by value: each knows what only it needs and names the next one.
+//! The client's states (RFC 9846 A.1): each knows what only it needs and names the next one. While a step is pending the state
+//! stays as it is, and gets the same message again.
 //!
 //! ```text
 //! ServerHello ⟲ HelloRetryRequest, once
@@ -9,7 +10,8 @@
 mod hello;
 mod server_identity;
 
-use peregrine_core::error::TransportError;
+use core::task::{Poll, ready};
+
 use peregrine_core::session::{Level, SessionEvent};
 
 use crate::provider::{Provider, Scheme};
@@ -18,12 +20,13 @@ use crate::tls::client::server_identity::{
     ExpectCertificate, ExpectCertificateVerify, ExpectEncryptedExtensions,
 };
 use crate::tls::config::{ClientConfig, Identity};
+use crate::tls::fault::Fault;
 use crate::tls::handshake::Handshake;
 use crate::tls::msg::{Kind, Message, unexpected};
 use crate::tls::session::Role;
 
-/// A client's half of the handshake.
-pub struct Client<'a> {
+/// A client's half of the handshake; without `CERTIFICATES` one that knows pre-shared keys only.
+pub struct Client<'a, const CERTIFICATES: bool> {
     setup: Setup<'a>,
     state: State<'a>,
 }
@@ -43,62 +46,70 @@ enum State<'a> {
     CertificateVerify(ExpectCertificateVerify<'a>),
     Finished(ExpectFinished<'a>),
     Signing(Signing<'a>),
+    /// Nothing is due any more, after the end or after an error.
     Done,
-    /// An error was returned; nothing is due any more.
-    Failed,
 }
 
-impl<'a> Client<'a> {
+impl<'a, const CERTIFICATES: bool> Client<'a, CERTIFICATES> {
     pub(crate) const fn new(config: &'a ClientConfig<'a>, unix_time: Option<u64>) -> Self {
         Self { setup: Setup { config, unix_time }, state: State::Start }
     }
+
+    fn step<P: Provider>(
+        &self,
+        shared: &mut Handshake<'a, P>,
+        memory: &mut [u8],
+        message: Option<&Message<'_>>,
+    ) -> Poll<Result<State<'a>, Fault>> {
+        let setup = &self.setup;
+        let Some(message) = message else {
+            return match self.state {
+                State::Start => hello::start::<P, CERTIFICATES>(setup, shared, memory),
+                _ => Poll::Ready(Err(unexpected())),
+            };
+        };
+        match (&self.state, message.kind) {
+            (State::ServerHello(state), Kind::ServerHello) => {
+                state.handle::<P, CERTIFICATES>(setup, shared, memory, message)
+            }
+            (State::EncryptedExtensions(state), Kind::EncryptedExtensions) => {
+                Poll::Ready(state.handle::<P, CERTIFICATES>(setup, shared, memory, message))
+            }
+            (State::Certificate(state), Kind::CertificateRequest) if CERTIFICATES => {
+                Poll::Ready(state.on_request(setup, shared, message))
+            }
+            (State::Certificate(state), Kind::Certificate) if CERTIFICATES => {
+                state.handle(setup, shared, memory, message)
+            }
+            (State::CertificateVerify(state), Kind::CertificateVerify) if CERTIFICATES => {
+                state.handle(shared, memory, message)
+            }
+            (State::Finished(state), Kind::Finished) => {
+                Poll::Ready(state.handle::<P, CERTIFICATES>(shared, memory, message))
+            }
+            // The message was that before.
+            (State::Signing(state), _) if CERTIFICATES => state.sign(shared, memory),
+            _ => Poll::Ready(Err(unexpected())),
+        }
+    }
 }
 
-impl<'a> Role<'a> for Client<'a> {
-    fn start<P: Provider>(
+impl<'a, const CERTIFICATES: bool> Role<'a> for Client<'a, CERTIFICATES> {
+    fn advance<P: Provider>(
         &mut self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
-    ) -> Result<(), TransportError> {
-        self.state = State::ServerHello(hello::start(&self.setup, shared, memory)?);
-        Ok(())
-    }
-
-    fn on_message<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-        message: &Message<'_>,
-    ) -> Result<(), TransportError> {
-        let setup = &self.setup;
-        self.state = match (core::mem::replace(&mut self.state, State::Failed), message.kind) {
-            (State::ServerHello(state), Kind::ServerHello) => state.handle(setup, shared, memory, message)?,
-            (State::EncryptedExtensions(state), Kind::EncryptedExtensions) => {
-                state.handle(setup, shared, memory, message)?
+        message: Option<&Message<'_>>,
+    ) -> Poll<Result<(), Fault>> {
+        loop {
+            let next = ready!(self.step(shared, memory, message));
+            // After an error nothing is due any more.
+            self.state = State::Done;
+            self.state = next?;
+            if !CERTIFICATES || !matches!(self.state, State::Signing(_)) {
+                return Poll::Ready(Ok(()));
             }
-            (State::Certificate(state), Kind::CertificateRequest) => {
-                state.on_request(setup, shared, message)?
-            }
-            (State::Certificate(state), Kind::Certificate) => state.handle(setup, shared, memory, message)?,
-            (State::CertificateVerify(state), Kind::CertificateVerify) => {
-                state.handle(shared, memory, message)?
-            }
-            (State::Finished(state), Kind::Finished) => state.handle(shared, memory, message)?,
-            _ => return Err(unexpected()),
-        };
-        Ok(())
-    }
-
-    fn resume<P: Provider>(
-        &mut self,
-        shared: &mut Handshake<'a, P>,
-        memory: &mut [u8],
-    ) -> Result<(), TransportError> {
-        self.state = match core::mem::replace(&mut self.state, State::Failed) {
-            State::Signing(state) => state.sign(shared, memory)?,
-            other => other,
-        };
-        Ok(())
+        }
     }
 }
 
@@ -119,25 +130,24 @@ struct ExpectFinished<'a> {
 }
 
 impl<'a> ExpectFinished<'a> {
-    fn handle<P: Provider>(
-        self,
+    #[inline(never)]
+    fn handle<P: Provider, const CERTIFICATES: bool>(
+        &self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         shared.on_finished(message)?;
         shared.enter_main()?;
         match self.answer {
-            Answer::NotAsked => finish(shared, memory),
-            Answer::Nothing => {
-                shared.send_certificate(memory, None)?;
-                finish(shared, memory)
-            }
-            Answer::Identity(identity, scheme) => {
+            Answer::Nothing if CERTIFICATES => shared.send_certificate(memory, None)?,
+            Answer::Identity(identity, scheme) if CERTIFICATES => {
                 shared.send_certificate(memory, Some(&identity.credential))?;
-                Signing { identity, scheme }.sign(shared, memory)
+                return Ok(State::Signing(Signing { identity, scheme }));
             }
+            _ => {}
         }
+        finish(shared, memory)
     }
 }
 
@@ -149,25 +159,19 @@ struct Signing<'a> {
 
 impl<'a> Signing<'a> {
     fn sign<P: Provider>(
-        self,
+        &self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
-    ) -> Result<State<'a>, TransportError> {
-        if shared.send_certificate_verify(memory, &self.identity, self.scheme)? {
-            finish(shared, memory)
-        } else {
-            Ok(State::Signing(self))
-        }
+    ) -> Poll<Result<State<'a>, Fault>> {
+        ready!(shared.send_certificate_verify(memory, &self.identity, self.scheme))?;
+        Poll::Ready(finish(shared, memory))
     }
 }
 
 /// Ends our flight and the handshake.
-fn finish<'a, P: Provider>(
-    shared: &mut Handshake<'a, P>,
-    memory: &mut [u8],
-) -> Result<State<'a>, TransportError> {
+fn finish<'a, P: Provider>(shared: &mut Handshake<'a, P>, memory: &mut [u8]) -> Result<State<'a>, Fault> {
     shared.send_finished(memory)?;
-    shared.event(SessionEvent::Keys(Level::OneRtt))?;
-    shared.complete()?;
+    shared.events.note(SessionEvent::Keys(Level::OneRtt));
+    shared.complete();
     Ok(State::Done)
 }

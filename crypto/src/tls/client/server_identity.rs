@@ -1,13 +1,14 @@
 //! What the server says about itself (RFC 9846 4.3, 4.4): EncryptedExtensions to CertificateVerify.
 
-use peregrine_core::error::TransportError;
+use core::task::{Poll, ready};
+
 use peregrine_core::ids::Side;
 
 use crate::provider::Provider;
-use crate::tls::alert::Alert;
 use crate::tls::client::hello::{client_type, server_types, sni};
 use crate::tls::client::{Answer, ExpectFinished, Setup, State};
 use crate::tls::extension;
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::handshake::{Handshake, Unproven};
 use crate::tls::msg::encrypted_extensions::EncryptedExtensions;
 use crate::tls::msg::{Message, certificate, certificate_request};
@@ -19,13 +20,14 @@ pub(super) struct ExpectEncryptedExtensions {
 }
 
 impl ExpectEncryptedExtensions {
-    pub(super) fn handle<'a, P: Provider>(
-        self,
+    #[inline(never)]
+    pub(super) fn handle<'a, P: Provider, const CERTIFICATES: bool>(
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         let extensions = EncryptedExtensions::parse(message.body)?;
         if extensions.server_name && sni(setup).is_none() {
             return Err(extension::unsolicited());
@@ -33,31 +35,35 @@ impl ExpectEncryptedExtensions {
         shared.agreed.alpn = chosen_alpn(setup.config.alpn, extensions.alpn)?;
         shared.take_params(memory, extensions.params)?;
         shared.transcript.add(message.whole);
-        let client_kind = chosen_type(extensions.client_type, client_type(setup).as_slice())?;
-        let kind = chosen_type(extensions.server_type, server_types(setup))?;
+        let ours = client_type(setup).filter(|_| CERTIFICATES);
+        let client_kind = chosen_type(extensions.client_type, ours.as_slice())?;
+        let theirs = if CERTIFICATES { server_types(setup) } else { &[] };
+        let kind = chosen_type(extensions.server_type, theirs)?;
         if self.with_psk {
             return Ok(State::Finished(ExpectFinished { answer: Answer::NotAsked }));
         }
-        let not_psk = Alert::HandshakeFailure.because("the server used none of our pre-shared keys");
-        let verifier = setup.config.server.ok_or(not_psk)?;
+        let not_psk = Fault(&(Cause::HandshakeFailure, "the server used none of our pre-shared keys"));
+        let verifier = setup.config.server.filter(|_| CERTIFICATES).ok_or(not_psk)?;
         if !verifier.types().contains(&kind) {
-            return Err(
-                Alert::UnsupportedCertificate.because("the server has no certificate of a type we verify")
-            );
+            return Err(Fault(&(
+                Cause::UnsupportedCertificate,
+                "the server has no certificate of a type we verify",
+            )));
         }
         Ok(State::Certificate(ExpectCertificate { verifier, kind, client_kind, answer: Answer::NotAsked }))
     }
 }
 
 /// What the server chose of the protocols `offered` (RFC 7301 3.1, RFC 9001 8.1).
-fn chosen_alpn<'a>(offered: &[&'a [u8]], chosen: Option<&[u8]>) -> Result<Option<&'a [u8]>, TransportError> {
+fn chosen_alpn<'a>(offered: &[&'a [u8]], chosen: Option<&[u8]>) -> Result<Option<&'a [u8]>, Fault> {
     match chosen {
         None if offered.is_empty() => Ok(None),
-        None => Err(Alert::NoApplicationProtocol.because("the server chose no application protocol")),
+        None => Err(Fault(&(Cause::NoApplicationProtocol, "the server chose no application protocol"))),
         Some(_) if offered.is_empty() => Err(extension::unsolicited()),
         Some(chosen) => {
             let known = offered.iter().copied().find(|name| *name == chosen);
-            let other = Alert::NoApplicationProtocol.because("an application protocol that was not offered");
+            let other =
+                Fault(&(Cause::NoApplicationProtocol, "an application protocol that was not offered"));
             known.ok_or(other).map(Some)
         }
     }
@@ -65,7 +71,7 @@ fn chosen_alpn<'a>(offered: &[&'a [u8]], chosen: Option<&[u8]>) -> Result<Option
 
 /// The type of certificate agreed on, X.509 unless told otherwise (RFC 7250 4.2). Nothing offered means that the
 /// extension was not sent.
-fn chosen_type(chosen: Option<u8>, offered: &[CertificateType]) -> Result<CertificateType, TransportError> {
+fn chosen_type(chosen: Option<u8>, offered: &[CertificateType]) -> Result<CertificateType, Fault> {
     match chosen {
         None => Ok(CertificateType::X509),
         Some(_) if offered.is_empty() => Err(extension::unsolicited()),
@@ -73,7 +79,7 @@ fn chosen_type(chosen: Option<u8>, offered: &[CertificateType]) -> Result<Certif
             .iter()
             .copied()
             .find(|kind| *kind as u8 == number)
-            .ok_or(Alert::IllegalParameter.because("a certificate type that was not offered")),
+            .ok_or(Fault(&(Cause::IllegalParameter, "a certificate type that was not offered"))),
     }
 }
 
@@ -88,13 +94,13 @@ pub(super) struct ExpectCertificate<'a> {
 
 impl<'a> ExpectCertificate<'a> {
     pub(super) fn on_request<P: Provider>(
-        self,
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         if !matches!(self.answer, Answer::NotAsked) {
-            return Err(Alert::UnexpectedMessage.because("a second CertificateRequest"));
+            return Err(Fault(&(Cause::UnexpectedMessage, "a second CertificateRequest")));
         }
         let schemes = certificate_request::parse(message.body)?;
         let identity =
@@ -102,16 +108,16 @@ impl<'a> ExpectCertificate<'a> {
         let answer =
             identity.and_then(|identity| Some(Answer::Identity(identity, identity.scheme(&schemes)?)));
         shared.transcript.add(message.whole);
-        Ok(State::Certificate(Self { answer: answer.unwrap_or(Answer::Nothing), ..self }))
+        Ok(State::Certificate(Self { answer: answer.unwrap_or(Answer::Nothing), ..*self }))
     }
 
     pub(super) fn handle<P: Provider>(
-        self,
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Poll<Result<State<'a>, Fault>> {
         let entries = certificate::parse(message.body)?;
         let presented = Presented {
             kind: self.kind,
@@ -120,9 +126,9 @@ impl<'a> ExpectCertificate<'a> {
             name: setup.config.server_name,
             unix_time: setup.unix_time,
         };
-        let unproven = shared.on_certificate(memory, self.verifier, message, &presented)?;
-        let Self { verifier, answer, .. } = self;
-        Ok(State::CertificateVerify(ExpectCertificateVerify { verifier, unproven, answer }))
+        let unproven = ready!(shared.on_certificate(memory, self.verifier, message, &presented))?;
+        let Self { verifier, answer, .. } = *self;
+        Poll::Ready(Ok(State::CertificateVerify(ExpectCertificateVerify { verifier, unproven, answer })))
     }
 }
 
@@ -135,12 +141,12 @@ pub(super) struct ExpectCertificateVerify<'a> {
 
 impl<'a> ExpectCertificateVerify<'a> {
     pub(super) fn handle<P: Provider>(
-        self,
+        &self,
         shared: &mut Handshake<'a, P>,
         memory: &[u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
-        shared.on_certificate_verify(memory, self.verifier, message, &self.unproven)?;
-        Ok(State::Finished(ExpectFinished { answer: self.answer }))
+    ) -> Poll<Result<State<'a>, Fault>> {
+        ready!(shared.on_certificate_verify(memory, self.verifier, message, &self.unproven))?;
+        Poll::Ready(Ok(State::Finished(ExpectFinished { answer: self.answer })))
     }
 }

@@ -2,11 +2,10 @@
 //! written are only the parts around them.
 
 use heapless::Vec;
-use peregrine_core::error::TransportError;
 
-use crate::tls::alert::Alert;
-use crate::tls::codec::{Decoder, Encoder, NO_ROOM};
+use crate::tls::codec::{Decoder, Encoder};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::Kind;
 use crate::verify::MAX_CERTIFICATES;
 
@@ -16,13 +15,13 @@ const AROUND_ENTRY: usize = 5;
 /// The entries of a Certificate message in their order. A client may send none; it is for the caller to mind.
 pub(crate) type Entries<'a> = Vec<&'a [u8], MAX_CERTIFICATES>;
 
-pub(crate) fn parse(body: &[u8]) -> Result<Entries<'_>, TransportError> {
-    let mut decoder = Decoder::new(body, "malformed Certificate");
+pub(crate) fn parse(body: &[u8]) -> Result<Entries<'_>, Fault> {
+    let mut decoder = Decoder::new(body, Fault(&(Cause::DecodeError, "malformed Certificate")));
     let context = decoder.vec8()?;
     let list = decoder.vec24()?;
     decoder.end()?;
     if !context.is_empty() {
-        return Err(Alert::IllegalParameter.because("Certificate with a context"));
+        return Err(Fault(&(Cause::IllegalParameter, "Certificate with a context")));
     }
     let mut list = decoder.within(list);
     let mut entries = Entries::new();
@@ -34,31 +33,29 @@ pub(crate) fn parse(body: &[u8]) -> Result<Entries<'_>, TransportError> {
             // We ask for none, neither a server nor a client.
             return Err(extension::misplaced(kind));
         }
-        entries.push(entry).map_err(|_| Alert::BadCertificate.because("too many certificates"))?;
+        entries.push(entry).map_err(|_| Fault(&(Cause::BadCertificate, "too many certificates")))?;
     }
     Ok(entries)
 }
 
 /// Writes what stands before the first of `entries`; each entry follows behind [`emit_entry_len`], and behind it
 /// [`emit_entry_end`].
-pub(crate) fn emit_start(out: &mut Encoder<'_>, entries: &[&[u8]]) -> Result<(), TransportError> {
-    let list = entries
-        .iter()
-        .try_fold(0_usize, |sum, entry| sum.checked_add(entry.len())?.checked_add(AROUND_ENTRY));
-    let list = list.ok_or(NO_ROOM)?;
-    out.u8(Kind::Certificate as u8)?;
+pub(crate) fn emit_start(out: &mut Encoder<'_>, entries: &[&[u8]]) {
+    let add = |sum: usize, entry: &&[u8]| sum.saturating_add(entry.len()).saturating_add(AROUND_ENTRY);
+    let list = entries.iter().fold(0, add);
+    out.u8(Kind::Certificate as u8);
     // The context, which is empty, and the length of the list.
-    out.u24(list.checked_add(4).ok_or(NO_ROOM)?)?;
-    out.u8(0)?;
-    out.u24(list)
+    out.u24(list.saturating_add(4));
+    out.u8(0);
+    out.u24(list);
 }
 
-pub(crate) fn emit_entry_len(out: &mut Encoder<'_>, entry: &[u8]) -> Result<(), TransportError> {
-    out.u24(entry.len())
+pub(crate) fn emit_entry_len(out: &mut Encoder<'_>, entry: &[u8]) {
+    out.u24(entry.len());
 }
 
-pub(crate) fn emit_entry_end(out: &mut Encoder<'_>) -> Result<(), TransportError> {
-    out.u16(0)
+pub(crate) fn emit_entry_end(out: &mut Encoder<'_>) {
+    out.u16(0);
 }
 
 #[cfg(test)]
@@ -68,13 +65,13 @@ mod tests {
     fn message(entries: &[&[u8]]) -> std::vec::Vec<u8> {
         let mut out = [0; 100];
         let mut encoder = Encoder::new(&mut out);
-        emit_start(&mut encoder, entries).unwrap();
+        emit_start(&mut encoder, entries);
         for entry in entries {
-            emit_entry_len(&mut encoder, entry).unwrap();
-            encoder.bytes(entry).unwrap();
-            emit_entry_end(&mut encoder).unwrap();
+            emit_entry_len(&mut encoder, entry);
+            encoder.bytes(entry);
+            emit_entry_end(&mut encoder);
         }
-        let len = encoder.len();
+        let len = encoder.finish().unwrap();
         out[..len].to_vec()
     }
 
@@ -92,11 +89,11 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let alert = |body: &[u8]| parse(body).unwrap_err().code().alert();
-        assert_eq!(alert(&message(&[&b"x"[..]; 5])[4..]), Some(Alert::BadCertificate as u8));
-        assert_eq!(alert(&[0, 0, 0, 5, 0, 0, 0, 0, 0]), Some(Alert::DecodeError as u8), "an empty entry");
-        assert_eq!(alert(&[1, 1, 0, 0, 0]), Some(Alert::IllegalParameter as u8), "a context");
+        let alert = |body: &[u8]| parse(body).unwrap_err().cause();
+        assert_eq!(alert(&message(&[&b"x"[..]; 5])[4..]), Cause::BadCertificate);
+        assert_eq!(alert(&[0, 0, 0, 5, 0, 0, 0, 0, 0]), Cause::DecodeError, "an empty entry");
+        assert_eq!(alert(&[1, 1, 0, 0, 0]), Cause::IllegalParameter, "a context");
         let with_ocsp = [0, 0, 0, 10, 0, 0, 1, 9, 0, 4, 0, 5, 0, 0];
-        assert_eq!(alert(&with_ocsp), Some(Alert::UnsupportedExtension as u8));
+        assert_eq!(alert(&with_ocsp), Cause::UnsupportedExtension);
     }
 }

@@ -1,27 +1,27 @@
 //! CertificateVerify (RFC 9846 4.4.3): the message, and what its signature covers.
 
 use heapless::Vec;
-use peregrine_core::error::TransportError;
 use peregrine_core::ids::Side;
 
 use crate::provider::{Digest, MAX_HASH_LEN, Scheme};
 use crate::tls::codec::{Decoder, Encoder};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::{self, Kind};
 
 /// The scheme and the signature.
-pub(crate) fn parse(body: &[u8]) -> Result<(Scheme, &[u8]), TransportError> {
-    let mut decoder = Decoder::new(body, "malformed CertificateVerify");
+pub(crate) fn parse(body: &[u8]) -> Result<(Scheme, &[u8]), Fault> {
+    let mut decoder = Decoder::new(body, Fault(&(Cause::DecodeError, "malformed CertificateVerify")));
     let scheme = Scheme(decoder.u16()?);
     let signature = decoder.vec16()?;
     decoder.end()?;
     Ok((scheme, signature))
 }
 
-pub(crate) fn emit(out: &mut Encoder<'_>, scheme: Scheme, signature: &[u8]) -> Result<(), TransportError> {
+pub(crate) fn emit(out: &mut Encoder<'_>, scheme: Scheme, signature: &[u8]) {
     msg::emit(out, Kind::CertificateVerify, |out: &mut Encoder<'_>| {
-        out.u16(scheme.0)?;
-        out.vec16(signature)
-    })
+        out.u16(scheme.0);
+        out.vec16(signature);
+    });
 }
 
 const PAD_LEN: usize = 64;
@@ -32,14 +32,14 @@ const CLIENT_CONTEXT: &[u8] = b"TLS 1.3, client CertificateVerify\0";
 pub(crate) fn signed(
     signer: Side,
     transcript: &Digest,
-) -> Result<Vec<u8, { PAD_LEN + SERVER_CONTEXT.len() + MAX_HASH_LEN }>, TransportError> {
+) -> Result<Vec<u8, { PAD_LEN + SERVER_CONTEXT.len() + MAX_HASH_LEN }>, Fault> {
     let context = match signer {
         Side::Client => CLIENT_CONTEXT,
         Side::Server => SERVER_CONTEXT,
     };
     let mut message = Vec::new();
     for part in [&[b' '; PAD_LEN][..], context, transcript.as_bytes()] {
-        let full = TransportError::internal("signed content longer than its parts");
+        let full = Fault(&(Cause::Impossible, "signed content longer than its parts"));
         message.extend_from_slice(part).map_err(|_| full)?;
     }
     Ok(message)
@@ -64,8 +64,8 @@ mod tests {
     fn round_trip() {
         let mut out = [0; 16];
         let mut encoder = Encoder::new(&mut out);
-        emit(&mut encoder, Scheme::ED25519, b"signed").unwrap();
-        assert_eq!(encoder.len(), 14);
+        emit(&mut encoder, Scheme::ED25519, b"signed");
+        assert_eq!(encoder.finish(), Ok(14));
         assert_eq!(parse(&out[4..14]), Ok((Scheme::ED25519, &b"signed"[..])));
         assert!(parse(&out[4..13]).is_err());
         assert!(parse(&out[4..15]).is_err());

@@ -1,10 +1,8 @@
 //! ClientHello (RFC 9846 4.1.2, QUIC's demands on it: RFC 9001 8).
 
-use peregrine_core::error::{Code, TransportError};
-
-use crate::tls::alert::Alert;
 use crate::tls::codec::{Decoder, Encoder, U16s};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::{self, Kind, LEGACY_VERSION, RANDOM_LEN, TLS13};
 
 /// PskKeyExchangeMode psk_dhe_ke (RFC 9846 4.2.9), the only one with forward secrecy and the only one here.
@@ -29,10 +27,10 @@ pub(crate) struct ClientHello<'a> {
 }
 
 impl<'a> ClientHello<'a> {
-    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, TransportError> {
-        let mut decoder = Decoder::new(body, "malformed ClientHello");
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
+        let mut decoder = Decoder::new(body, Fault(&(Cause::DecodeError, "malformed ClientHello")));
         if decoder.u16()? != LEGACY_VERSION {
-            return Err(Alert::ProtocolVersion.because("legacy_version of a ClientHello is not 0x0303"));
+            return Err(Fault(&(Cause::ProtocolVersion, "legacy_version of a ClientHello is not 0x0303")));
         }
         let random = decoder.array()?;
         let session_id = decoder.vec8()?;
@@ -81,9 +79,10 @@ impl<'a> ClientHello<'a> {
                 extension::EARLY_DATA => {}
                 extension::PRE_SHARED_KEY => {
                     if !extensions.is_last() {
-                        return Err(
-                            Alert::IllegalParameter.because("pre_shared_key is not the last extension")
-                        );
+                        return Err(Fault(&(
+                            Cause::IllegalParameter,
+                            "pre_shared_key is not the last extension",
+                        )));
                     }
                     hello.psk = Some(OfferedPsks::parse(&mut data)?);
                 }
@@ -92,22 +91,19 @@ impl<'a> ClientHello<'a> {
             data.end()?;
         }
         if !tls13 {
-            return Err(Alert::ProtocolVersion.because("the client does not speak TLS 1.3"));
+            return Err(Fault(&(Cause::ProtocolVersion, "the client does not speak TLS 1.3")));
         }
         if compression != [0] {
-            return Err(Alert::IllegalParameter.because("a ClientHello with compression"));
+            return Err(Fault(&(Cause::IllegalParameter, "a ClientHello with compression")));
         }
         if !session_id.is_empty() {
             // RFC 9001 8.4: compatibility mode has no place in QUIC.
-            return Err(TransportError::new(
-                Code::PROTOCOL_VIOLATION,
-                "ClientHello with a legacy session ID",
-            ));
+            return Err(Fault(&(Cause::Violation, "ClientHello with a legacy session ID")));
         }
-        let missing = Alert::MissingExtension.because("ClientHello without transport parameters");
+        let missing = Fault(&(Cause::MissingExtension, "ClientHello without transport parameters"));
         hello.params = params.ok_or(missing)?;
         if hello.psk.is_some() {
-            let missing = Alert::MissingExtension.because("pre_shared_key without psk_key_exchange_modes");
+            let missing = Fault(&(Cause::MissingExtension, "pre_shared_key without psk_key_exchange_modes"));
             if !psk_modes.ok_or(missing)?.contains(&PSK_DHE_KE) {
                 hello.psk = None;
             }
@@ -117,19 +113,19 @@ impl<'a> ClientHello<'a> {
 }
 
 /// A vector of two-byte values behind a two-byte length.
-fn list<'a>(data: &mut Decoder<'a>) -> Result<U16s<'a>, TransportError> {
+fn list<'a>(data: &mut Decoder<'a>) -> Result<U16s<'a>, Fault> {
     let list = data.vec16()?;
     data.u16s(list)
 }
 
 /// A vector of at least one byte behind a one-byte length.
-fn bytes<'a>(data: &mut Decoder<'a>) -> Result<&'a [u8], TransportError> {
+fn bytes<'a>(data: &mut Decoder<'a>) -> Result<&'a [u8], Fault> {
     let bytes = data.vec8()?;
     data.not_empty(bytes)
 }
 
 /// The host name of a server_name extension, the only type of name there is.
-fn host_name<'a>(data: &mut Decoder<'a>) -> Result<&'a [u8], TransportError> {
+fn host_name<'a>(data: &mut Decoder<'a>) -> Result<&'a [u8], Fault> {
     let list = data.vec16()?;
     let mut list = data.within(list);
     if list.u8()? != HOST_NAME {
@@ -145,7 +141,7 @@ fn host_name<'a>(data: &mut Decoder<'a>) -> Result<&'a [u8], TransportError> {
 pub(crate) struct Shares<'a>(Decoder<'a>);
 
 impl<'a> Shares<'a> {
-    fn parse(data: &mut Decoder<'a>) -> Result<Self, TransportError> {
+    fn parse(data: &mut Decoder<'a>) -> Result<Self, Fault> {
         let list = data.vec16()?;
         let mut list = data.within(list);
         let shares = Self(list);
@@ -180,7 +176,7 @@ impl<'a> Shares<'a> {
 pub(crate) struct Protocols<'a>(Decoder<'a>);
 
 impl<'a> Protocols<'a> {
-    fn parse(data: &mut Decoder<'a>) -> Result<Self, TransportError> {
+    fn parse(data: &mut Decoder<'a>) -> Result<Self, Fault> {
         let list = data.vec16()?;
         let mut list = data.within(data.not_empty(list)?);
         let protocols = Self(list);
@@ -210,7 +206,7 @@ pub(crate) struct OfferedPsks<'a> {
 }
 
 impl<'a> OfferedPsks<'a> {
-    fn parse(data: &mut Decoder<'a>) -> Result<Self, TransportError> {
+    fn parse(data: &mut Decoder<'a>) -> Result<Self, Fault> {
         let identities = data.vec16()?;
         let uncovered = data.remaining();
         let binders = data.vec16()?;
@@ -225,7 +221,7 @@ impl<'a> OfferedPsks<'a> {
             }
         }
         if !binders.is_empty() || psks.identities.is_empty() {
-            return Err(Alert::IllegalParameter.because("not as many binders as identities"));
+            return Err(Fault(&(Cause::IllegalParameter, "not as many binders as identities")));
         }
         Ok(psks)
     }
@@ -265,63 +261,63 @@ pub(crate) struct Offer<'a> {
 
 impl Offer<'_> {
     /// Writes the message; binders are zero until [`patch_binders`].
-    pub(crate) fn emit(&self, out: &mut Encoder<'_>) -> Result<(), TransportError> {
+    pub(crate) fn emit(&self, out: &mut Encoder<'_>) {
         msg::emit(out, Kind::ClientHello, |out: &mut Encoder<'_>| {
-            out.u16(LEGACY_VERSION)?;
-            out.bytes(self.random)?;
-            out.vec8(&[][..])?;
-            out.vec16(|out: &mut Encoder<'_>| out.u16s(self.suites.iter().copied()))?;
-            out.vec8(&[0][..])?;
-            out.vec16(|out: &mut Encoder<'_>| self.extensions(out))
-        })
+            out.u16(LEGACY_VERSION);
+            out.bytes(self.random);
+            out.vec8(&[][..]);
+            out.vec16(|out: &mut Encoder<'_>| out.u16s(self.suites.iter().copied()));
+            out.vec8(&[0][..]);
+            out.vec16(|out: &mut Encoder<'_>| self.extensions(out));
+        });
     }
 
-    fn extensions(&self, out: &mut Encoder<'_>) -> Result<(), TransportError> {
+    fn extensions(&self, out: &mut Encoder<'_>) {
         extension::emit(out, extension::SUPPORTED_VERSIONS, |out: &mut Encoder<'_>| {
-            out.vec8(&TLS13.to_be_bytes()[..])
-        })?;
+            out.vec8(&TLS13.to_be_bytes()[..]);
+        });
         if let Some(name) = self.server_name {
             extension::emit(out, extension::SERVER_NAME, |out: &mut Encoder<'_>| {
                 out.vec16(|out: &mut Encoder<'_>| {
-                    out.u8(HOST_NAME)?;
-                    out.vec16(name)
-                })
-            })?;
+                    out.u8(HOST_NAME);
+                    out.vec16(name);
+                });
+            });
         }
-        emit_u16s(out, extension::SUPPORTED_GROUPS, self.groups)?;
-        emit_u16s(out, extension::SIGNATURE_ALGORITHMS, self.schemes)?;
+        emit_u16s(out, extension::SUPPORTED_GROUPS, self.groups);
+        emit_u16s(out, extension::SIGNATURE_ALGORITHMS, self.schemes);
         extension::emit(out, extension::KEY_SHARE, |out: &mut Encoder<'_>| {
-            out.vec16(|out: &mut Encoder<'_>| emit_share(out, self.share))
-        })?;
+            out.vec16(|out: &mut Encoder<'_>| emit_share(out, self.share));
+        });
         if !self.alpn.is_empty() {
-            emit_alpn(out, self.alpn)?;
+            emit_alpn(out, self.alpn);
         }
-        emit_types(out, extension::CLIENT_CERTIFICATE_TYPE, self.client_types)?;
-        emit_types(out, extension::SERVER_CERTIFICATE_TYPE, self.server_types)?;
+        emit_types(out, extension::CLIENT_CERTIFICATE_TYPE, self.client_types);
+        emit_types(out, extension::SERVER_CERTIFICATE_TYPE, self.server_types);
         if !self.cookie.is_empty() {
-            extension::emit(out, extension::COOKIE, |out: &mut Encoder<'_>| out.vec16(self.cookie))?;
+            extension::emit(out, extension::COOKIE, |out: &mut Encoder<'_>| out.vec16(self.cookie));
         }
-        extension::emit(out, extension::QUIC_TRANSPORT_PARAMETERS, self.params)?;
+        extension::emit(out, extension::QUIC_TRANSPORT_PARAMETERS, self.params);
         if self.psks.is_empty() {
-            return Ok(());
+            return;
         }
         extension::emit(out, extension::PSK_KEY_EXCHANGE_MODES, |out: &mut Encoder<'_>| {
-            out.vec8(&[PSK_DHE_KE][..])
-        })?;
+            out.vec8(&[PSK_DHE_KE][..]);
+        });
         extension::emit(out, extension::PRE_SHARED_KEY, |out: &mut Encoder<'_>| {
             out.vec16(|out: &mut Encoder<'_>| {
-                self.psks.iter().try_for_each(|psk| {
-                    out.vec16(psk.identity)?;
-                    out.bytes(&[0; 4])
-                })
-            })?;
+                self.psks.iter().for_each(|psk| {
+                    out.vec16(psk.identity);
+                    out.bytes(&[0; 4]);
+                });
+            });
             out.vec16(|out: &mut Encoder<'_>| {
-                self.psks.iter().try_for_each(|psk| {
+                self.psks.iter().for_each(|psk| {
                     let zeros = [0; crate::provider::MAX_HASH_LEN];
-                    out.vec8(zeros.get(..psk.binder_len).unwrap_or_default())
-                })
-            })
-        })
+                    out.vec8(zeros.get(..psk.binder_len).unwrap_or_default());
+                });
+            });
+        });
     }
 }
 
@@ -332,34 +328,34 @@ pub(crate) fn binders_at(len: usize, psks: &[PskOffer<'_>]) -> usize {
 }
 
 /// One entry of a key_share extension.
-pub(crate) fn emit_share(out: &mut Encoder<'_>, (group, public): (u16, &[u8])) -> Result<(), TransportError> {
-    out.u16(group)?;
-    out.vec16(public)
+pub(crate) fn emit_share(out: &mut Encoder<'_>, (group, public): (u16, &[u8])) {
+    out.u16(group);
+    out.vec16(public);
 }
 
 /// The ALPN extension: a client's list, or the one name a server chose.
-pub(crate) fn emit_alpn(out: &mut Encoder<'_>, names: &[&[u8]]) -> Result<(), TransportError> {
+pub(crate) fn emit_alpn(out: &mut Encoder<'_>, names: &[&[u8]]) {
     extension::emit(out, extension::ALPN, |out: &mut Encoder<'_>| {
-        out.vec16(|out: &mut Encoder<'_>| names.iter().try_for_each(|name| out.vec8(*name)))
-    })
+        out.vec16(|out: &mut Encoder<'_>| names.iter().for_each(|name| out.vec8(*name)));
+    });
 }
 
 /// An extension that is a vector of two-byte values; nothing if there are none.
-pub(crate) fn emit_u16s(out: &mut Encoder<'_>, kind: u16, values: &[u16]) -> Result<(), TransportError> {
+pub(crate) fn emit_u16s(out: &mut Encoder<'_>, kind: u16, values: &[u16]) {
     if values.is_empty() {
-        return Ok(());
+        return;
     }
     extension::emit(out, kind, |out: &mut Encoder<'_>| {
-        out.vec16(|out: &mut Encoder<'_>| out.u16s(values.iter().copied()))
-    })
+        out.vec16(|out: &mut Encoder<'_>| out.u16s(values.iter().copied()));
+    });
 }
 
 /// A list of certificate types (RFC 7250 3); nothing if there are none.
-fn emit_types(out: &mut Encoder<'_>, kind: u16, types: &[u8]) -> Result<(), TransportError> {
+fn emit_types(out: &mut Encoder<'_>, kind: u16, types: &[u8]) {
     if types.is_empty() {
-        return Ok(());
+        return;
     }
-    extension::emit(out, kind, |out: &mut Encoder<'_>| out.vec8(types))
+    extension::emit(out, kind, |out: &mut Encoder<'_>| out.vec8(types));
 }
 
 #[cfg(test)]
@@ -387,8 +383,8 @@ mod tests {
     fn written(offer: &Offer<'_>) -> Vec<u8> {
         let mut out = [0; 600];
         let mut encoder = Encoder::new(&mut out);
-        offer.emit(&mut encoder).unwrap();
-        let len = encoder.len();
+        offer.emit(&mut encoder);
+        let len = encoder.finish().unwrap();
         out[..len].to_vec()
     }
 
@@ -416,24 +412,20 @@ mod tests {
     }
 
     /// A ClientHello made of these extensions.
-    fn with(
-        session_id: &[u8],
-        compression: &[u8],
-        extensions: &[(u16, &[u8])],
-    ) -> Result<Code, &'static str> {
+    fn with(session_id: &[u8], compression: &[u8], extensions: &[(u16, &[u8])]) -> Option<Cause> {
         let mut out = [0; 300];
         let mut encoder = Encoder::new(&mut out);
-        encoder.u16(LEGACY_VERSION).unwrap();
-        encoder.bytes(&[0; RANDOM_LEN]).unwrap();
-        encoder.vec8(session_id).unwrap();
-        encoder.vec16(&[0x13, 0x01][..]).unwrap();
-        encoder.vec8(compression).unwrap();
+        encoder.u16(LEGACY_VERSION);
+        encoder.bytes(&[0; RANDOM_LEN]);
+        encoder.vec8(session_id);
+        encoder.vec16(&[0x13, 0x01][..]);
+        encoder.vec8(compression);
         let all = |out: &mut Encoder<'_>| {
-            extensions.iter().try_for_each(|(kind, data)| extension::emit(out, *kind, *data))
+            extensions.iter().for_each(|(kind, data)| extension::emit(out, *kind, *data));
         };
-        encoder.vec16(all).unwrap();
-        let len = encoder.len();
-        ClientHello::parse(&out[..len]).map(|_| Code::NO_ERROR).or_else(|error| Ok(error.code()))
+        encoder.vec16(all);
+        let len = encoder.finish().unwrap();
+        ClientHello::parse(&out[..len]).err().map(Fault::cause)
     }
 
     #[test]
@@ -450,16 +442,15 @@ mod tests {
         );
         const MODES: (u16, &[u8]) = (extension::PSK_KEY_EXCHANGE_MODES, &[1, 1]);
         let with_all = |extensions: &[(u16, &[u8])]| with(&[], &[0], extensions);
-        let alert = |alert: Alert| Ok(Code::crypto(alert as u8));
-        assert_eq!(with_all(&[VERSIONS, PARAMS]), Ok(Code::NO_ERROR));
-        assert_eq!(with_all(&[UNKNOWN, VERSIONS, UNKNOWN, PARAMS]), Ok(Code::NO_ERROR), "unknown is ignored");
-        assert_eq!(with_all(&[VERSIONS, PARAMS, MODES, PSK]), Ok(Code::NO_ERROR));
-        assert_eq!(with_all(&[VERSIONS, PSK, PARAMS, MODES]), alert(Alert::IllegalParameter), "not the last");
-        assert_eq!(with_all(&[VERSIONS, PARAMS, PSK]), alert(Alert::MissingExtension), "no modes");
-        assert_eq!(with_all(&[VERSIONS, PARAMS, VERSIONS]), alert(Alert::IllegalParameter), "twice");
-        assert_eq!(with_all(&[VERSIONS]), alert(Alert::MissingExtension), "no transport parameters");
-        assert_eq!(with_all(&[PARAMS]), alert(Alert::ProtocolVersion), "TLS 1.2");
-        assert_eq!(with(&[], &[1, 0], &[VERSIONS, PARAMS]), alert(Alert::IllegalParameter), "compression");
-        assert_eq!(with(&[1], &[0], &[VERSIONS, PARAMS]), Ok(Code::PROTOCOL_VIOLATION), "session ID");
+        assert_eq!(with_all(&[VERSIONS, PARAMS]), None);
+        assert_eq!(with_all(&[UNKNOWN, VERSIONS, UNKNOWN, PARAMS]), None, "unknown is ignored");
+        assert_eq!(with_all(&[VERSIONS, PARAMS, MODES, PSK]), None);
+        assert_eq!(with_all(&[VERSIONS, PSK, PARAMS, MODES]), Some(Cause::IllegalParameter), "not the last");
+        assert_eq!(with_all(&[VERSIONS, PARAMS, PSK]), Some(Cause::MissingExtension), "no modes");
+        assert_eq!(with_all(&[VERSIONS, PARAMS, VERSIONS]), Some(Cause::IllegalParameter), "twice");
+        assert_eq!(with_all(&[VERSIONS]), Some(Cause::MissingExtension), "no transport parameters");
+        assert_eq!(with_all(&[PARAMS]), Some(Cause::ProtocolVersion), "TLS 1.2");
+        assert_eq!(with(&[], &[1, 0], &[VERSIONS, PARAMS]), Some(Cause::IllegalParameter), "compression");
+        assert_eq!(with(&[1], &[0], &[VERSIONS, PARAMS]), Some(Cause::Violation), "session ID");
     }
 }

@@ -1,10 +1,8 @@
 //! EncryptedExtensions (RFC 9846 4.3.1).
 
-use peregrine_core::error::TransportError;
-
-use crate::tls::alert::Alert;
 use crate::tls::codec::{Decoder, Encoder};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::client_hello::emit_alpn;
 use crate::tls::msg::{self, Kind};
 
@@ -20,8 +18,8 @@ pub(crate) struct EncryptedExtensions<'a> {
 }
 
 impl<'a> EncryptedExtensions<'a> {
-    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, TransportError> {
-        let mut decoder = Decoder::new(body, "malformed EncryptedExtensions");
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
+        let mut decoder = Decoder::new(body, Fault(&(Cause::DecodeError, "malformed EncryptedExtensions")));
         let block = decoder.vec16()?;
         decoder.end()?;
         let mut this =
@@ -47,30 +45,30 @@ impl<'a> EncryptedExtensions<'a> {
             }
             data.end()?;
         }
-        let missing = Alert::MissingExtension.because("EncryptedExtensions without transport parameters");
+        let missing = Fault(&(Cause::MissingExtension, "EncryptedExtensions without transport parameters"));
         Ok(Self { params: params.ok_or(missing)?, ..this })
     }
 
-    pub(crate) fn emit(&self, out: &mut Encoder<'_>) -> Result<(), TransportError> {
+    pub(crate) fn emit(&self, out: &mut Encoder<'_>) {
         msg::emit(out, Kind::EncryptedExtensions, |out: &mut Encoder<'_>| {
             out.vec16(|out: &mut Encoder<'_>| {
                 if self.server_name {
-                    extension::emit(out, extension::SERVER_NAME, &[][..])?;
+                    extension::emit(out, extension::SERVER_NAME, &[][..]);
                 }
                 if let Some(name) = self.alpn {
-                    emit_alpn(out, &[name])?;
+                    emit_alpn(out, &[name]);
                 }
                 for (kind, chosen) in [
                     (extension::CLIENT_CERTIFICATE_TYPE, self.client_type),
                     (extension::SERVER_CERTIFICATE_TYPE, self.server_type),
                 ] {
                     if let Some(chosen) = chosen {
-                        extension::emit(out, kind, &[chosen][..])?;
+                        extension::emit(out, kind, &[chosen][..]);
                     }
                 }
-                extension::emit(out, extension::QUIC_TRANSPORT_PARAMETERS, self.params)
-            })
-        })
+                extension::emit(out, extension::QUIC_TRANSPORT_PARAMETERS, self.params);
+            });
+        });
     }
 }
 
@@ -89,8 +87,8 @@ mod tests {
             server_type: Some(0),
             params: &[1, 2, 3],
         };
-        sent.emit(&mut encoder).unwrap();
-        let len = encoder.len();
+        sent.emit(&mut encoder);
+        let len = encoder.finish().unwrap();
         assert_eq!(EncryptedExtensions::parse(&out[4..len]), Ok(sent));
         for cut in 4..len {
             assert!(EncryptedExtensions::parse(&out[4..cut]).is_err());
@@ -99,10 +97,10 @@ mod tests {
 
     #[test]
     fn extensions_of_other_messages_are_refused() {
-        let alert = |body: &[u8]| EncryptedExtensions::parse(body).unwrap_err().code().alert();
-        assert_eq!(alert(&[0, 0]), Some(Alert::MissingExtension as u8));
-        assert_eq!(alert(&[0, 6, 0, 51, 0, 2, 0, 29]), Some(Alert::IllegalParameter as u8));
-        assert_eq!(alert(&[0, 4, 0, 42, 0, 0]), Some(Alert::UnsupportedExtension as u8));
-        assert_eq!(alert(&[0, 8, 0, 57, 0, 0, 0, 57, 0, 0]), Some(Alert::IllegalParameter as u8), "twice");
+        let alert = |body: &[u8]| EncryptedExtensions::parse(body).unwrap_err().cause();
+        assert_eq!(alert(&[0, 0]), Cause::MissingExtension);
+        assert_eq!(alert(&[0, 6, 0, 51, 0, 2, 0, 29]), Cause::IllegalParameter);
+        assert_eq!(alert(&[0, 4, 0, 42, 0, 0]), Cause::UnsupportedExtension);
+        assert_eq!(alert(&[0, 8, 0, 57, 0, 0, 0, 57, 0, 0]), Cause::IllegalParameter, "twice");
     }
 }

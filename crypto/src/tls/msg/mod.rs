@@ -8,10 +8,8 @@ pub(crate) mod client_hello;
 pub(crate) mod encrypted_extensions;
 pub(crate) mod server_hello;
 
-use peregrine_core::error::TransportError;
-
-use super::alert::Alert;
 use super::codec::{Content, Encoder};
+use crate::tls::fault::{Cause, Fault};
 
 /// The one version there is, TLS 1.3, as it stands in supported_versions.
 pub(crate) const TLS13: u16 = 0x0304;
@@ -65,22 +63,22 @@ pub struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// Takes `whole` apart, whose length the header has already told.
-    pub(crate) fn parse(whole: &'a [u8]) -> Result<Self, TransportError> {
+    pub(crate) fn parse(whole: &'a [u8]) -> Result<Self, Fault> {
         let ([kind, ..], body) = whole
             .split_first_chunk::<HEADER_LEN>()
-            .ok_or(Alert::DecodeError.because("handshake message without a header"))?;
+            .ok_or(Fault(&(Cause::DecodeError, "handshake message without a header")))?;
         let kind = Kind::from_u8(*kind).ok_or(unexpected())?;
         Ok(Self { kind, body, whole })
     }
 }
 
 /// A message that is not due now.
-pub(crate) const fn unexpected() -> TransportError {
-    Alert::UnexpectedMessage.because("a handshake message that is not due")
+pub(crate) const fn unexpected() -> Fault {
+    Fault(&(Cause::UnexpectedMessage, "a handshake message that is not due"))
 }
 
 /// Writes a whole message.
-pub(crate) fn emit(out: &mut Encoder<'_>, kind: Kind, body: impl Content) -> Result<(), TransportError> {
-    out.u8(kind as u8)?;
-    out.vec24(body)
+pub(crate) fn emit(out: &mut Encoder<'_>, kind: Kind, body: impl Content) {
+    out.u8(kind as u8);
+    out.vec24(body);
 }

@@ -1,10 +1,8 @@
 //! ServerHello and HelloRetryRequest (RFC 9846 4.1.3, 4.1.4): one message on the wire, two by its random.
 
-use peregrine_core::error::TransportError;
-
-use crate::tls::alert::Alert;
 use crate::tls::codec::{Decoder, Encoder};
 use crate::tls::extension::{self, Extensions};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::client_hello::emit_share;
 use crate::tls::msg::{self, Kind, LEGACY_VERSION, RANDOM_LEN, TLS13};
 
@@ -42,10 +40,10 @@ pub(crate) struct RetryRequest<'a> {
 }
 
 impl<'a> Hello<'a> {
-    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, TransportError> {
-        let mut decoder = Decoder::new(body, "malformed ServerHello");
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
+        let mut decoder = Decoder::new(body, Fault(&(Cause::DecodeError, "malformed ServerHello")));
         if decoder.u16()? != LEGACY_VERSION {
-            return Err(Alert::ProtocolVersion.because("legacy_version of a ServerHello is not 0x0303"));
+            return Err(Fault(&(Cause::ProtocolVersion, "legacy_version of a ServerHello is not 0x0303")));
         }
         let random = decoder.array()?;
         let session_id = decoder.vec8()?;
@@ -78,11 +76,11 @@ impl<'a> Hello<'a> {
         }
         match version {
             Some(TLS13) => {}
-            Some(_) => return Err(Alert::IllegalParameter.because("a version that was not offered")),
-            None => return Err(Alert::ProtocolVersion.because("the server does not speak TLS 1.3")),
+            Some(_) => return Err(Fault(&(Cause::IllegalParameter, "a version that was not offered"))),
+            None => return Err(Fault(&(Cause::ProtocolVersion, "the server does not speak TLS 1.3"))),
         }
         if !session_id.is_empty() || compression != 0 {
-            return Err(Alert::IllegalParameter.because("legacy fields of a ServerHello in use"));
+            return Err(Fault(&(Cause::IllegalParameter, "legacy fields of a ServerHello in use")));
         }
         Ok(if retry {
             Self::Retry(RetryRequest { suite, group, cookie })
@@ -91,44 +89,43 @@ impl<'a> Hello<'a> {
         })
     }
 
-    pub(crate) fn emit(&self, out: &mut Encoder<'_>) -> Result<(), TransportError> {
+    pub(crate) fn emit(&self, out: &mut Encoder<'_>) {
         let (random, suite) = match self {
             Self::Server(hello) => (&hello.random, hello.suite),
             Self::Retry(retry) => (&RETRY_RANDOM, retry.suite),
         };
         msg::emit(out, Kind::ServerHello, |out: &mut Encoder<'_>| {
-            out.u16(LEGACY_VERSION)?;
-            out.bytes(random)?;
-            out.vec8(&[][..])?;
-            out.u16(suite)?;
-            out.u8(0)?;
-            out.vec16(|out: &mut Encoder<'_>| self.extensions(out))
-        })
+            out.u16(LEGACY_VERSION);
+            out.bytes(random);
+            out.vec8(&[][..]);
+            out.u16(suite);
+            out.u8(0);
+            out.vec16(|out: &mut Encoder<'_>| self.extensions(out));
+        });
     }
 
-    fn extensions(&self, out: &mut Encoder<'_>) -> Result<(), TransportError> {
-        extension::emit(out, extension::SUPPORTED_VERSIONS, &TLS13.to_be_bytes()[..])?;
+    fn extensions(&self, out: &mut Encoder<'_>) {
+        extension::emit(out, extension::SUPPORTED_VERSIONS, &TLS13.to_be_bytes()[..]);
         match *self {
             Self::Server(hello) => {
                 if let Some(share) = hello.share {
                     let share = |out: &mut Encoder<'_>| emit_share(out, share);
-                    extension::emit(out, extension::KEY_SHARE, share)?;
+                    extension::emit(out, extension::KEY_SHARE, share);
                 }
                 if let Some(index) = hello.psk {
-                    extension::emit(out, extension::PRE_SHARED_KEY, &index.to_be_bytes()[..])?;
+                    extension::emit(out, extension::PRE_SHARED_KEY, &index.to_be_bytes()[..]);
                 }
             }
             Self::Retry(retry) => {
                 if let Some(group) = retry.group {
-                    extension::emit(out, extension::KEY_SHARE, &group.to_be_bytes()[..])?;
+                    extension::emit(out, extension::KEY_SHARE, &group.to_be_bytes()[..]);
                 }
                 if !retry.cookie.is_empty() {
                     let cookie = |out: &mut Encoder<'_>| out.vec16(retry.cookie);
-                    extension::emit(out, extension::COOKIE, cookie)?;
+                    extension::emit(out, extension::COOKIE, cookie);
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -139,8 +136,8 @@ mod tests {
     fn round_trip(hello: Hello<'_>) {
         let mut out = [0; 200];
         let mut encoder = Encoder::new(&mut out);
-        hello.emit(&mut encoder).unwrap();
-        let len = encoder.len();
+        hello.emit(&mut encoder);
+        let len = encoder.finish().unwrap();
         assert_eq!(Hello::parse(&out[4..len]), Ok(hello));
         for cut in 4..len {
             assert!(Hello::parse(&out[4..cut]).is_err());
@@ -163,19 +160,19 @@ mod tests {
         let hello = ServerHello { random: [7; 32], suite: 0x1301, share: None, psk: None };
         let mut out = [0; 200];
         let mut encoder = Encoder::new(&mut out);
-        Hello::Server(hello).emit(&mut encoder).unwrap();
-        let len = encoder.len();
+        Hello::Server(hello).emit(&mut encoder);
+        let len = encoder.finish().unwrap();
         let alert = |at: usize, value: u8| {
             let mut changed = out;
             changed[at] = value;
-            Hello::parse(&changed[4..len]).unwrap_err().code().alert()
+            Hello::parse(&changed[4..len]).unwrap_err().cause()
         };
-        assert_eq!(alert(5, 2), Some(Alert::ProtocolVersion as u8), "legacy_version");
-        assert_eq!(alert(41, 1), Some(Alert::IllegalParameter as u8), "compression");
-        assert_eq!(alert(len - 1, 3), Some(Alert::IllegalParameter as u8), "selected_version");
-        assert_eq!(alert(len - 5, 16), Some(Alert::IllegalParameter as u8), "ALPN in a ServerHello");
-        assert_eq!(alert(len - 5, 99), Some(Alert::UnsupportedExtension as u8), "an unknown extension");
+        assert_eq!(alert(5, 2), Cause::ProtocolVersion, "legacy_version");
+        assert_eq!(alert(41, 1), Cause::IllegalParameter, "compression");
+        assert_eq!(alert(len - 1, 3), Cause::IllegalParameter, "selected_version");
+        assert_eq!(alert(len - 5, 16), Cause::IllegalParameter, "ALPN in a ServerHello");
+        assert_eq!(alert(len - 5, 99), Cause::UnsupportedExtension, "an unknown extension");
         let tls12 = Hello::parse(&out[4..42]).unwrap_err();
-        assert_eq!(tls12.code().alert(), Some(Alert::ProtocolVersion as u8));
+        assert_eq!(tls12.cause(), Cause::ProtocolVersion);
     }
 }

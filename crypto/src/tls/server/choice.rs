@@ -1,15 +1,15 @@
 //! What a server picks from a ClientHello: decisions only, nothing is changed here.
 
-use peregrine_core::error::TransportError;
-
 use crate::provider::{Group, Provider, Scheme, Suite};
-use crate::tls::alert::Alert;
 use crate::tls::config::{self, Identity, Psk, ServerConfig};
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::msg::client_hello::{ClientHello, Shares};
 use crate::verify::{CertificateType, Verifier};
 
 /// Identities of pre-shared keys that are looked up; a client that offers more is served by those before.
 const MAX_IDENTITIES: usize = 8;
+
+const CHACHA: Suite = Suite::ChaCha20Poly1305Sha256;
 
 /// A pre-shared key that the client offers and we know.
 #[derive(Clone, Copy)]
@@ -29,13 +29,19 @@ pub(super) fn suite<'a, 'm, P: Provider>(
     provider: &P,
     hello: &ClientHello<'m>,
     retried: Option<Suite>,
-) -> Result<(Suite, Option<ChosenPsk<'a, 'm>>), TransportError> {
+) -> Result<(Suite, Option<ChosenPsk<'a, 'm>>), Fault> {
+    // A client that names ChaCha20 first, of the suites we know, has no hardware for AES, which would cost it five times as
+    // much. Unless the application has an order of its own, its wish counts more than ours.
+    let weak = config.suites.is_empty() && hello.suites.iter().find_map(Suite::from_u16) == Some(CHACHA);
     let common = |accept: &dyn Fn(Suite) -> bool| {
-        config::suites(config.suites, provider).find(|suite| {
-            hello.suites.contains(suite.to_u16())
-                && retried.is_none_or(|retried| retried == *suite)
-                && accept(*suite)
-        })
+        let ours = || {
+            config::suites(config.suites, provider).filter(|suite| {
+                hello.suites.contains(suite.to_u16())
+                    && retried.is_none_or(|retried| retried == *suite)
+                    && accept(*suite)
+            })
+        };
+        ours().find(|suite| weak && *suite == CHACHA).or_else(|| ours().next())
     };
     if let (Some(store), Some(mut offered)) = (config.psks, hello.psk) {
         for index in 0..MAX_IDENTITIES {
@@ -49,8 +55,8 @@ pub(super) fn suite<'a, 'm, P: Provider>(
         }
     }
     let suite = common(&|_| true).ok_or(match retried {
-        Some(_) => Alert::IllegalParameter.because("a second ClientHello without the suite of the first"),
-        None => Alert::HandshakeFailure.because("no cipher suite in common"),
+        Some(_) => Fault(&(Cause::IllegalParameter, "a second ClientHello without the suite of the first")),
+        None => Fault(&(Cause::HandshakeFailure, "no cipher suite in common")),
     })?;
     Ok((suite, None))
 }
@@ -60,14 +66,14 @@ pub(super) fn group<'m, P: Provider>(
     config: &ServerConfig<'_>,
     provider: &P,
     hello: &ClientHello<'m>,
-) -> Result<(Group, Option<&'m [u8]>), TransportError> {
+) -> Result<(Group, Option<&'m [u8]>), Fault> {
     // RFC 9846 9.2: neither goes without the other, and without both there is no key agreement.
     let (Some(groups), Some(shares)) = (hello.groups, hello.shares) else {
-        return Err(Alert::MissingExtension.because("ClientHello without groups or key shares"));
+        return Err(Fault(&(Cause::MissingExtension, "ClientHello without groups or key shares")));
     };
     let common = || config::groups(config.groups, provider).filter(|group| groups.contains(group.to_u16()));
     let with_share = common().find_map(|group| Some((group, Some(Shares::find(shares, group.to_u16())?))));
-    let none = Alert::HandshakeFailure.because("no group in common");
+    let none = Fault(&(Cause::HandshakeFailure, "no group in common"));
     with_share.or_else(|| Some((common().next()?, None))).ok_or(none)
 }
 
@@ -75,11 +81,11 @@ pub(super) fn group<'m, P: Provider>(
 pub(super) fn alpn<'a>(
     config: &ServerConfig<'a>,
     hello: &ClientHello<'_>,
-) -> Result<Option<&'a [u8]>, TransportError> {
+) -> Result<Option<&'a [u8]>, Fault> {
     if config.alpn.is_empty() {
         return Ok(None);
     }
-    let none = Alert::NoApplicationProtocol.because("no application protocol in common");
+    let none = Fault(&(Cause::NoApplicationProtocol, "no application protocol in common"));
     let offered = hello.alpn.ok_or(none)?;
     config.alpn.iter().copied().find(|name| offered.contains(name)).ok_or(none).map(Some)
 }
@@ -88,16 +94,16 @@ pub(super) fn alpn<'a>(
 pub(super) fn identity<'a>(
     config: &ServerConfig<'a>,
     hello: &ClientHello<'_>,
-) -> Result<(Identity<'a>, Scheme), TransportError> {
+) -> Result<(Identity<'a>, Scheme), Fault> {
     let none_at_all = if hello.psk.is_some() {
-        Alert::UnknownPskIdentity.because("no pre-shared key we know, and no certificate of ours")
+        Fault(&(Cause::UnknownPskIdentity, "no pre-shared key we know, and no certificate of ours"))
     } else {
-        Alert::HandshakeFailure.because("we have no certificate")
+        Fault(&(Cause::HandshakeFailure, "we have no certificate"))
     };
     if config.identities.is_empty() {
         return Err(none_at_all);
     }
-    let missing = Alert::MissingExtension.because("ClientHello without signature_algorithms");
+    let missing = Fault(&(Cause::MissingExtension, "ClientHello without signature_algorithms"));
     let schemes = hello.schemes.ok_or(missing)?;
     let mut of_type = config
         .identities
@@ -105,11 +111,11 @@ pub(super) fn identity<'a>(
         .filter(|identity| accepts(hello.server_types, identity.credential.kind()))
         .peekable();
     if of_type.peek().is_none() {
-        return Err(Alert::UnsupportedCertificate.because("no certificate of a type the client verifies"));
+        return Err(Fault(&(Cause::UnsupportedCertificate, "no certificate of a type the client verifies")));
     }
     of_type
         .find_map(|identity| Some((*identity, identity.scheme(&schemes)?)))
-        .ok_or(Alert::HandshakeFailure.because("no signature scheme in common"))
+        .ok_or(Fault(&(Cause::HandshakeFailure, "no signature scheme in common")))
 }
 
 /// The type of certificate that we ask the client for.

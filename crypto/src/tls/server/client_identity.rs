@@ -1,16 +1,18 @@
 //! What the client says about itself, if it was asked (RFC 9846 4.4).
 
-use peregrine_core::error::TransportError;
+use core::task::{Poll, ready};
+
 use peregrine_core::ids::Side;
 
 use crate::provider::Provider;
-use crate::tls::alert::Alert;
+use crate::tls::fault::{Cause, Fault};
 use crate::tls::handshake::{Handshake, Unproven};
 use crate::tls::msg::{Message, certificate};
 use crate::tls::server::{ExpectFinished, Setup, State};
 use crate::verify::{CertificateType, Presented, Verifier};
 
 /// The client was asked for a certificate; it may answer with none.
+#[derive(Clone, Copy)]
 pub(super) struct ExpectCertificate<'a> {
     pub(super) verifier: &'a (dyn Verifier + Sync),
     pub(super) kind: CertificateType,
@@ -19,19 +21,20 @@ pub(super) struct ExpectCertificate<'a> {
 
 impl<'a> ExpectCertificate<'a> {
     pub(super) fn handle<P: Provider>(
-        self,
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Poll<Result<State<'a>, Fault>> {
         let entries = certificate::parse(message.body)?;
         if entries.is_empty() {
             if self.required {
-                return Err(Alert::CertificateRequired.because("the client has no certificate"));
+                let missing = Fault(&(Cause::CertificateRequired, "the client has no certificate"));
+                return Poll::Ready(Err(missing));
             }
             shared.transcript.add(message.whole);
-            return Ok(State::Finished(ExpectFinished));
+            return Poll::Ready(Ok(State::Finished(ExpectFinished)));
         }
         let presented = Presented {
             kind: self.kind,
@@ -40,9 +43,9 @@ impl<'a> ExpectCertificate<'a> {
             name: None,
             unix_time: setup.unix_time,
         };
-        let unproven = shared.on_certificate(memory, self.verifier, message, &presented)?;
+        let unproven = ready!(shared.on_certificate(memory, self.verifier, message, &presented))?;
         let verifier = self.verifier;
-        Ok(State::CertificateVerify(ExpectCertificateVerify { verifier, unproven }))
+        Poll::Ready(Ok(State::CertificateVerify(ExpectCertificateVerify { verifier, unproven })))
     }
 }
 
@@ -54,12 +57,12 @@ pub(super) struct ExpectCertificateVerify<'a> {
 
 impl<'a> ExpectCertificateVerify<'a> {
     pub(super) fn handle<P: Provider>(
-        self,
+        &self,
         shared: &mut Handshake<'a, P>,
         memory: &[u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
-        shared.on_certificate_verify(memory, self.verifier, message, &self.unproven)?;
-        Ok(State::Finished(ExpectFinished))
+    ) -> Poll<Result<State<'a>, Fault>> {
+        ready!(shared.on_certificate_verify(memory, self.verifier, message, &self.unproven))?;
+        Poll::Ready(Ok(State::Finished(ExpectFinished)))
     }
 }

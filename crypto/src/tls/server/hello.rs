@@ -1,18 +1,18 @@
 //! The ClientHello and our whole answer to it (RFC 9846 4.1, 4.3, 4.4).
 
+use core::task::{Poll, ready};
+
 use heapless::Vec;
-use peregrine_core::error::{TransportError, Trap};
 use peregrine_core::session::Level;
 
 use crate::provider::{Group, KeyShare, Provider, Scheme, Suite};
-use crate::tls::alert::Alert;
 use crate::tls::config::{ClientAuth, PeerIdentity};
+use crate::tls::fault::{Cause, Fault, Trap};
 use crate::tls::handshake::Handshake;
 use crate::tls::msg::client_hello::ClientHello;
 use crate::tls::msg::encrypted_extensions::EncryptedExtensions;
 use crate::tls::msg::server_hello::{Hello, RetryRequest, ServerHello};
 use crate::tls::msg::{Message, RANDOM_LEN, certificate_request};
-use crate::tls::schedule::Schedule;
 use crate::tls::server::choice::{self, ChosenPsk};
 use crate::tls::server::client_identity::ExpectCertificate;
 use crate::tls::server::{Setup, Signing, State, finish};
@@ -34,52 +34,48 @@ pub(super) struct Retried {
 
 impl ExpectClientHello {
     pub(super) fn handle<'a, P: Provider>(
-        self,
+        &self,
         setup: &Setup<'a>,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Poll<Result<State<'a>, Fault>> {
         let hello = ClientHello::parse(message.body)?;
         let retried = self.retried.as_ref().map(|retried| retried.suite);
         let (suite, psk) = choice::suite(setup.config, &shared.provider, &hello, retried)?;
         let (group, public) = choice::group(setup.config, &shared.provider, &hello)?;
-        match self.retried {
+        match &self.retried {
             None => shared.client_random = hello.random,
             Some(retried) => retried.check(&shared.client_random, &hello, group)?,
         }
         let Some(public) = public else {
-            return retry(shared, memory, message, Retried { suite, group });
+            return Poll::Ready(retry(shared, memory, message, Retried { suite, group }));
         };
-        let schedule =
-            Schedule::early(&shared.provider, suite.hash(), psk.as_ref().map(|chosen| chosen.psk.key));
+        shared.choose(suite, psk.as_ref().map(|chosen| chosen.psk.key));
         if let Some(chosen) = &psk {
-            check_binder(shared, message, &schedule, chosen)?;
+            check_binder(shared, message, chosen)?;
             shared.agreed.identity = Some(PeerIdentity::Psk(chosen.psk.identity));
         }
-        shared.choose(suite, schedule);
-        shared.transcript.add(message.whole);
         shared.agreed.alpn = choice::alpn(setup.config, &hello)?;
+        ready!(shared.prepare(group))?;
+        let secret = ready!(shared.agree(public))?;
+        shared.transcript.add(message.whole);
         if let Some(name) = hello.server_name {
             shared.agreed.server_name = Some(shared.flight.store(memory, |_, out| out.bytes(name))?);
         }
         shared.take_params(memory, hello.params)?;
-        send_hello(shared, memory, suite, group, public, psk.map(|chosen| chosen.index))?;
-        answer(setup, shared, memory, &hello, psk.is_some())
+        send_hello(shared, memory, suite, psk.map(|chosen| chosen.index))?;
+        shared.enter_handshake(&secret)?;
+        Poll::Ready(answer(setup, shared, memory, &hello, psk.is_some()))
     }
 }
 
 impl Retried {
     /// The second ClientHello is the first one with the share asked for (RFC 9846 4.1.2); the transcript binds the rest.
-    fn check(
-        &self,
-        random: &[u8; RANDOM_LEN],
-        hello: &ClientHello<'_>,
-        group: Group,
-    ) -> Result<(), TransportError> {
+    fn check(&self, random: &[u8; RANDOM_LEN], hello: &ClientHello<'_>, group: Group) -> Result<(), Fault> {
         let share = hello.shares.and_then(|shares| shares.only());
         if share != Some(self.group.to_u16()) || group != self.group || hello.random != *random {
-            return Err(Alert::IllegalParameter.because("not the second ClientHello that was asked for"));
+            return Err(Fault(&(Cause::IllegalParameter, "not the second ClientHello that was asked for")));
         }
         Ok(())
     }
@@ -91,9 +87,8 @@ fn retry<'a, P: Provider>(
     memory: &mut [u8],
     message: &Message<'_>,
     retried: Retried,
-) -> Result<State<'a>, TransportError> {
-    shared.transcript.add(message.whole);
-    shared.transcript.retry(&shared.provider, retried.suite.hash())?;
+) -> Result<State<'a>, Fault> {
+    shared.transcript.retry(&shared.provider, retried.suite.hash(), message.whole);
     let group = Some(retried.group.to_u16());
     let request = Hello::Retry(RetryRequest { suite: retried.suite.to_u16(), group, cookie: &[] });
     shared.send(memory, Level::Initial, |_, out| request.emit(out))?;
@@ -103,17 +98,15 @@ fn retry<'a, P: Provider>(
 fn check_binder<P: Provider>(
     shared: &Handshake<'_, P>,
     message: &Message<'_>,
-    schedule: &Schedule,
     chosen: &ChosenPsk<'_, '_>,
-) -> Result<(), TransportError> {
+) -> Result<(), Fault> {
     let covered = message.whole.len().saturating_sub(chosen.uncovered);
     let covered = message.whole.get(..covered).unwrap_or_default();
-    let digest = shared.transcript.digest_with(schedule.algorithm(), covered)?;
-    let binder = schedule.external_binder(&shared.provider, &digest)?;
+    let binder = shared.schedule.external_binder(&shared.provider, &shared.digest_with(covered))?;
     if binder.matches(chosen.binder) {
         Ok(())
     } else {
-        Err(Alert::DecryptError.because("binder of a pre-shared key does not verify"))
+        Err(Fault(&(Cause::DecryptError, "binder of a pre-shared key does not verify")))
     }
 }
 
@@ -121,19 +114,15 @@ fn send_hello<P: Provider>(
     shared: &mut Handshake<'_, P>,
     memory: &mut [u8],
     suite: Suite,
-    group: Group,
-    public: &[u8],
     psk: Option<u16>,
-) -> Result<(), TransportError> {
-    let share = shared.provider.key_share(group).trap("provider lacks a group of its own list")?;
+) -> Result<(), Fault> {
     let mut random = [0; RANDOM_LEN];
     shared.provider.fill_random(&mut random);
-    let ours = Some((group.to_u16(), share.public()));
+    let share = shared.share.as_ref().trap(Fault(&(Cause::Impossible, "no share to answer with")))?;
+    let ours = Some((share.group().to_u16(), share.public()));
     let hello = Hello::Server(ServerHello { random, suite: suite.to_u16(), share: ours, psk });
-    shared.send(memory, Level::Initial, |_, out| hello.emit(out))?;
-    shared.share = Some(share);
-    let secret = shared.agree(group, public)?;
-    shared.enter_handshake(&secret)
+    let stored = shared.flight.store(memory, |_, out| hello.emit(out))?;
+    shared.say(memory, Level::Initial, stored)
 }
 
 /// The flight under handshake keys.
@@ -143,7 +132,7 @@ fn answer<'a, P: Provider>(
     memory: &mut [u8],
     hello: &ClientHello<'_>,
     with_psk: bool,
-) -> Result<State<'a>, TransportError> {
+) -> Result<State<'a>, Fault> {
     let client = if with_psk { None } else { ask_client(setup, hello)? };
     let identity = if with_psk { None } else { Some(choice::identity(setup.config, hello)?) };
     let raw = |kind| (kind == CertificateType::RawPublicKey).then_some(kind as u8);
@@ -157,7 +146,7 @@ fn answer<'a, P: Provider>(
             server_type: identity.and_then(|(identity, _)| raw(identity.credential.kind())),
             params: params.of(before),
         };
-        extensions.emit(out)
+        extensions.emit(out);
     })?;
     if let Some(client) = &client {
         let schemes = client.verifier.schemes().iter().take(MAX_SCHEMES).map(|Scheme(number)| *number);
@@ -168,7 +157,7 @@ fn answer<'a, P: Provider>(
         None => finish(shared, memory, None),
         Some((identity, scheme)) => {
             shared.send_certificate(memory, Some(&identity.credential))?;
-            Signing { identity, scheme, client }.sign(shared, memory)
+            Ok(State::Signing(Signing { identity, scheme, client }))
         }
     }
 }
@@ -177,13 +166,13 @@ fn answer<'a, P: Provider>(
 fn ask_client<'a>(
     setup: &Setup<'a>,
     hello: &ClientHello<'_>,
-) -> Result<Option<ExpectCertificate<'a>>, TransportError> {
+) -> Result<Option<ExpectCertificate<'a>>, Fault> {
     let Some(verifier) = setup.config.clients.verifier() else { return Ok(None) };
     let required = matches!(setup.config.clients, ClientAuth::Required(_));
     match choice::client_type(verifier, hello) {
         Some(kind) => Ok(Some(ExpectCertificate { verifier, kind, required })),
         None if required => {
-            Err(Alert::UnsupportedCertificate.because("the client has no certificate of a type we verify"))
+            Err(Fault(&(Cause::UnsupportedCertificate, "the client has no certificate of a type we verify")))
         }
         None => Ok(None),
     }

@@ -1,4 +1,5 @@
-//! The server's states (RFC 9846 A.2), taken by value: each knows what only it needs and names the next one.
+//! The server's states (RFC 9846 A.2): each knows what only it needs and names the next one. While a step is pending the state
+//! stays as it is, and gets the same message again.
 //!
 //! ```text
 //! ClientHello → [HelloRetryRequest → ClientHello] → our flight, [Signing] ─────────────→ Finished → Done
@@ -9,11 +10,13 @@ mod choice;
 mod client_identity;
 mod hello;
 
-use peregrine_core::error::TransportError;
+use core::task::{Poll, ready};
+
 use peregrine_core::session::{Level, SessionEvent};
 
 use crate::provider::{Provider, Scheme};
 use crate::tls::config::{Identity, ServerConfig};
+use crate::tls::fault::Fault;
 use crate::tls::handshake::Handshake;
 use crate::tls::msg::{Kind, Message, unexpected};
 use crate::tls::server::client_identity::{ExpectCertificate, ExpectCertificateVerify};
@@ -39,9 +42,8 @@ enum State<'a> {
     Certificate(ExpectCertificate<'a>),
     CertificateVerify(ExpectCertificateVerify<'a>),
     Finished(ExpectFinished),
+    /// Nothing is due any more, after the end or after an error.
     Done,
-    /// An error was returned; nothing is due any more.
-    Failed,
 }
 
 impl<'a> Server<'a> {
@@ -51,41 +53,46 @@ impl<'a> Server<'a> {
     }
 }
 
-impl<'a> Role<'a> for Server<'a> {
-    /// The client speaks first.
-    fn start<P: Provider>(&mut self, _: &mut Handshake<'a, P>, _: &mut [u8]) -> Result<(), TransportError> {
-        Ok(())
-    }
-
-    fn on_message<P: Provider>(
-        &mut self,
+impl<'a> Server<'a> {
+    fn step<P: Provider>(
+        &self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
         message: &Message<'_>,
-    ) -> Result<(), TransportError> {
+    ) -> Poll<Result<State<'a>, Fault>> {
         let setup = &self.setup;
-        self.state = match (core::mem::replace(&mut self.state, State::Failed), message.kind) {
-            (State::ClientHello(state), Kind::ClientHello) => state.handle(setup, shared, memory, message)?,
-            (State::Certificate(state), Kind::Certificate) => state.handle(setup, shared, memory, message)?,
+        match (&self.state, message.kind) {
+            (State::ClientHello(state), Kind::ClientHello) => state.handle(setup, shared, memory, message),
+            (State::Certificate(state), Kind::Certificate) => state.handle(setup, shared, memory, message),
             (State::CertificateVerify(state), Kind::CertificateVerify) => {
-                state.handle(shared, memory, message)?
+                state.handle(shared, memory, message)
             }
-            (State::Finished(state), Kind::Finished) => state.handle(shared, message)?,
-            _ => return Err(unexpected()),
-        };
-        Ok(())
+            (State::Finished(state), Kind::Finished) => Poll::Ready(state.handle(shared, message)),
+            // The message was that before.
+            (State::Signing(state), _) => state.sign(shared, memory),
+            _ => Poll::Ready(Err(unexpected())),
+        }
     }
+}
 
-    fn resume<P: Provider>(
+impl<'a> Role<'a> for Server<'a> {
+    fn advance<P: Provider>(
         &mut self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
-    ) -> Result<(), TransportError> {
-        self.state = match core::mem::replace(&mut self.state, State::Failed) {
-            State::Signing(state) => state.sign(shared, memory)?,
-            other => other,
-        };
-        Ok(())
+        message: Option<&Message<'_>>,
+    ) -> Poll<Result<(), Fault>> {
+        // The client speaks first.
+        let Some(message) = message else { return Poll::Ready(Ok(())) };
+        loop {
+            let next = ready!(self.step(shared, memory, message));
+            // After an error nothing is due any more.
+            self.state = State::Done;
+            self.state = next?;
+            if !matches!(self.state, State::Signing(_)) {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
@@ -99,15 +106,12 @@ struct Signing<'a> {
 
 impl<'a> Signing<'a> {
     fn sign<P: Provider>(
-        self,
+        &self,
         shared: &mut Handshake<'a, P>,
         memory: &mut [u8],
-    ) -> Result<State<'a>, TransportError> {
-        if shared.send_certificate_verify(memory, &self.identity, self.scheme)? {
-            finish(shared, memory, self.client)
-        } else {
-            Ok(State::Signing(self))
-        }
+    ) -> Poll<Result<State<'a>, Fault>> {
+        ready!(shared.send_certificate_verify(memory, &self.identity, self.scheme))?;
+        Poll::Ready(finish(shared, memory, self.client))
     }
 }
 
@@ -116,10 +120,10 @@ fn finish<'a, P: Provider>(
     shared: &mut Handshake<'a, P>,
     memory: &mut [u8],
     client: Option<ExpectCertificate<'a>>,
-) -> Result<State<'a>, TransportError> {
+) -> Result<State<'a>, Fault> {
     shared.send_finished(memory)?;
     shared.enter_main()?;
-    shared.event(SessionEvent::Keys(Level::OneRtt))?;
+    shared.events.note(SessionEvent::Keys(Level::OneRtt));
     Ok(client.map_or(State::Finished(ExpectFinished), State::Certificate))
 }
 
@@ -128,12 +132,12 @@ struct ExpectFinished;
 
 impl ExpectFinished {
     fn handle<'a, P: Provider>(
-        self,
+        &self,
         shared: &mut Handshake<'a, P>,
         message: &Message<'_>,
-    ) -> Result<State<'a>, TransportError> {
+    ) -> Result<State<'a>, Fault> {
         shared.on_finished(message)?;
-        shared.complete()?;
+        shared.complete();
         Ok(State::Done)
     }
 }

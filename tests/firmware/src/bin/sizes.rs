@@ -10,15 +10,15 @@ use peregrine_core::path::Route;
 use peregrine_core::recovery::SentPacket;
 use peregrine_core::stream::Stream;
 use peregrine_core::table::ranges::Row;
-use peregrine_crypto::rustcrypto::LeanRustCrypto;
+use peregrine_crypto::rustcrypto::{Cached, LeanRustCrypto};
 use peregrine_crypto::session_keys::PacketKeys;
-use peregrine_crypto::tls::ClientSession;
+use peregrine_crypto::tls::PskClientSession;
 use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, Registers};
 use static_cell::ConstStaticCell;
 
 type Provider = LeanRustCrypto<Registers>;
-type Session = ClientSession<'static, Provider, &'static mut [u8]>;
+type Session = PskClientSession<'static, Provider, &'static mut [u8]>;
 
 macro_rules! sizes {
     ($($name:ident: $size:expr),* $(,)?) => {
@@ -34,6 +34,7 @@ sizes! {
     size_state: size_of::<Connection<(), ()>>(),
     size_session: size_of::<Session>(),
     size_keys: size_of::<PacketKeys<Provider>>(),
+    size_cached_keys: size_of::<PacketKeys<LeanRustCrypto<Registers, Cached>>>(),
     size_scratch: SCRATCH,
     size_path: size_of::<Path>(),
     size_ack_ranges: ACK_RANGES * size_of::<Row>(),

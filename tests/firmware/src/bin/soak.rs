@@ -10,7 +10,7 @@ use cortex_m_semihosting::hprintln;
 use peregrine_core::session::Session;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
-use peregrine_crypto::tls::{ClientConfig, ClientSession, Psk, ServerConfig, ServerSession};
+use peregrine_crypto::tls::{ClientConfig, Psk, PskClientSession, ServerConfig, ServerSession};
 use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, stack};
 use peregrine_firmware::pair::{Memory, Pair, Predictable, Usages, pair};
@@ -54,7 +54,7 @@ fn main() -> ! {
     let server = ServerConfig { psks: Some(&psks), alpn: &[b"sensor"], ..Default::default() };
     let (mut ours, mut theirs) = ([0; SCRATCH], [0; 2048]);
     let provider = |seed| LeanRustCrypto::new(Predictable(seed));
-    let client = ClientSession::new(&client, provider(1), &mut ours[..], None);
+    let client = PskClientSession::new(&client, provider(1), &mut ours[..], None);
     let server = ServerSession::new(&server, provider(2), &mut theirs[..], None);
     let mut pair = pair(memory, None, client, server);
     let begin = pair.now;
