@@ -126,7 +126,8 @@ pub struct TransportError {
 }
 
 impl TransportError {
-    /// An error with no frame behind it. Without the feature `reasons` the words are left out.
+    /// An error with no frame behind it. Without the feature `reasons` the words are left out; a code of more than 16 bits, which
+    /// none of ours has, becomes INTERNAL_ERROR.
     #[cfg_attr(not(feature = "reasons"), expect(unused_variables, reason = "they cost flash"))]
     pub const fn new(code: Code, reason: &'static str) -> Self {
         Self {
@@ -296,6 +297,13 @@ mod tests {
         assert_eq!(Code(0x178).alert(), Some(120));
         assert_eq!(Code::NO_VIABLE_PATH.alert(), None);
         assert_eq!(format!("{}", Code::crypto(120)), "TLS no_application_protocol (0x178)");
+    }
+
+    #[test]
+    fn what_16_bits_do_not_hold_has_a_stand_in() {
+        assert_eq!(TransportError::new(Code(0x1_0000), "x").code(), Code::INTERNAL_ERROR);
+        let error = TransportError::new(Code::FRAME_ENCODING_ERROR, "x");
+        assert_eq!((error.in_frame(0x1522_8c00).frame(), error.in_frame(0x3e75).frame()), (0, 0x3e75));
     }
 
     #[test]

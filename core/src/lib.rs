@@ -6,6 +6,12 @@
 //! 5 endpoint · 4 connection · 3 path · 2 cid recovery congestion stream handshake lifecycle
 //! 1 wire session delivery · 0 limits ids time error random table
 //! ```
+//!
+//! Feature `reasons` (on): errors, and the CONNECTION_CLOSE frames that tell of them, say in words what was wrong, which takes
+//! 3 KB of flash.
+//!
+//! Where there is no operating system, what many places call is never inlined (`cfg_attr(target_os = "none", inline(never))`):
+//! flash is scarcer there than time, and the opt-levels for size still make a dozen copies of a varint's parser.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -28,7 +28,7 @@ impl Instant {
     }
 
     /// The time passed since `earlier`; zero if `earlier` is later.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub const fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
@@ -77,7 +77,7 @@ impl Span {
 
     /// Both, one after the other.
     #[must_use]
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -116,7 +116,7 @@ impl Span {
 
 impl From<Duration> for Span {
     /// In whole microseconds.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     fn from(duration: Duration) -> Self {
         Self(duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into()))
     }
@@ -217,5 +217,8 @@ mod tests {
         assert!(soon.is_due(Instant::from_micros(7)) && !soon.is_due(Instant::from_micros(6)));
         assert!(!Deadline::NEVER.is_due(Instant::from_micros(u64::MAX)));
         assert_eq!(Deadline::NEVER.instant(), None);
+        let later = Deadline::at(Instant::from_micros(8));
+        assert!(soon < later && later.min(soon) == soon && later < Deadline::NEVER);
+        assert_eq!(Deadline::at(Instant::from_micros(u64::MAX)), Deadline::NEVER);
     }
 }

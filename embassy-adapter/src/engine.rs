@@ -5,7 +5,9 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use embassy_net::Stack;
-use peregrine_core::connection::{Connection, Event, Lending, Memory, NetworkChange, RouteError, RouteView};
+use peregrine_core::connection::{
+    CRYPTO_LEN, Connection, Event, Lending, Memory, NetworkChange, RouteError, RouteView,
+};
 use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled};
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::path::{Role, RouteId};
@@ -76,10 +78,11 @@ pub(crate) struct Engine<S: EndpointSession + 'static> {
 }
 
 /// The memory of a connection with what its session brings for the handshake.
-fn with_room(memory: Lent<dyn Memory>, session: &mut impl EndpointSession) -> Lendable {
+fn with_room(mut memory: Lent<dyn Memory>, session: &mut impl EndpointSession) -> Result<Lendable, Error> {
     match session.crypto_room() {
-        Some(room) => Lending::new(memory, room),
-        None => Lending::without(memory),
+        Some(room) => Ok(Lending::new(memory, room)),
+        None if memory.buffers().crypto.len() < CRYPTO_LEN => Err(Error::NoCryptoRoom),
+        None => Ok(Lending::without(memory)),
     }
 }
 
@@ -181,7 +184,7 @@ impl<S: EndpointSession> Engine<S> {
         let ((interface, port), ip) = found.ok_or(Error::NoNetwork)?;
         let on = FourTuple { local: SocketAddr::new(ip, port), remote, interface };
         let memory = Lent::take(self.homes).ok_or(Error::TooManyConnections)?;
-        let memory = with_room(memory, &mut session);
+        let memory = with_room(memory, &mut session)?;
         let handle = self.core.connect(now(), Connect { on, token: &[] }, memory, session)?;
         self.know(handle, Row { held: 1, is_client: true, ..Row::EMPTY });
         self.nudge();
@@ -296,6 +299,8 @@ impl<S: EndpointSession> Engine<S> {
     pub(crate) fn add_route(&mut self, handle: Handle, network: NetworkId) -> Result<RouteId, Error> {
         let number = usize::from(network.0);
         let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
+        // The socket's port is not to change for a move that will not be.
+        connection.may_add_route()?;
         let remote = connection.remote().ip();
         let addresses = self.networks.get(number).and_then(Option::as_ref).map(|network| network.addresses);
         let ip = addresses.and_then(|addresses| addresses.toward(remote)).ok_or(Error::NoNetwork)?;
@@ -322,7 +327,8 @@ impl<S: EndpointSession> Engine<S> {
     }
 
     /// Takes another port for a socket, unless a connection uses it from an address that we still have: what was seen at
-    /// an address that is gone should not be seen at the next.
+    /// an address that is gone should not be seen at the next. Routes from there that are down, of any connection, cannot come
+    /// back then and are closed.
     fn fresh_port(&mut self, interface: u32) -> Option<u16> {
         let Some(Place::Bound(bound)) = self.sockets.get_mut(usize::try_from(interface).ok()?) else {
             return None;
@@ -398,10 +404,15 @@ impl<S: EndpointSession> Engine<S> {
                     }
                 }
             }
+            let sockets = &*self.sockets;
+            close_lost(connection, |route| is_stale(sockets, route));
             for family in [LOCAL_V4, LOCAL_V6] {
                 if let Some(ip) = after.toward(family).filter(|ip| !before.contains(*ip)) {
                     connection.network_changed(now(), NetworkChange::AddressBack(ip));
                 }
+            }
+            if let Some(active) = connection.route().filter(|active| is_stale(sockets, active)) {
+                connection.network_changed(now(), NetworkChange::InterfaceGone(active.interface));
             }
             self.rescue(handle);
         }
@@ -465,16 +476,19 @@ impl<S: EndpointSession> Engine<S> {
                 let memory = self.server.is_some().then(|| Lent::take(self.homes)).flatten();
                 let session =
                     self.server.as_mut().filter(|_| memory.is_some()).and_then(|new| new.session(&incoming));
-                match (memory, session) {
-                    (Some(memory), Some(mut session)) => {
-                        let memory = with_room(memory, &mut session);
+                let both = memory.zip(session).and_then(|(memory, mut session)| {
+                    let memory = with_room(memory, &mut session).ok()?;
+                    Some((memory, session))
+                });
+                match both {
+                    Some((memory, session)) => {
                         // What fails here is the client's fault, and has left nothing behind.
                         if let Ok(handle) = self.core.accept(now(), incoming, datagram, memory, session) {
                             self.know(handle, Row::EMPTY);
                         }
                         return;
                     }
-                    _ => self.core.refuse(incoming, self.inbox),
+                    None => self.core.refuse(incoming, self.inbox),
                 }
             }
         };
@@ -529,7 +543,7 @@ impl<S: EndpointSession> Engine<S> {
                 Event::Confirmed => {
                     if let Some(connection) = self.core.connection_mut(handle) {
                         connection.session_mut().after_handshake();
-                        drop(connection.memory_mut().take_crypto());
+                        drop(connection.take_crypto());
                     }
                     if let Some(row) = self.row_mut(handle) {
                         row.is_confirmed = true;
@@ -546,6 +560,10 @@ impl<S: EndpointSession> Engine<S> {
                     self.go_on(handle);
                 }
                 Event::Closed(_) => {
+                    if let Some(connection) = self.core.connection_mut(handle) {
+                        connection.session_mut().after_close();
+                        drop(connection.take_crypto());
+                    }
                     if let Some(row) = self.row_mut(handle) {
                         row.has_arrived = false;
                     }
@@ -583,6 +601,12 @@ impl<S: EndpointSession> Engine<S> {
             self.rescue(handle);
         }
     }
+}
+
+/// Whether a route's socket has another port by now: its address alone does not bring it back.
+fn is_stale(sockets: &[Place], route: &RouteView) -> bool {
+    let bound = usize::try_from(route.interface).ok().and_then(|interface| sockets.get(interface));
+    !matches!(bound, Some(Place::Bound(bound)) if bound.port == route.local.port())
 }
 
 /// Closes those of such routes that are down, but the one in use.

@@ -26,6 +26,8 @@ pub enum Error {
     TooManySockets,
     /// All of what [`SendStream::delivered`](crate::SendStream::delivered) needs is in use by other streams.
     TooManyStreams,
+    /// Neither the session nor the connection's memory has room for CRYPTO bytes out of order.
+    NoCryptoRoom,
     /// The connection could not begin: the session failed, or it or the connection has too little memory.
     Start(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] TransportError),
     /// There can be no such route, or not now.
@@ -120,6 +122,9 @@ impl fmt::Display for Error {
                 "all connections are in use; drop one, or give the resources memory for more"
             }
             Self::TooManyHandshakes => "all memory for handshakes is in use; wait for one, or give more",
+            Self::NoCryptoRoom => {
+                "the session brings no room for CRYPTO bytes, and the connection's memory has none: use the Storage of peregrine-core"
+            }
             Self::TooManySockets => "all sockets are in use; give the resources more",
             Self::TooManyStreams => {
                 "too many streams wait for their delivery; give the resources more waiters"
@@ -144,6 +149,7 @@ impl embedded_io_async::Error for Error {
             Self::NoNetwork => ErrorKind::AddrNotAvailable,
             Self::TooManyConnections
             | Self::TooManyHandshakes
+            | Self::NoCryptoRoom
             | Self::TooManySockets
             | Self::TooManyStreams => ErrorKind::OutOfMemory,
             _ => ErrorKind::Other,

@@ -34,6 +34,9 @@ pub trait EndpointSession: Session {
 
     /// The handshake is confirmed: nothing of it is sent again, memory lent for it may go.
     fn after_handshake(&mut self) {}
+
+    /// The connection is closed: no more of a handshake is read or sent, memory lent for it may go.
+    fn after_close(&mut self) {}
 }
 
 impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch, R> {
@@ -43,6 +46,10 @@ impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch
 
     fn after_handshake(&mut self) {
         drop(self.take_scratch());
+    }
+
+    fn after_close(&mut self) {
+        drop(self.abandon());
     }
 }
 

@@ -262,7 +262,7 @@ impl PeerCids {
     }
 
     /// How many IDs were never used.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn spares(&self, cids: &[PeerCid]) -> usize {
         cids.iter().filter(|row| row.state == State::Spare && row.path == self.path).count()
     }

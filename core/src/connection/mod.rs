@@ -310,11 +310,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         &mut self.session
     }
 
-    /// The memory, so that what of it was lent for the handshake can go back. What else is in there is core's.
-    pub fn memory_mut(&mut self) -> &mut M {
-        &mut self.memory
-    }
-
     /// Ends the shim: what was lent goes back.
     pub fn into_parts(self) -> (M, S) {
         (self.memory, self.session)
@@ -322,6 +317,15 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     fn lend(&mut self) -> (&mut State, Lent<'_>) {
         (&mut self.state, Lent { buffers: self.memory.buffers(), session: &mut self.session })
+    }
+}
+
+impl<M: Memory, A: AsMut<[u8]>, S: Session> Connection<Lending<M, A>, S> {
+    /// Gives back what was lent for the handshake, once that is confirmed or the connection is closed; `None` before, and if it
+    /// was given back.
+    pub fn take_crypto(&mut self) -> Option<A> {
+        let needed = self.state.lifecycle.is_open() && !self.state.levels.is_confirmed();
+        if needed { None } else { self.memory.take_crypto() }
     }
 }
 

@@ -304,7 +304,7 @@ impl State {
         !self.side.is_client() || self.levels.is_confirmed() || self.handshake.space.largest_acked().is_some()
     }
 
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn space_mut<'a>(&'a mut self, lent: &'a mut Lent<'_>, level: Level) -> &'a mut AnySpace {
         match (level, lent.buffers.paths.first_mut()) {
             (Level::Handshake, _) => &mut self.handshake.space,
@@ -314,7 +314,7 @@ impl State {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn flight_mut<'a>(
         &'a mut self,
         lent: &'a mut Lent<'_>,

@@ -70,9 +70,8 @@ impl<M: Memory + ?Sized> Memory for &mut M {
 /// use peregrine_core::connection::{CRYPTO_LEN, Lending, Storage};
 /// let mut for_handshakes = [0; CRYPTO_LEN];
 /// let mut memory = Lending::new(Storage::<1, 4, 16, 1152, 1024, 0, 0>::new(), &mut for_handshakes[..]);
-/// // At `Event::Confirmed`, through `Connection::memory_mut`:
-/// let for_the_next = memory.take_crypto();
-/// # assert!(for_the_next.is_some());
+/// // At `Event::Confirmed`, `Connection::take_crypto` gives them back.
+/// # let _: &mut dyn peregrine_core::connection::Memory = &mut memory;
 /// ```
 #[derive(Debug)]
 pub struct Lending<M, A> {
@@ -91,7 +90,7 @@ enum Room<A> {
 }
 
 impl<M, A> Lending<M, A> {
-    /// Both; `crypto` has [`CRYPTO_LEN`] bytes.
+    /// Both; `crypto` has [`CRYPTO_LEN`] bytes, with less than RFC 9000 7.5 asks for no connection begins.
     pub const fn new(memory: M, crypto: A) -> Self {
         Self { memory, crypto: Room::Lent(crypto) }
     }
@@ -101,9 +100,8 @@ impl<M, A> Lending<M, A> {
         Self { memory, crypto: Room::Own }
     }
 
-    /// Gives back what was lent for the handshake. To be called when that is confirmed, not before: what came out of order and
-    /// was acknowledged is in there.
-    pub fn take_crypto(&mut self) -> Option<A> {
+    /// Gives back what was lent. Not before the handshake is confirmed: what came out of order and was acknowledged is in there.
+    pub(super) fn take_crypto(&mut self) -> Option<A> {
         match core::mem::replace(&mut self.crypto, Room::Back) {
             Room::Lent(crypto) => Some(crypto),
             Room::Back => None,

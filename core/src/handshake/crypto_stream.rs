@@ -83,7 +83,7 @@ impl CryptoStreams {
         let base = self.assembly.base();
         // A ticket of the server is all that can be lost so: TLS is over, its messages are acknowledged and forgotten.
         let is_next = frame.offset <= base && self.assembly.highest() == base;
-        if area.is_empty() && !is_next {
+        if level == Level::OneRtt && area.is_empty() && !is_next {
             self.cut_off = true;
         }
         if self.cut_off {

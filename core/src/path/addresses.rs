@@ -79,7 +79,7 @@ impl Addresses {
     }
 
     /// Both ends, in full.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn get(&self) -> FourTuple {
         FourTuple {
             local: self.local.get(self.scope),

@@ -63,7 +63,7 @@ impl Pto {
     }
 
     /// The current probe timeout. `max_ack_delay` is zero for Initial and Handshake (RFC 9002 6.2.1).
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn period(&self, rtt: &Rtt, max_ack_delay: Span) -> Span {
         let doubled = 1_u64.checked_shl(self.backoff.into()).unwrap_or(u64::MAX);
         let once = rtt.pto_base().as_micros().saturating_add(max_ack_delay.as_micros());

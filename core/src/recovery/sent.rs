@@ -159,7 +159,7 @@ impl SentTable {
     }
 
     /// Gives a row back. Whoever frees a row must hold it alone: see the head of this file.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn free(&mut self, rows: &mut [SentPacket], handle: u16) {
         let Some(row) = row(rows, handle).filter(|row| !row.marks.has(Marks::FREE)) else {
             debug_assert!(false, "a row that does not exist, or is free, is freed");

@@ -90,7 +90,7 @@ impl RecvCredit {
 
     /// So much was given back, out of a window of so much. A new limit is wanted once half of the window could be added:
     /// later would stall the peer, earlier would cost frames.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) const fn on_consumed(&mut self, consumed: u64, window: u64) {
         let gain = consumed.saturating_add(window).saturating_sub(self.limit.get());
         if gain > 0 && gain >= window / 2 {

@@ -17,7 +17,7 @@ use core::ops::RangeInclusive;
 const SPAN: u64 = 1 << 31;
 
 /// The number at or below `newest` whose low half is `low`.
-#[cfg_attr(target_pointer_width = "32", inline(never))]
+#[cfg_attr(target_os = "none", inline(never))]
 pub const fn widen(newest: u64, low: u32) -> u64 {
     newest.saturating_sub((newest as u32).wrapping_sub(low) as u64)
 }

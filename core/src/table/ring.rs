@@ -42,7 +42,7 @@ impl Ring {
 
     /// Where in a slice of `capacity` bytes the `len` bytes stand that begin `distance` after the base. Distance and
     /// length together are at most the capacity.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn places(&self, capacity: usize, distance: usize, len: usize) -> [Range<usize>; 2] {
         let at = (self.start as usize).saturating_add(distance);
         let at = if at >= capacity { at.saturating_sub(capacity) } else { at };
@@ -75,7 +75,7 @@ impl Ring {
     }
 
     /// The bytes from `distance` after the base on, at most `len`, in two parts.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn slices<'a>(&self, area: &'a [u8], distance: usize, len: usize) -> (&'a [u8], &'a [u8]) {
         let len = len.min(self.len().saturating_sub(distance));
         let [first, second] = self.places(capacity(area), distance, len);
@@ -83,7 +83,7 @@ impl Ring {
     }
 
     /// Copies bytes from `distance` after the base on into `out`; returns how many.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn copy_to(&self, area: &[u8], distance: usize, out: &mut [u8]) -> usize {
         let (one, two) = self.slices(area, distance, out.len());
         let copied = copy(out, one);
@@ -91,7 +91,7 @@ impl Ring {
     }
 
     /// Lets go of the first `len` bytes held.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn release(&mut self, area: &[u8], len: usize) {
         let len = len.min(self.len());
         let [first, second] = self.places(capacity(area), len, 0);

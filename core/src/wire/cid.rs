@@ -18,7 +18,7 @@ impl Cid {
     pub const EMPTY: Self = Self { len: 0, bytes: [0; MAX_CID_LEN] };
 
     /// The connection ID of these bytes, or `None` if there are more than 20.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn new(cid: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX_CID_LEN];
         bytes.get_mut(..cid.len())?.copy_from_slice(cid);

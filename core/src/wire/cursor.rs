@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if fewer are left; nothing is consumed then. The same holds for every method below.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
         self.rest = rest;
@@ -92,7 +92,8 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if it is cut off.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
         let first = *self.rest.first().ok_or(Malformed)?;
         match first >> 6 {
@@ -110,7 +111,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`] if either is cut off.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn varint_bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let before = self.rest;
         let len = usize::try_from(self.varint()?).map_err(|_| Malformed);
@@ -190,7 +191,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if they do not fit.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), NoSpace> {
         self.reserve(bytes.len())?.copy_from_slice(bytes);
         Ok(())
@@ -224,7 +225,8 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if it does not fit.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub fn varint(&mut self, value: u64) -> Result<(), NoSpace> {
         match varint_len(value) {
             1 => self.u8((value & 0x3f) as u8),
@@ -257,7 +259,7 @@ impl<'a> Writer<'a> {
 }
 
 /// How many bytes the shortest form of a variable-length integer has.
-#[cfg_attr(target_pointer_width = "32", inline(never))]
+#[cfg_attr(target_os = "none", inline(never))]
 pub const fn varint_len(value: u64) -> usize {
     match value {
         0..=0x3f => 1,

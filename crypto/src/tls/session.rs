@@ -121,6 +121,11 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
         self.scratch.as_mut()
     }
 
+    /// The memory of the handshake, finished or not: for when the connection is closed, and TLS neither reads nor says any more.
+    pub const fn abandon(&mut self) -> Option<B> {
+        self.scratch.take()
+    }
+
     /// Gives the memory of the handshake back, once it is complete and [`session::Session::discard`] has told that
     /// nothing of it is to be sent again.
     pub fn take_scratch(&mut self) -> Option<B> {

@@ -395,3 +395,30 @@ fn no_port_is_used_at_two_addresses() {
         assert_eq!(different.len(), ports.len(), "{ports:?}");
     });
 }
+
+#[test]
+fn an_address_that_comes_back_finds_the_socket_at_another_port() {
+    let mut world = World::new();
+    let (wifi, nic) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, _) = world.client(&[wifi], config());
+    world.spawn(serve_files(server));
+    let session = world.session();
+    let addresses = [77, 78].map(|host| std::net::Ipv4Addr::new(10, 0, 1, host));
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        connection.wait_confirmed().await.unwrap();
+        for address in addresses.into_iter().cycle().take(6) {
+            connection.wait_spare_cid().await.unwrap();
+            nic.set_address(address);
+            wifi.set_config_v4(embassy_net::ConfigV4::Static(of(address)));
+            while !connection.route().is_some_and(|route| route.local.ip() == address && route.validated) {
+                Timer::after_millis(1).await;
+            }
+            let mut recv = ask(&connection, 5_000).await.unwrap();
+            let hash = read_all(&mut recv, &Cell::new(0)).await.unwrap();
+            assert_eq!(hash[..], Sha256::digest(file(5_000))[..]);
+        }
+    });
+}

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use peregrine_core::error::Code;
+use peregrine_core::error::TransportError;
 use peregrine_core::ids::Dir;
 use peregrine_core::session::Level;
 use peregrine_core::wire::frame::{Ack, ConnectionClose, Frame, Frames};
@@ -12,11 +13,13 @@ use super::words::{error_name, hex};
 
 /// The frames of a packet whose sender measures delays of ACKs in microseconds times two to `ack_delay_exponent`.
 pub(super) fn frames(level: Level, payload: &[u8], ack_delay_exponent: u64) -> Vec<Value> {
-    let value = |parsed| match parsed {
+    let value = |parsed: Result<Frame<'_>, TransportError>| match parsed {
         Ok(parsed) => frame(&parsed, ack_delay_exponent),
-        Err(error @ peregrine_core::error::TransportError { .. }) => {
-            json!({ "frame_type": "unknown", "frame_type_bytes": error.frame() })
-        }
+        Err(error) => match error.frame() {
+            // Zero is that of no frame, and of one with a longer type than is kept.
+            0 => json!({ "frame_type": "unknown" }),
+            frame_type => json!({ "frame_type": "unknown", "frame_type_bytes": frame_type }),
+        },
     };
     Frames::new(level, payload).map(value).collect()
 }

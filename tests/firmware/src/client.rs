@@ -41,7 +41,7 @@ pub fn run<S: Session>(mut session: S) -> Option<()> {
         }
         while let Some(event) = connection.poll_event() {
             match event {
-                Event::Confirmed => drop(connection.memory_mut().take_crypto()),
+                Event::Confirmed => drop(connection.take_crypto()),
                 Event::Connected => stream = connection.open(Dir::Bi).ok(),
                 Event::Stream(StreamEvent::Readable(id)) => show(&board, &mut connection, id),
                 Event::Drained => return Some(()),

@@ -161,6 +161,13 @@ fn with_the_area_gone_bytes_pass_until_one_is_missing() {
 }
 
 #[test]
+fn without_an_area_a_handshake_does_not_lose_bytes_in_silence() {
+    let mut crypto = CryptoStreams::new();
+    assert_eq!(read(&mut crypto, &mut [], Level::Initial, 0, b"hello"), Ok(b"hello".to_vec()));
+    assert_eq!(read(&mut crypto, &mut [], Level::Initial, 9, b"x"), Err(Code::CRYPTO_BUFFER_EXCEEDED));
+}
+
+#[test]
 fn what_waited_in_an_area_that_went_is_missed() {
     let mut area = [0; 90];
     let mut crypto = CryptoStreams::new();
