@@ -119,8 +119,8 @@ fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
             Err(EntropyError)
         }
     }
-    assert!(tls::client(client_config(&PSKS), handshakes(), &mut Broken, None).is_err());
-    assert!(tls::keys(&mut Broken).is_err());
+    assert!(tls::client::<tls::Compact>(client_config(&PSKS), handshakes(), &mut Broken, None).is_err());
+    assert!(tls::keys::<tls::Compact>(&mut Broken).is_err());
     let error = Drbg::new(&mut Broken).map_err(Error::from);
     assert_eq!(error.err(), Some(Error::Entropy));
 }
@@ -178,7 +178,7 @@ fn memory_that_is_too_small_is_named() {
     let mut world = World::new();
     let (stack, _) = world.stack(WIFI, true);
     let resources = Box::leak(Box::new(Resources::<tls::Client, Memory, 1, 1>::new()));
-    let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
     let client = Endpoint::new(resources, EndpointConfig::default(), keys);
     assert_eq!(client.attach(stack, 0, 2).err(), Some(Error::TooManySockets));
     client.attach(stack, 0, 1).unwrap();
@@ -188,7 +188,7 @@ fn memory_that_is_too_small_is_named() {
     for _ in 0..3 {
         let config = client_config(&PSKS);
         let session = tls::client(config, handshakes, &mut world.entropy(), None).unwrap();
-        let second = tls::client(config, handshakes, &mut world.entropy(), None);
+        let second = tls::client::<tls::Compact>(config, handshakes, &mut world.entropy(), None);
         assert_eq!(second.err(), Some(Error::TooManyHandshakes));
         world.run(10, async {
             client.wait_up(None).await;
@@ -313,7 +313,7 @@ fn more_tasks_than_rows_for_them_take_turns() {
     let (stack, _) = world.stack(WIFI, true);
     let (server, _) = world.server(config());
     let resources = Resources::<tls::Client, Memory, 1, 1, 2944, 2904, 1472, 2>::new();
-    let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
     let client = Endpoint::new(Box::leak(Box::new(resources)), EndpointConfig::default(), keys);
     client.attach(stack, 0, 1).unwrap();
     world.spawn(async move { client.run().await });

@@ -227,7 +227,7 @@ impl World {
         config: ConnectionConfig,
     ) -> (Client, Vec<NetworkId>) {
         let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 4>::new()));
-        let keys = Box::leak(Box::new(tls::keys(&mut self.entropy()).unwrap()));
+        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
         let client = Endpoint::new(resources, config, keys);
         let networks = stacks.iter().map(|stack| client.attach(*stack, 0, 2).unwrap()).collect();
@@ -244,7 +244,7 @@ impl World {
     pub fn server_with(&mut self, config: ConnectionConfig, tls: ServerConfig<'static>) -> (Server, Nic) {
         let (stack, nic) = self.stack(SERVER, true);
         let resources = Box::leak(Box::new(Resources::<ServerTls, Memory, 2, 1>::new()));
-        let keys = Box::leak(Box::new(tls::keys(&mut self.entropy()).unwrap()));
+        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
         let server = Endpoint::new(resources, config, keys);
         server.attach(stack, PORT, 1).unwrap();
