@@ -4,19 +4,22 @@ use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use embassy_net::ConfigV4;
-use embassy_time::{Duration, Timer, with_timeout};
+use embassy_futures::join::join;
+use embassy_net::{Config, ConfigV4};
+use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_core::error::Code;
 use peregrine_crypto::provider::HashAlgorithm;
-use peregrine_crypto::tls::Psk;
+use peregrine_crypto::tls::{Psk, ServerConfig};
 use peregrine_embassy::entropy::{Drbg, Entropy, EntropyError};
 use peregrine_embassy::{End, Endpoint, Error, Resources, tls};
 use sha2::{Digest, Sha256};
 
 use crate::work::{ask, file, read_all, serve_files};
-use crate::world::{Memory, PSKS, WIFI, World, client_config, config, handshakes, of, server_address};
+use crate::world::{
+    ETHERNET, Memory, PSKS, WIFI, World, client_config, config, handshakes, of, server_address,
+};
 
 #[test]
 fn a_server_that_vanishes_is_an_error_after_the_idle_timeout() {
@@ -112,6 +115,73 @@ fn a_network_without_an_address_is_none_until_it_has_one() {
 }
 
 #[test]
+fn dhcp_that_never_answers_holds_up_nobody_else() {
+    let mut world = World::new();
+    let (ethernet, _) = world.ethernet(1, Config::dhcpv4(Default::default()));
+    let (wifi, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    // The one without an address is preferred.
+    let (client, networks) = world.client(&[ethernet, wifi], config());
+    world.spawn(serve_files(server));
+    let (one, other) = (world.session(), world.session());
+    world.run(200, async {
+        assert_eq!(client.wait_up(None).await, networks[1]);
+        let never = with_timeout(Duration::from_secs(120), client.wait_up(Some(networks[0])));
+        let work = async {
+            let refused = client.connect(Some(networks[0]), server_address(), one);
+            assert_eq!(refused.err(), Some(Error::NoNetwork));
+            let connection = client.connect(None, server_address(), other).unwrap();
+            let refused = connection.add_route(networks[0]).await;
+            assert_eq!(refused, Err(Error::NoNetwork));
+            for _ in 0..100 {
+                let mut recv = ask(&connection, 1_000).await.unwrap();
+                read_all(&mut recv, &Cell::new(0)).await.unwrap();
+                Timer::after_secs(1).await;
+            }
+            assert_eq!(connection.network_of(&connection.route().unwrap()), Some(networks[1]));
+        };
+        assert!(join(never, work).await.0.is_err());
+    });
+}
+
+#[test]
+fn a_router_that_does_not_answer_holds_up_no_other_network() {
+    let mut world = World::new();
+    let mut dead_end = Config::default();
+    dead_end.ipv4 = ConfigV4::Static(of(ETHERNET));
+    // Its router is asked for its link address again and again; meanwhile nothing is sent there, and the ring is full.
+    let (ethernet, _) = world.ethernet(1, dead_end);
+    let (wifi, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, networks) = world.client(&[wifi, ethernet], config());
+    world.spawn(serve_files(server));
+    let (one, other) = (world.session(), world.session());
+    world.run(60, async {
+        client.wait_up(Some(networks[1])).await;
+        let nowhere = client.connect(Some(networks[1]), server_address(), one).unwrap();
+        assert_eq!(nowhere.wait_connected().await, Err(Error::Closed(End::HandshakeTimeout)));
+        drop(nowhere);
+        client.wait_idle().await;
+
+        let connection = client.connect(None, server_address(), other).unwrap();
+        connection.wait_confirmed().await.unwrap();
+        connection.wait_spare_cid().await.unwrap();
+        let route = connection.add_route(networks[1]).await.unwrap();
+        let work = async {
+            for _ in 0..20 {
+                let began = Instant::now();
+                let mut recv = ask(&connection, 1_000).await.unwrap();
+                read_all(&mut recv, &Cell::new(0)).await.unwrap();
+                // A round trip, and the patience with the other network.
+                assert!(began.elapsed() <= Duration::from_millis(60), "{}", began.elapsed());
+                Timer::after_millis(100).await;
+            }
+        };
+        assert_eq!(join(connection.wait_route(route), work).await.0.err(), Some(Error::RouteGone));
+    });
+}
+
+#[test]
 fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
     struct Broken;
     impl Entropy for Broken {
@@ -121,6 +191,8 @@ fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
     }
     assert!(tls::client::<tls::Compact>(client_config(&PSKS), handshakes(), &mut Broken, None).is_err());
     assert!(tls::keys::<tls::Compact>(&mut Broken).is_err());
+    let server = Box::leak(Box::new(ServerConfig::default()));
+    assert!(tls::Listener::new(server, handshakes(), &mut Broken).is_err());
     let error = Drbg::new(&mut Broken).map_err(Error::from);
     assert_eq!(error.err(), Some(Error::Entropy));
 }
@@ -344,7 +416,7 @@ fn more_tasks_than_rows_for_them_take_turns() {
 fn networks_that_come_and_go_for_an_hour_leave_nothing_behind() {
     let mut world = World::new();
     let (wifi, wifi_nic) = world.stack(WIFI, true);
-    let (ethernet, ethernet_nic) = world.stack(crate::world::ETHERNET, true);
+    let (ethernet, ethernet_nic) = world.stack(ETHERNET, true);
     let (server, _) = world.server(config());
     let (client, networks) = world.client(&[wifi, ethernet], config());
     world.spawn(serve_files(server));

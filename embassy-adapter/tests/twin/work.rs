@@ -32,23 +32,27 @@ pub async fn read_all(stream: &mut RecvStream<ClientTls>, progress: &Cell<usize>
     }
 }
 
-/// Serves files: a stream asks with four bytes for so many.
+/// Serves files to one client after the other.
 pub async fn serve_files(server: Server) {
     loop {
-        let connection = server.accept().await;
-        while let Ok((mut send, mut recv)) = connection.accept_bi().await {
-            let mut wanted = [0; 4];
-            if recv.read_exact(&mut wanted).await.is_err() {
-                break;
-            }
-            let sent = async {
-                send.write_all(&file(u32::from_be_bytes(wanted) as usize)).await?;
-                send.finish()?;
-                send.delivered().await
-            };
-            if sent.await.is_err() {
-                break;
-            }
+        serve_connection(&server.accept().await).await;
+    }
+}
+
+/// Serves files until the connection ends: a stream asks with four bytes for so many.
+pub async fn serve_connection(connection: &Connection<ServerTls>) {
+    while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+        let mut wanted = [0; 4];
+        if recv.read_exact(&mut wanted).await.is_err() {
+            break;
+        }
+        let sent = async {
+            send.write_all(&file(u32::from_be_bytes(wanted) as usize)).await?;
+            send.finish()?;
+            send.delivered().await
+        };
+        if sent.await.is_err() {
+            break;
         }
     }
 }
