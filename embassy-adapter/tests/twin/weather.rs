@@ -8,12 +8,13 @@ use embassy_futures::join::join;
 use embassy_net::{Config, ConfigV4};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
+use peregrine_core::connection::RouteError;
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_core::error::Code;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::tls::{Psk, ServerConfig};
 use peregrine_embassy::entropy::{Drbg, Entropy, EntropyError};
-use peregrine_embassy::{End, Endpoint, Error, Resources, tls};
+use peregrine_embassy::{End, Endpoint, Error, Resources, Storage, tls};
 use sha2::{Digest, Sha256};
 
 use crate::work::{ask, file, read_all, serve_files};
@@ -189,10 +190,15 @@ fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
             Err(EntropyError)
         }
     }
-    assert!(tls::client::<tls::Compact>(client_config(&PSKS), handshakes(), &mut Broken, None).is_err());
+    let handshakes = handshakes();
+    for _ in 0..3 {
+        let refused = tls::client::<tls::Compact>(client_config(&PSKS), handshakes, &mut Broken, None);
+        assert_eq!(refused.err(), Some(Error::Entropy));
+    }
+    assert!(handshakes.take().is_some_and(|_one| handshakes.take().is_some()), "memory for two is there");
     assert!(tls::keys::<tls::Compact>(&mut Broken).is_err());
     let server = Box::leak(Box::new(ServerConfig::default()));
-    assert!(tls::Listener::new(server, handshakes(), &mut Broken).is_err());
+    assert!(tls::Listener::new(server, handshakes, &mut Broken).is_err());
     let error = Drbg::new(&mut Broken).map_err(Error::from);
     assert_eq!(error.err(), Some(Error::Entropy));
 }
@@ -271,6 +277,35 @@ fn memory_that_is_too_small_is_named() {
             // The memory of the connection came back each time, or this would say that there are too many.
         });
     }
+}
+
+#[test]
+fn with_the_least_memory_all_is_slow_and_nothing_breaks() {
+    // One stream of 64 bytes each way, 8 packets in flight, one route; two sockets, with rings for two datagrams.
+    type Least = Storage<1, 1, 8, 64, 64, 0, 1>;
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let resources = Box::leak(Box::new(Resources::<tls::Client, Least, 1, 2, 1200, 2400, 1200>::new()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
+    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    let network = client.attach(stack, 0, 2).unwrap();
+    world.spawn(async move { client.run().await });
+    world.spawn(serve_files(server));
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        for _ in 0..2 {
+            let mut recv = ask(&connection, 5_000).await.unwrap();
+            let hash = read_all(&mut recv, &Cell::new(0)).await.unwrap();
+            assert_eq!(hash[..], Sha256::digest(file(5_000))[..]);
+        }
+        let (_send, _recv) = connection.open_bi().await.unwrap();
+        let second = with_timeout(Duration::from_secs(1), connection.open_bi()).await;
+        assert!(second.is_err(), "there is a row for one stream");
+        assert_eq!(connection.add_route(network).await, Err(Error::Route(RouteError::Full)));
+    });
 }
 
 #[test]
