@@ -6,14 +6,16 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use embassy_time::{Duration, Timer, with_timeout};
+use embassy_futures::join::join;
+use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use peregrine_core::connection::NetworkChange;
-use peregrine_embassy::{Connection, End, Error, RecvStream, SendStream};
+use peregrine_core::endpoint::EndpointConfig;
+use peregrine_embassy::{Connection, End, Endpoint, Error, RecvStream, Resources, SendStream, tls};
 use sha2::{Digest, Sha256};
 
 use crate::world::{
-    ClientTls, ETHERNET, Server, ServerTls, WIFI, World, config, handshakes, of, server_address,
+    ClientTls, ETHERNET, Memory, Server, ServerTls, WIFI, World, config, handshakes, of, server_address,
 };
 
 /// A file that differs everywhere.
@@ -320,6 +322,45 @@ fn another_address_on_the_same_network_is_moved_to() {
         assert_eq!(hash[..], Sha256::digest(file(200_000))[..]);
         let route = connection.route().unwrap();
         assert_eq!(route.local.ip(), std::net::IpAddr::from(new));
+    });
+}
+
+#[test]
+fn a_cable_plugged_in_again_here_or_elsewhere_needs_one_socket() {
+    let mut world = World::new();
+    let (stack, nic) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 1>::new()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
+    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    client.attach(stack, 0, 1).unwrap();
+    world.spawn(async move { client.run().await });
+    world.spawn(serve_files(server));
+    let session = world.session();
+    world.run(100, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        for address in [WIFI, ETHERNET, ETHERNET, WIFI] {
+            let out = async {
+                nic.set_up(false);
+                Timer::after_secs(20).await;
+                nic.set_address(address);
+                stack.set_config_v4(embassy_net::ConfigV4::Static(of(address)));
+                nic.set_up(true);
+                Instant::now()
+            };
+            let ask = async {
+                // What was under way when the cable was pulled, and what is asked while it is out.
+                let mut recv = ask(&connection, 20_000).await.unwrap();
+                read_all(&mut recv, &Cell::new(0)).await.unwrap();
+                Instant::now()
+            };
+            connection.wait_confirmed().await.unwrap();
+            let (back, answered) = join(out, ask).await;
+            assert!(answered - back < Duration::from_secs(1), "{}", answered - back);
+            assert_eq!(connection.route().unwrap().local.ip(), std::net::IpAddr::from(address));
+        }
+        assert_eq!(connection.stats().migrations, 2);
     });
 }
 
