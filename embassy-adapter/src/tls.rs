@@ -15,7 +15,7 @@ use peregrine_core::endpoint::Incoming;
 use peregrine_core::session::Session;
 use peregrine_crypto::endpoint::EndpointKeys;
 use peregrine_crypto::provider::Provider;
-use peregrine_crypto::rustcrypto::{CompactRustCrypto, LeanRustCrypto, RustCrypto};
+use peregrine_crypto::rustcrypto::{Cached, CompactRustCrypto, LeanRustCrypto, RustCrypto};
 use peregrine_crypto::tls::{ClientConfig, ClientSession, Role, ServerConfig, ServerSession, TlsSession};
 use rand_core::TryRng as _;
 use zeroize::Zeroizing;
@@ -55,7 +55,7 @@ impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch
 
 /// The cryptography of sessions and keys. It is [`Compact`] unless a type says another.
 ///
-/// A chip with hardware for AES or SHA-2 gets a [`Provider`] of its own, which this makes.
+/// A chip with hardware for it gets a [`Provider`] of its own, which this makes.
 pub trait Algorithms: Provider + Sized {
     /// With this source of randomness.
     fn with_random(random: Drbg) -> Self;
@@ -64,8 +64,7 @@ pub trait Algorithms: Provider + Sized {
 /// All algorithms of RustCrypto, with keys that are expanded for each packet.
 pub type Compact = CompactRustCrypto<Drbg>;
 
-/// The least that will do, for the least flash: X25519, ChaCha20-Poly1305 and SHA-256, AES-128-GCM for Initial packets. A peer
-/// that has none of the first three cannot be spoken with.
+/// The least that will do, for the least flash: ChaCha20-Poly1305, AES-128-GCM, which Initial packets need, SHA-256 and X25519.
 pub type Lean = LeanRustCrypto<Drbg>;
 
 impl Algorithms for Compact {
@@ -77,6 +76,12 @@ impl Algorithms for Compact {
 impl Algorithms for Lean {
     fn with_random(random: Drbg) -> Self {
         Self::new(random)
+    }
+}
+
+impl Algorithms for LeanRustCrypto<Drbg, Cached> {
+    fn with_random(random: Drbg) -> Self {
+        Self::cached(random)
     }
 }
 

@@ -7,7 +7,7 @@ use embassy_net::{Config, ConfigV4, ConfigV6, Ipv6Cidr, StaticConfigV6};
 use sha2::{Digest, Sha256};
 
 use crate::work::{ask, file, read_all, serve_files};
-use crate::world::{PORT, World, config, of};
+use crate::world::{PORT, World, config, of, psk_server};
 
 const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 9, 0, 0, 0, 1);
 const WIFI_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 2);
@@ -40,7 +40,7 @@ fn ipv6_carries_a_connection_from_one_network_to_another() {
     let (wifi, _) = world.stack(WIFI_V6, true);
     let (ethernet, _) = world.stack(ETHERNET_V6, true);
     let (stack, _) = world.stack(SERVER_V6, true);
-    let server = world.server_on(stack, config());
+    let server = world.server_on(stack, config(), psk_server());
     world.spawn(serve_files(server));
     fetch(world, &[wifi, ethernet], (SERVER_V6, PORT).into());
 }
@@ -62,7 +62,7 @@ fn on_ethernet_the_link_address_is_asked_for_first_over_arp_and_over_ndp() {
         let (stack, _) = world.ethernet(1, both(1));
         let (client, _) = world.ethernet(2, both(2));
         let (_bystander, _) = world.ethernet(3, both(3));
-        let endpoint = world.server_on(stack, config());
+        let endpoint = world.server_on(stack, config(), psk_server());
         world.spawn(serve_files(endpoint));
         fetch(world, &[client], SocketAddr::new(server, PORT));
     }

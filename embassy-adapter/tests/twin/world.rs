@@ -313,18 +313,22 @@ impl World {
 
     /// A server on its own stack, for clients with [`PSKS`].
     pub fn server(&mut self, config: ConnectionConfig) -> (Server, Nic) {
-        let psks = Some(&PSKS as &(dyn PskStore + Sync));
-        self.server_with(config, ServerConfig { psks, ..ServerConfig::default() })
+        self.server_with(config, psk_server())
     }
 
     /// The same, for others.
     pub fn server_with(&mut self, config: ConnectionConfig, tls: ServerConfig<'static>) -> (Server, Nic) {
         let (stack, nic) = self.stack(SERVER, true);
-        (self.server_on(stack, config), nic)
+        (self.server_on(stack, config, tls), nic)
     }
 
     /// A server on this stack.
-    pub fn server_on(&mut self, stack: Stack<'static>, config: ConnectionConfig) -> Server {
+    pub fn server_on(
+        &mut self,
+        stack: Stack<'static>,
+        config: ConnectionConfig,
+        tls: ServerConfig<'static>,
+    ) -> Server {
         let resources = Box::leak(Box::new(Resources::<ServerTls, Memory, 2, 1>::new()));
         let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
@@ -403,6 +407,11 @@ pub static PSKS: [Psk<'static>; 1] =
 
 pub fn client_config(psks: &'static [Psk<'static>]) -> &'static ClientConfig<'static> {
     Box::leak(Box::new(ClientConfig { alpn: &[b"twin"], psks, ..ClientConfig::default() }))
+}
+
+/// What a server knows its clients by.
+pub fn psk_server() -> ServerConfig<'static> {
+    ServerConfig { psks: Some(&PSKS as &(dyn PskStore + Sync)), ..ServerConfig::default() }
 }
 
 /// Memory for handshakes.
