@@ -82,7 +82,7 @@ fn address() -> [u8; 6] {
 pub(crate) struct Trng(Rng<'static, RNG>);
 
 impl Entropy for Trng {
-    /// Spins for some microseconds a word. Those calls of the driver that look simpler try again for ever after a fault.
+    /// Spins for some microseconds a word. Those calls of the driver that look simpler try again for ever after a fault, as its start does.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
         block_on(self.0.async_fill_bytes(out)).map_err(|_| EntropyError)
     }

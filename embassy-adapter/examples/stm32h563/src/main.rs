@@ -69,7 +69,7 @@ async fn main(spawner: Spawner) {
     error!("{}", error);
 }
 
-/// Goes on for ever, unless there is no randomness.
+/// Goes on for ever, if there is randomness at the start.
 async fn run(spawner: Spawner, nic: Nic, trng: &mut Trng) -> Result<Infallible, Error> {
     let stack = network(spawner, nic, trng)?;
     let connection = Config { max_idle_timeout: PATIENCE, ..Config::default() };
@@ -80,8 +80,9 @@ async fn run(spawner: Spawner, nic: Nic, trng: &mut Trng) -> Result<Infallible, 
     let handshakes = HANDSHAKES.init_with(HandshakeMemory::new).share();
     loop {
         endpoint.wait_up(None).await;
-        let session = tls::client(&TLS, handshakes, trng, None)?;
-        let Err(error) = converse(endpoint.connect(None, SERVER, session)).await;
+        let session = tls::client(&TLS, handshakes, trng, None);
+        let connection = session.and_then(|session| endpoint.connect(None, SERVER, session));
+        let Err(error) = converse(connection).await;
         warn!("{}", error);
         endpoint.wait_idle().await;
         Timer::after(EVERY).await;
