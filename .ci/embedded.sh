@@ -1,19 +1,31 @@
 #!/usr/bin/env bash
-# Builds core and crypto for bare-metal targets: no std, no heap. Arguments: targets (default: a Cortex-M4F and a RISC-V).
+# Builds for bare metal what does without std and without a heap: core and crypto, the Embassy adapter with each way of logging, and
+# the example of a real board. Arguments: targets for core and crypto (default: a Cortex-M4F, a Cortex-M33, a RISC-V).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(thumbv7em-none-eabihf riscv32imc-unknown-none-elf)
+[ ${#targets[@]} -gt 0 ] || targets=(thumbv7em-none-eabihf thumbv8m.main-none-eabihf riscv32imc-unknown-none-elf)
 
-skipped=0
-for target in "${targets[@]}"; do
-  status=0
-  .ci/bare-metal.sh "$target" build --release --target-dir target/embedded -p peregrine-core -p peregrine-crypto \
-    --no-default-features || status=$?
+built=0
+build() { # build WHAT TARGET ARGUMENTS...
+  local what=$1 target=$2 status=0; shift 2
+  "$root/.ci/bare-metal.sh" "$target" build --release --locked --target-dir "$root/target/embedded" "$@" || status=$?
   case $status in
-    0) echo "built core and crypto for $target" ;;
-    75) skipped=$((skipped + 1)) ;;
+    0) echo "built $what for $target"; built=$((built + 1)) ;;
+    75) ;;
     *) exit "$status" ;;
   esac
+}
+
+for target in "${targets[@]}"; do
+  build "core and crypto" "$target" -p peregrine-core -p peregrine-crypto --no-default-features
 done
-[ "$skipped" -lt ${#targets[@]} ] || echo "SKIPPED: all bare-metal builds"
+for features in ipv4 ipv6,log ipv4,defmt ipv4,ipv6,defmt,log; do
+  build "the Embassy adapter with $features" thumbv7em-none-eabihf -p peregrine-embassy --no-default-features \
+    --features $features
+done
+# From there: cargo reads in that folder how the board is linked.
+cd embassy-adapter/examples/stm32h563
+build "a firmware for the NUCLEO-H563ZI" thumbv8m.main-none-eabihf
+[ "$built" -gt 0 ] || echo "SKIPPED: all bare-metal builds"

@@ -115,6 +115,16 @@ impl fmt::Debug for Code {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Code {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.name() {
+            Some(name) => defmt::write!(f, "{} ({:#x})", name, self.0),
+            None => defmt::write!(f, "error {:#x}", self.0),
+        }
+    }
+}
+
 /// Why a connection ends with a transport error.
 // As small as can be: it passes through most functions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,10 +195,21 @@ impl fmt::Display for TransportError {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for TransportError {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self.reason() {
+            "" => defmt::Format::format(&self.code(), f),
+            reason => defmt::write!(f, "{}: {}", self.code(), reason),
+        }
+    }
+}
+
 impl core::error::Error for TransportError {}
 
 /// Why a packet or datagram was ignored. The names reach events and counters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Why {
     /// Too short or garbled to be a packet.
     Malformed,
@@ -239,6 +260,7 @@ impl Why {
 
 /// What comes of input that is not right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Refusal {
     /// Ignore the packet.
     Discard(Why),
@@ -276,6 +298,7 @@ impl<T> Trap<T> for Option<T> {
 
 /// A fixed table or buffer has no room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Full;
 
 impl fmt::Display for Full {

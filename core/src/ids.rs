@@ -6,6 +6,7 @@ use core::num::NonZeroU8;
 
 /// The role of an endpoint in a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Side {
     /// Opened the connection.
     Client,
@@ -32,6 +33,7 @@ impl Side {
 /// A path in the sense of multipath QUIC: it owns a packet number space and connection IDs. Plain QUIC has only
 /// [`PathId::ZERO`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PathId(pub u32);
 
 impl PathId {
@@ -41,6 +43,7 @@ impl PathId {
 
 /// A packet number (RFC 9000 12.3) as rows hold it: `Option<PacketNumber>` takes no more room than the number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PacketNumber(NonZero<u64>);
 
 impl PacketNumber {
@@ -57,6 +60,7 @@ impl PacketNumber {
 
 /// A packet number space (RFC 9000 12.3): one each for Initial and Handshake, and one per path for 0-RTT and 1-RTT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SpaceId {
     /// Initial packets.
     Initial,
@@ -68,6 +72,7 @@ pub enum SpaceId {
 
 /// Which way data flows on a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Dir {
     /// Both ways.
     Bi,
@@ -77,6 +82,7 @@ pub enum Dir {
 
 /// A stream ID (RFC 9000 2.1): the low bit names the initiator, the next one the direction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamId(pub u64);
 
 impl StreamId {
@@ -111,6 +117,7 @@ impl StreamId {
 /// Both ends of a route. `interface` is the adapter's number for the local interface (zero: not told apart): Wi-Fi
 /// and Ethernet may both be 192.168.1.5.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FourTuple {
     /// Our address. An unspecified IP address means the system chooses.
     pub local: SocketAddr,
@@ -122,6 +129,7 @@ pub struct FourTuple {
 
 /// An ECN codepoint of the IP header (RFC 3168).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Ecn {
     /// Not ECN-capable.
     #[default]

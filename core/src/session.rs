@@ -9,6 +9,7 @@ use crate::limits::{RESET_TOKEN_LEN, SAMPLE_LEN, TAG_LEN};
 
 /// An encryption level (RFC 9001 2.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Level {
     /// Keys that anyone can derive.
     Initial,
@@ -63,6 +64,7 @@ pub struct AeadLimits {
 
 /// A packet could not be sealed or opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum KeyError {
     /// There is no such key (not yet, or no more).
     Missing,

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 /// A moment, in microseconds since the caller's origin. It never runs backwards between two calls.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant(u64);
 
 impl Instant {
@@ -37,6 +38,7 @@ impl Instant {
 /// A length of time, in microseconds: what core reckons with, where a [`Duration`] would multiply and divide at every place
 /// that waits. Sums and products saturate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Span(u64);
 
 impl Span {

@@ -8,6 +8,7 @@ use crate::provider::{HashAlgorithm, Provider, Secret};
 
 /// Keys cannot be derived: the provider has not the suite, or a length is beyond what HKDF can express.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DeriveError;
 
 impl fmt::Display for DeriveError {

@@ -161,6 +161,7 @@ pub const MAX_SIGNATURE_LEN: usize = 104;
 
 /// A cipher suite of TLS 1.3 (RFC 9846 B.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Suite {
     /// TLS_AES_128_GCM_SHA256, also the suite of Initial packets.
     Aes128GcmSha256,
@@ -219,6 +220,7 @@ impl Suite {
 
 /// A hash function of TLS 1.3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum HashAlgorithm {
     /// SHA-256.
     Sha256,
@@ -246,6 +248,7 @@ impl HashAlgorithm {
 
 /// A group for the key agreement (RFC 9846 4.2.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u16)]
 pub enum Group {
     /// NIST P-256; the share is an uncompressed point.
@@ -272,6 +275,7 @@ impl Group {
 
 /// A signature scheme (RFC 9846 4.2.3), known to us or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Scheme(pub u16);
 
 impl Scheme {
@@ -392,6 +396,7 @@ impl fmt::Debug for Secret {
 
 /// The AEAD refused: a forged ciphertext, or a slice without room for the tag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AeadError;
 
 /// An AEAD key. The tag of [`TAG_LEN`](peregrine_core::limits::TAG_LEN) bytes stands at the end of `data`.
@@ -427,6 +432,7 @@ pub trait Hash: Clone {
 
 /// Why there is no shared secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AgreeError {
     /// The peer's public value is not a valid one (TLS: illegal_parameter).
     BadPublic,
@@ -527,6 +533,7 @@ pub type Signature = heapless::Vec<u8, MAX_SIGNATURE_LEN>;
 
 /// The key cannot sign that: the scheme is not one of its own, or the hardware failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SignError;
 
 /// A private key that signs CertificateVerify messages, here or in a secure element.

@@ -14,6 +14,7 @@ pub const MAX_SPKI_LEN: usize = 120;
 
 /// The bytes are not a private key of a kind that we sign with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BadKey;
 
 /// A private key in memory, wiped when dropped.

@@ -3,7 +3,7 @@
 use core::future::poll_fn;
 use core::task::{Context, Poll};
 
-use peregrine_core::connection::{Connection as CoreConnection, DatagramError, Stats};
+use peregrine_core::connection::{Connection as CoreConnection, DatagramError, Stats, Usage};
 use peregrine_core::endpoint::Handle;
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::lifecycle::Cause;
@@ -246,6 +246,11 @@ impl<S: EndpointSession + 'static> Connection<S> {
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.0.engine(|engine, handle| engine.look(handle, CoreConnection::stats).unwrap_or_default())
+    }
+
+    /// How many rows of its [`Storage`](crate::Storage) the connection uses now: to choose the sizes by. Looks at most of them.
+    pub fn usage(&self) -> Usage {
+        self.0.act(CoreConnection::usage).unwrap_or_default()
     }
 
     /// Asks the peer for an acknowledgment.

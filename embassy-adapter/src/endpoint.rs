@@ -20,6 +20,20 @@ use crate::waiters::Wait;
 /// What all tasks share.
 pub(crate) type Shared<S> = RefCell<Engine<S>>;
 
+/// How much of an endpoint's [`Resources`] is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct EndpointUsage {
+    /// Connections, those that are closing included.
+    pub connections: usize,
+    /// Sockets, which networks have for good.
+    pub sockets: usize,
+    /// Rows of tasks that wait, or that did and were given up.
+    pub waiters: usize,
+    /// Streams that are finished, and whose delivery may be asked for.
+    pub finished: usize,
+}
+
 /// Connections that share networks and their sockets. A value of it is a reference: copy it to every task of the executor that
 /// runs [`Self::run`].
 pub struct Endpoint<S: EndpointSession + 'static> {
@@ -129,6 +143,11 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
             Poll::Pending
         })
         .await
+    }
+
+    /// How much of the resources is in use now: to choose their sizes by.
+    pub fn usage(&self) -> EndpointUsage {
+        self.shared.borrow().usage()
     }
 
     /// Waits until there is no connection any more and peers were told of the end of each: before the power is cut.

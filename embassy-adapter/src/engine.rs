@@ -14,6 +14,7 @@ use peregrine_core::path::{Role, RouteId};
 use peregrine_core::session::EndpointCrypto;
 use peregrine_core::time::{Deadline, Instant};
 
+use crate::endpoint::EndpointUsage;
 use crate::error::{End, Error};
 use crate::lent::{Home, Lent};
 use crate::network::{Addresses, Network, NetworkId};
@@ -280,6 +281,16 @@ impl<S: EndpointSession> Engine<S> {
     pub(crate) fn end(&mut self, handle: Handle) -> Option<End> {
         let cause = self.core.connection(handle)?.cause()?;
         Some(End::from(&cause))
+    }
+
+    pub(crate) fn usage(&self) -> EndpointUsage {
+        let (waiters, finished) = self.waiters.in_use();
+        EndpointUsage {
+            connections: self.rows.iter().filter(|row| row.handle.is_some()).count(),
+            sockets: self.sockets.iter().filter(|place| matches!(place, Place::Bound(_))).count(),
+            waiters,
+            finished,
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -29,9 +29,9 @@ pub enum Error {
     /// Neither the session nor the connection's memory has room for CRYPTO bytes out of order.
     NoCryptoRoom,
     /// The connection could not begin: the session failed, or it or the connection has too little memory.
-    Start(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] TransportError),
+    Start(TransportError),
     /// There can be no such route, or not now.
-    Route(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] RouteError),
+    Route(RouteError),
     /// The peer could not be reached over the route, or it was closed.
     RouteGone,
     /// The peer does not want what the stream sends, and gave this code.

@@ -15,7 +15,7 @@ use peregrine_core::endpoint::Incoming;
 use peregrine_core::session::Session;
 use peregrine_crypto::endpoint::EndpointKeys;
 use peregrine_crypto::provider::Provider;
-use peregrine_crypto::rustcrypto::CompactRustCrypto;
+use peregrine_crypto::rustcrypto::{Cached, CompactRustCrypto, LeanRustCrypto, RustCrypto};
 use peregrine_crypto::tls::{ClientConfig, ClientSession, Role, ServerConfig, ServerSession, TlsSession};
 use rand_core::TryRng as _;
 use zeroize::Zeroizing;
@@ -53,8 +53,43 @@ impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch
     }
 }
 
-/// The algorithms: RustCrypto with keys that are expanded for each packet.
-pub type Algorithms = CompactRustCrypto<Drbg>;
+/// The cryptography of sessions and keys. It is [`Compact`] unless a type says another.
+///
+/// A chip with hardware for it gets a [`Provider`] of its own, which this makes.
+pub trait Algorithms: Provider + Sized {
+    /// With this source of randomness.
+    fn with_random(random: Drbg) -> Self;
+}
+
+/// All algorithms of RustCrypto, with keys that are expanded for each packet.
+pub type Compact = CompactRustCrypto<Drbg>;
+
+/// The least that will do, for the least flash: ChaCha20-Poly1305, AES-128-GCM, which Initial packets need, SHA-256 and X25519.
+pub type Lean = LeanRustCrypto<Drbg>;
+
+impl Algorithms for Compact {
+    fn with_random(random: Drbg) -> Self {
+        Self::new(random)
+    }
+}
+
+impl Algorithms for Lean {
+    fn with_random(random: Drbg) -> Self {
+        Self::new(random)
+    }
+}
+
+impl Algorithms for LeanRustCrypto<Drbg, Cached> {
+    fn with_random(random: Drbg) -> Self {
+        Self::cached(random)
+    }
+}
+
+impl Algorithms for RustCrypto<Drbg> {
+    fn with_random(random: Drbg) -> Self {
+        Self::new(random)
+    }
+}
 
 /// Memory for `COUNT` handshakes at once: 4,608 bytes for what comes out of order (RFC 9000 7.5 asks for it), and `SCRATCH` bytes for
 /// TLS. 2,048 of these do for a PSK and for raw or pinned keys; certificates of a chain, or clients with large ClientHellos like
@@ -155,25 +190,25 @@ impl AsMut<[u8]> for Room {
 }
 
 /// A client's session.
-pub type Client = ClientSession<'static, Algorithms, Scratch>;
+pub type Client<A = Compact> = ClientSession<'static, A, Scratch>;
 
 /// A server's session.
-pub type Server = ServerSession<'static, Algorithms, Scratch>;
+pub type Server<A = Compact> = ServerSession<'static, A, Scratch>;
 
 /// The keys of an endpoint.
-pub type Keys = EndpointKeys<Algorithms>;
+pub type Keys<A = Compact> = EndpointKeys<A>;
 
 /// A session of a client. `unix_time` is the time in seconds since 1970, which only X.509 needs.
 ///
 /// # Errors
 /// [`Error::Entropy`], [`Error::TooManyHandshakes`].
-pub fn client(
+pub fn client<A: Algorithms>(
     config: &'static ClientConfig<'static>,
     handshakes: Handshakes,
     entropy: &mut impl Entropy,
     unix_time: Option<u64>,
-) -> Result<Client, Error> {
-    let algorithms = CompactRustCrypto::new(Drbg::new(entropy)?);
+) -> Result<Client<A>, Error> {
+    let algorithms = A::with_random(Drbg::new(entropy)?);
     let scratch = handshakes.take().ok_or(Error::TooManyHandshakes)?;
     Ok(ClientSession::new(config, algorithms, scratch, unix_time))
 }
@@ -213,10 +248,10 @@ impl Listener {
     }
 }
 
-impl NewSession<Server> for Listener {
-    fn session(&mut self, _: &Incoming) -> Option<Server> {
+impl<A: Algorithms> NewSession<Server<A>> for Listener {
+    fn session(&mut self, _: &Incoming) -> Option<Server<A>> {
         let scratch = self.handshakes.take()?;
-        let algorithms = CompactRustCrypto::new(self.random.fork());
+        let algorithms = A::with_random(self.random.fork());
         Some(ServerSession::new(self.config, algorithms, scratch, None))
     }
 }
@@ -226,9 +261,9 @@ impl NewSession<Server> for Listener {
 ///
 /// # Errors
 /// If the source of randomness fails.
-pub fn keys(entropy: &mut impl Entropy) -> Result<Keys, EntropyError> {
+pub fn keys<A: Algorithms>(entropy: &mut impl Entropy) -> Result<Keys<A>, EntropyError> {
     let mut random = Drbg::new(entropy)?;
     let mut master = Zeroizing::new([0; 32]);
     let Ok(()) = random.try_fill_bytes(&mut *master);
-    EndpointKeys::new(CompactRustCrypto::new(random), &master).map_err(|_| EntropyError)
+    EndpointKeys::new(A::with_random(random), &master).map_err(|_| EntropyError)
 }

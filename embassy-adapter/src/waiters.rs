@@ -131,6 +131,11 @@ impl Waiters {
         }
     }
 
+    /// Rows in use of both tables.
+    pub(crate) fn in_use(&self) -> (usize, usize) {
+        (self.rows.iter().flatten().count(), self.finished.iter().flatten().count())
+    }
+
     /// What has become of the stream, if that is followed.
     pub(crate) fn fate(&self, handle: Handle, id: StreamId) -> Option<Fate> {
         let mut rows = self.finished.iter().flatten();

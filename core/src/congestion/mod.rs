@@ -40,6 +40,7 @@ const MIN_DATAGRAMS: u32 = 2;
 
 /// How the window grows in congestion avoidance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Algorithm {
     /// One datagram per round trip (RFC 9002 7.3.3).
     NewReno,

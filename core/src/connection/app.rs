@@ -19,6 +19,7 @@ use crate::wire::cursor::varint_len;
 
 /// Why a DATAGRAM frame cannot be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DatagramError {
     /// The peer takes none, or the handshake is not over.
     Unsupported,
@@ -42,6 +43,7 @@ impl core::error::Error for DatagramError {}
 
 /// What is known of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RouteView {
     /// Its name.
     pub id: RouteId,

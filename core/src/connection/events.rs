@@ -12,6 +12,7 @@ use crate::stream::StreamEvent;
 
 /// Something the application may want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
     /// The TLS handshake is complete: the peer is who it should be, and streams may be used.
     Connected,
@@ -55,6 +56,7 @@ pub enum Event {
 
 /// What may happen to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RouteEvent {
     /// It is new: opened by us, or shown by the peer.
     Added,

@@ -19,6 +19,7 @@ use crate::time::Instant;
 
 /// Why a route was not opened or taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RouteError {
     /// Only a client moves.
     Server,
@@ -69,6 +70,7 @@ impl core::error::Error for RouteError {}
 
 /// What the system says of the networks we are on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NetworkChange {
     /// Nothing can be sent from this local address any more.
     AddressGone(IpAddr),

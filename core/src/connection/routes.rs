@@ -26,6 +26,7 @@ const LINGER: u32 = 3;
 
 /// Why another route is in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum MoveCause {
     /// The application chose it.
     Chosen,
@@ -52,6 +53,7 @@ pub(super) struct Moved {
 /// What to do when the peer comes from a new address and there is no unused connection ID to answer it with
 /// (RFC 9000 9.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NoSpareCid {
     /// Go on with the connection ID in use, if the peer has kept to its own too: a NAT rebinding is survived, at the price of
     /// two addresses that can be told to belong together.
@@ -63,6 +65,7 @@ pub enum NoSpareCid {
 
 /// What a client does when what it sends over the route in use is not answered, though an answer is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum WhenSuspect {
     /// Moves to the best other route, if the application has opened one, and tells.
     #[default]

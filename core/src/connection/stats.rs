@@ -4,6 +4,7 @@ use crate::error::Why;
 
 /// Counters of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stats {
     /// Packets sent.
     pub sent_packets: u64,
@@ -27,6 +28,7 @@ pub struct Stats {
 
 /// Packets ignored, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Discarded([u32; Why::ALL.len()]);
 
 impl Discarded {

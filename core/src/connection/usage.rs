@@ -6,6 +6,7 @@ use crate::session::Session;
 
 /// Rows in use, table by table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Usage {
     /// Packets in flight, and what of lost ones waits to be sent again.
     pub sent: usize,

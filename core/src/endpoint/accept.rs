@@ -43,6 +43,7 @@ pub struct Connect<'a> {
 
 /// Why a connection could not be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ConnectError {
     /// All slots are in use: take drained connections out, or lend the endpoint more.
     Full,
@@ -54,6 +55,7 @@ pub enum ConnectError {
 
 /// Why a client could not be let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AcceptError {
     /// All slots are in use.
     Full,

@@ -6,6 +6,7 @@
 
 /// When a Retry is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum RetryPolicy {
     /// From half load on.
     #[default]

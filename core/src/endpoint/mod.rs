@@ -83,6 +83,7 @@ pub enum Handled {
 
 /// Counts what no connection counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EndpointStats {
     /// Connections that clients opened.
     pub accepted: u64,

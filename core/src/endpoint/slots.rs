@@ -11,6 +11,7 @@ const NONE: u32 = u32::MAX;
 /// A connection of an endpoint. Stays valid until the connection is taken out; a later connection in the same slot
 /// has another handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Handle {
     pub(super) slot: u32,
     pub(super) generation: u32,

@@ -10,6 +10,7 @@ use crate::wire::{NoSpace, PacketWriter};
 
 /// Who has which reason to close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reason {
     /// The transport; `frame` is the type of the frame to blame, or zero.
     Transport {
@@ -27,6 +28,7 @@ pub enum Reason {
 
 /// The content of a CONNECTION_CLOSE frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Close {
     /// The reason as a code.
     pub reason: Reason,
@@ -122,6 +124,13 @@ impl Phrase {
 impl fmt::Debug for Phrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Phrase {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::Format::format(self.as_str(), f);
     }
 }
 

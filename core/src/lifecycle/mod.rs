@@ -34,6 +34,7 @@ const PTOS: u32 = 3;
 
 /// Why a connection ended, and who ended it. The first cause stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Cause {
     /// We closed it.
     Local(Close),

@@ -4,6 +4,7 @@ use crate::time::Span;
 use core::cmp::Ordering;
 /// How gladly a route is used. The larger the better: any that is not metered before any that is, then by priority.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Preference(u8);
 
 impl Preference {

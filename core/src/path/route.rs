@@ -16,6 +16,7 @@ use crate::time::{Instant, Span};
 ///   '◀──────────── validation failed, closed, too old, its row is needed ───────────────────────── Fallback
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Role {
     /// A free row.
     #[default]
@@ -78,6 +79,7 @@ pub enum Health {
 
 /// A route of a connection by name. The name of one that is gone names no other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RouteId {
     pub(crate) row: u8,
     pub(crate) serial: u16,
@@ -121,6 +123,7 @@ impl Told {
 
 /// What was counted of a route. Counts of packets stop at the largest number they hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RouteStats {
     /// Datagrams sent.
     pub sent_datagrams: u32,

@@ -11,6 +11,7 @@ use crate::table::list::{at, at_mut};
 
 /// Why no stream can be opened now. [`StreamEvent::Available`] tells when to try again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OpenError {
     /// The peer allows no more.
     PeerLimit,
@@ -20,6 +21,7 @@ pub enum OpenError {
 
 /// What the application is told. A fact stays until it was told; what happened twice before is told once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StreamEvent {
     /// The peer opened streams: accept them.
     Opened(Dir),

@@ -41,6 +41,7 @@ pub enum RecvState {
 
 /// What reading a stream yields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Read {
     /// So many bytes; zero only for want of room to put them.
     Bytes(usize),
@@ -54,6 +55,7 @@ pub enum Read {
 
 /// No such stream (any more), or not this half of it, or this half is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Closed;
 
 /// The receiving half of one stream. Its area of memory is lent to each call.

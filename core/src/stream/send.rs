@@ -46,6 +46,7 @@ pub enum SendState {
 
 /// Why nothing can be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum WriteError {
     /// No such stream (any more), or it has no sending half, or that is finished.
     Closed,

@@ -48,6 +48,7 @@ const OFFERED: usize = 6;
 
 /// The versions that a server offers instead of ours: the first few of them. Reserved ones, which nobody speaks, are left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Offered {
     versions: [u32; OFFERED],
     len: u8,

@@ -6,6 +6,7 @@ use crate::hkdf::DeriveError;
 
 /// A generator of connection IDs cannot be made; the text says what would do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CidError {
     /// The IDs are too short for the generator, or longer than QUIC v1 allows.
     Length {

@@ -143,6 +143,7 @@ impl<const N: usize> PskStore for [Psk<'_>; N] {
 
 /// Who the peer turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum PeerIdentity<'a> {
     /// The holder of a certificate.
     Certificate {

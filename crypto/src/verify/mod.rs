@@ -31,6 +31,7 @@ pub const MAX_CERTIFICATES: usize = 4;
 
 /// What the entries of a Certificate message are (RFC 7250, IANA "TLS Certificate Types").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum CertificateType {
     /// X.509 certificates, the peer's own first.
@@ -83,6 +84,7 @@ impl<'c> Presented<'_, 'c> {
 
 /// Why a peer's identity was not accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum VerifyError {
     /// No certificate at all.
     Empty,

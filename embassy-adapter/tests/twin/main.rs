@@ -2,6 +2,9 @@
 #![allow(unreachable_pub)]
 
 mod keys;
+mod media;
+mod nat;
+mod soak;
 mod weather;
 mod work;
 mod world;

@@ -4,19 +4,23 @@ use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use embassy_net::ConfigV4;
-use embassy_time::{Duration, Timer, with_timeout};
+use embassy_futures::join::join;
+use embassy_net::{Config, ConfigV4};
+use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
+use peregrine_core::connection::RouteError;
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_core::error::Code;
 use peregrine_crypto::provider::HashAlgorithm;
-use peregrine_crypto::tls::Psk;
+use peregrine_crypto::tls::{Psk, ServerConfig};
 use peregrine_embassy::entropy::{Drbg, Entropy, EntropyError};
-use peregrine_embassy::{End, Endpoint, Error, Resources, tls};
+use peregrine_embassy::{End, Endpoint, Error, Resources, Storage, tls};
 use sha2::{Digest, Sha256};
 
 use crate::work::{ask, file, read_all, serve_files};
-use crate::world::{Memory, PSKS, WIFI, World, client_config, config, handshakes, of, server_address};
+use crate::world::{
+    ETHERNET, Memory, PSKS, WIFI, World, client_config, config, handshakes, of, server_address,
+};
 
 #[test]
 fn a_server_that_vanishes_is_an_error_after_the_idle_timeout() {
@@ -112,6 +116,73 @@ fn a_network_without_an_address_is_none_until_it_has_one() {
 }
 
 #[test]
+fn dhcp_that_never_answers_holds_up_nobody_else() {
+    let mut world = World::new();
+    let (ethernet, _) = world.ethernet(1, Config::dhcpv4(Default::default()));
+    let (wifi, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    // The one without an address is preferred.
+    let (client, networks) = world.client(&[ethernet, wifi], config());
+    world.spawn(serve_files(server));
+    let (one, other) = (world.session(), world.session());
+    world.run(200, async {
+        assert_eq!(client.wait_up(None).await, networks[1]);
+        let never = with_timeout(Duration::from_secs(120), client.wait_up(Some(networks[0])));
+        let work = async {
+            let refused = client.connect(Some(networks[0]), server_address(), one);
+            assert_eq!(refused.err(), Some(Error::NoNetwork));
+            let connection = client.connect(None, server_address(), other).unwrap();
+            let refused = connection.add_route(networks[0]).await;
+            assert_eq!(refused, Err(Error::NoNetwork));
+            for _ in 0..100 {
+                let mut recv = ask(&connection, 1_000).await.unwrap();
+                read_all(&mut recv, &Cell::new(0)).await.unwrap();
+                Timer::after_secs(1).await;
+            }
+            assert_eq!(connection.network_of(&connection.route().unwrap()), Some(networks[1]));
+        };
+        assert!(join(never, work).await.0.is_err());
+    });
+}
+
+#[test]
+fn a_router_that_does_not_answer_holds_up_no_other_network() {
+    let mut world = World::new();
+    let mut dead_end = Config::default();
+    dead_end.ipv4 = ConfigV4::Static(of(ETHERNET));
+    // Its router is asked for its link address again and again; meanwhile nothing is sent there, and the ring is full.
+    let (ethernet, _) = world.ethernet(1, dead_end);
+    let (wifi, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let (client, networks) = world.client(&[wifi, ethernet], config());
+    world.spawn(serve_files(server));
+    let (one, other) = (world.session(), world.session());
+    world.run(60, async {
+        client.wait_up(Some(networks[1])).await;
+        let nowhere = client.connect(Some(networks[1]), server_address(), one).unwrap();
+        assert_eq!(nowhere.wait_connected().await, Err(Error::Closed(End::HandshakeTimeout)));
+        drop(nowhere);
+        client.wait_idle().await;
+
+        let connection = client.connect(None, server_address(), other).unwrap();
+        connection.wait_confirmed().await.unwrap();
+        connection.wait_spare_cid().await.unwrap();
+        let route = connection.add_route(networks[1]).await.unwrap();
+        let work = async {
+            for _ in 0..20 {
+                let began = Instant::now();
+                let mut recv = ask(&connection, 1_000).await.unwrap();
+                read_all(&mut recv, &Cell::new(0)).await.unwrap();
+                // A round trip, and the patience with the other network.
+                assert!(began.elapsed() <= Duration::from_millis(60), "{}", began.elapsed());
+                Timer::after_millis(100).await;
+            }
+        };
+        assert_eq!(join(connection.wait_route(route), work).await.0.err(), Some(Error::RouteGone));
+    });
+}
+
+#[test]
 fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
     struct Broken;
     impl Entropy for Broken {
@@ -119,8 +190,15 @@ fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
             Err(EntropyError)
         }
     }
-    assert!(tls::client(client_config(&PSKS), handshakes(), &mut Broken, None).is_err());
-    assert!(tls::keys(&mut Broken).is_err());
+    let handshakes = handshakes();
+    for _ in 0..3 {
+        let refused = tls::client::<tls::Compact>(client_config(&PSKS), handshakes, &mut Broken, None);
+        assert_eq!(refused.err(), Some(Error::Entropy));
+    }
+    assert!(handshakes.take().is_some_and(|_one| handshakes.take().is_some()), "memory for two is there");
+    assert!(tls::keys::<tls::Compact>(&mut Broken).is_err());
+    let server = Box::leak(Box::new(ServerConfig::default()));
+    assert!(tls::Listener::new(server, handshakes, &mut Broken).is_err());
     let error = Drbg::new(&mut Broken).map_err(Error::from);
     assert_eq!(error.err(), Some(Error::Entropy));
 }
@@ -178,7 +256,7 @@ fn memory_that_is_too_small_is_named() {
     let mut world = World::new();
     let (stack, _) = world.stack(WIFI, true);
     let resources = Box::leak(Box::new(Resources::<tls::Client, Memory, 1, 1>::new()));
-    let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
     let client = Endpoint::new(resources, EndpointConfig::default(), keys);
     assert_eq!(client.attach(stack, 0, 2).err(), Some(Error::TooManySockets));
     client.attach(stack, 0, 1).unwrap();
@@ -188,7 +266,7 @@ fn memory_that_is_too_small_is_named() {
     for _ in 0..3 {
         let config = client_config(&PSKS);
         let session = tls::client(config, handshakes, &mut world.entropy(), None).unwrap();
-        let second = tls::client(config, handshakes, &mut world.entropy(), None);
+        let second = tls::client::<tls::Compact>(config, handshakes, &mut world.entropy(), None);
         assert_eq!(second.err(), Some(Error::TooManyHandshakes));
         world.run(10, async {
             client.wait_up(None).await;
@@ -199,6 +277,35 @@ fn memory_that_is_too_small_is_named() {
             // The memory of the connection came back each time, or this would say that there are too many.
         });
     }
+}
+
+#[test]
+fn with_the_least_memory_all_is_slow_and_nothing_breaks() {
+    // One stream of 64 bytes each way, 8 packets in flight, one route; two sockets, with rings for two datagrams.
+    type Least = Storage<1, 1, 8, 64, 64, 0, 1>;
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let resources = Box::leak(Box::new(Resources::<tls::Client, Least, 1, 2, 1200, 2400, 1200>::new()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
+    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    let network = client.attach(stack, 0, 2).unwrap();
+    world.spawn(async move { client.run().await });
+    world.spawn(serve_files(server));
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        for _ in 0..2 {
+            let mut recv = ask(&connection, 5_000).await.unwrap();
+            let hash = read_all(&mut recv, &Cell::new(0)).await.unwrap();
+            assert_eq!(hash[..], Sha256::digest(file(5_000))[..]);
+        }
+        let (_send, _recv) = connection.open_bi().await.unwrap();
+        let second = with_timeout(Duration::from_secs(1), connection.open_bi()).await;
+        assert!(second.is_err(), "there is a row for one stream");
+        assert_eq!(connection.add_route(network).await, Err(Error::Route(RouteError::Full)));
+    });
 }
 
 #[test]
@@ -313,7 +420,7 @@ fn more_tasks_than_rows_for_them_take_turns() {
     let (stack, _) = world.stack(WIFI, true);
     let (server, _) = world.server(config());
     let resources = Resources::<tls::Client, Memory, 1, 1, 2944, 2904, 1472, 2>::new();
-    let keys = Box::leak(Box::new(tls::keys(&mut world.entropy()).unwrap()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
     let client = Endpoint::new(Box::leak(Box::new(resources)), EndpointConfig::default(), keys);
     client.attach(stack, 0, 1).unwrap();
     world.spawn(async move { client.run().await });
@@ -344,7 +451,7 @@ fn more_tasks_than_rows_for_them_take_turns() {
 fn networks_that_come_and_go_for_an_hour_leave_nothing_behind() {
     let mut world = World::new();
     let (wifi, wifi_nic) = world.stack(WIFI, true);
-    let (ethernet, ethernet_nic) = world.stack(crate::world::ETHERNET, true);
+    let (ethernet, ethernet_nic) = world.stack(ETHERNET, true);
     let (server, _) = world.server(config());
     let (client, networks) = world.client(&[wifi, ethernet], config());
     world.spawn(serve_files(server));

@@ -6,14 +6,16 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use embassy_time::{Duration, Timer, with_timeout};
+use embassy_futures::join::join;
+use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use peregrine_core::connection::NetworkChange;
-use peregrine_embassy::{Connection, End, Error, RecvStream, SendStream};
+use peregrine_core::endpoint::EndpointConfig;
+use peregrine_embassy::{Connection, End, Endpoint, Error, RecvStream, Resources, SendStream, tls};
 use sha2::{Digest, Sha256};
 
 use crate::world::{
-    ClientTls, ETHERNET, Server, ServerTls, WIFI, World, config, handshakes, of, server_address,
+    ClientTls, ETHERNET, Memory, Server, ServerTls, WIFI, World, config, handshakes, of, server_address,
 };
 
 /// A file that differs everywhere.
@@ -32,23 +34,27 @@ pub async fn read_all(stream: &mut RecvStream<ClientTls>, progress: &Cell<usize>
     }
 }
 
-/// Serves files: a stream asks with four bytes for so many.
+/// Serves files to one client after the other.
 pub async fn serve_files(server: Server) {
     loop {
-        let connection = server.accept().await;
-        while let Ok((mut send, mut recv)) = connection.accept_bi().await {
-            let mut wanted = [0; 4];
-            if recv.read_exact(&mut wanted).await.is_err() {
-                break;
-            }
-            let sent = async {
-                send.write_all(&file(u32::from_be_bytes(wanted) as usize)).await?;
-                send.finish()?;
-                send.delivered().await
-            };
-            if sent.await.is_err() {
-                break;
-            }
+        serve_connection(&server.accept().await).await;
+    }
+}
+
+/// Serves files until the connection ends: a stream asks with four bytes for so many.
+pub async fn serve_connection(connection: &Connection<ServerTls>) {
+    while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+        let mut wanted = [0; 4];
+        if recv.read_exact(&mut wanted).await.is_err() {
+            break;
+        }
+        let sent = async {
+            send.write_all(&file(u32::from_be_bytes(wanted) as usize)).await?;
+            send.finish()?;
+            send.delivered().await
+        };
+        if sent.await.is_err() {
+            break;
         }
     }
 }
@@ -316,6 +322,47 @@ fn another_address_on_the_same_network_is_moved_to() {
         assert_eq!(hash[..], Sha256::digest(file(200_000))[..]);
         let route = connection.route().unwrap();
         assert_eq!(route.local.ip(), std::net::IpAddr::from(new));
+    });
+}
+
+#[test]
+fn a_cable_plugged_in_again_here_or_elsewhere_needs_one_socket() {
+    let mut world = World::new();
+    let (stack, nic) = world.stack(WIFI, true);
+    let (server, _) = world.server(config());
+    let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 1>::new()));
+    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
+    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    client.attach(stack, 0, 1).unwrap();
+    world.spawn(async move { client.run().await });
+    world.spawn(serve_files(server));
+    let session = world.session();
+    world.run(100, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        for address in [WIFI, ETHERNET, ETHERNET, WIFI] {
+            let out = async {
+                nic.set_up(false);
+                Timer::after_secs(20).await;
+                nic.set_address(address);
+                stack.set_config_v4(embassy_net::ConfigV4::Static(of(address)));
+                nic.set_up(true);
+                Instant::now()
+            };
+            let ask = async {
+                // While the cable is out.
+                let mut recv = ask(&connection, 20_000).await.unwrap();
+                read_all(&mut recv, &Cell::new(0)).await.unwrap();
+                Instant::now()
+            };
+            connection.wait_confirmed().await.unwrap();
+            let (back, answered) = join(out, ask).await;
+            assert!(answered - back < Duration::from_secs(1), "{}", answered - back);
+            assert_eq!(connection.route().unwrap().local.ip(), std::net::IpAddr::from(address));
+            // What a server has under way when the cable is pulled, it repeats less and less often (RFC 9002 6.2.1).
+            Timer::after_millis(200).await;
+        }
+        assert_eq!(connection.stats().migrations, 2);
     });
 }
 

@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use embassy_net::{Config, ConfigV4, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
+use embassy_net::{
+    Config, ConfigV4, ConfigV6, Ipv4Cidr, Ipv6Cidr, Stack, StackResources, StaticConfigV4, StaticConfigV6,
+};
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 use embassy_time::{Duration, Instant, MockDriver};
 use peregrine_core::connection::Config as ConnectionConfig;
@@ -19,6 +21,8 @@ use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::tls::{ClientConfig, Psk, PskStore, ServerConfig};
 use peregrine_embassy::entropy::{Entropy, EntropyError};
 use peregrine_embassy::{Endpoint, NetworkId, Resources, Storage, tls};
+
+use crate::nat::Nat;
 
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 9, 1);
 pub const WIFI: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
@@ -34,41 +38,80 @@ pub type Server = Endpoint<ServerTls>;
 /// One at a time: the clock is one for the whole process.
 static CLOCK: Mutex<()> = Mutex::new(());
 
-/// Where packets are between two stacks.
+/// Where packets and frames are between two stacks.
 #[derive(Default)]
 struct Wires {
     ports: Vec<WirePort>,
-    flying: VecDeque<(Instant, Vec<u8>)>,
+    flying: VecDeque<Flying>,
     /// Of a thousand packets.
     lost_per_mille: u64,
     random: u64,
+    /// Between the clients and the server.
+    nat: Option<Nat>,
+}
+
+struct Flying {
+    until: Instant,
+    from: usize,
+    packet: Vec<u8>,
 }
 
 struct WirePort {
-    address: Ipv4Addr,
+    address: IpAddr,
+    /// The link address of an Ethernet interface; between others fly packets without frames.
+    mac: Option<[u8; 6]>,
     is_up: bool,
     arrived: VecDeque<Vec<u8>>,
     waker: Option<Waker>,
+}
+
+impl WirePort {
+    fn wants(&self, packet: &[u8]) -> bool {
+        self.is_up
+            && match self.mac {
+                // To many, or to this one.
+                Some(mac) => packet[0] & 1 == 1 || packet[..6] == mac,
+                None => destination(packet) == self.address,
+            }
+    }
+}
+
+/// Where an IP packet goes to.
+fn destination(packet: &[u8]) -> IpAddr {
+    match packet[0] >> 4 {
+        4 => <[u8; 4]>::try_from(&packet[16..20]).unwrap().into(),
+        _ => <[u8; 16]>::try_from(&packet[24..40]).unwrap().into(),
+    }
 }
 
 /// How long a packet flies.
 const FLIGHT: Duration = Duration::from_millis(5);
 
 impl Wires {
-    fn launch(&mut self, port: usize, packet: Vec<u8>) {
+    fn launch(&mut self, from: usize, mut packet: Vec<u8>) {
         self.random = self.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        if self.ports[port].is_up && (self.random >> 33) % 1000 >= self.lost_per_mille {
-            self.flying.push_back((Instant::now() + FLIGHT, packet));
+        let port = &self.ports[from];
+        if !port.is_up || (self.random >> 33) % 1000 < self.lost_per_mille {
+            return;
         }
+        if let Some(nat) = self.nat.as_mut().filter(|_| port.address != SERVER) {
+            nat.outward(&mut packet);
+        }
+        self.flying.push_back(Flying { until: Instant::now() + FLIGHT, from, packet });
     }
 
     fn land(&mut self) {
-        while self.flying.front().is_some_and(|(at, _)| *at <= Instant::now()) {
-            let (_, packet) = self.flying.pop_front().unwrap();
-            let to = Ipv4Addr::from(<[u8; 4]>::try_from(&packet[16..20]).unwrap());
-            if let Some(port) = self.ports.iter_mut().find(|port| port.address == to && port.is_up) {
-                port.arrived.push_back(packet);
-                port.waker.take().into_iter().for_each(Waker::wake);
+        while self.flying.front().is_some_and(|flying| flying.until <= Instant::now()) {
+            let Flying { from, mut packet, .. } = self.flying.pop_front().unwrap();
+            if let Some(nat) = self.nat.as_ref().filter(|_| self.ports[from].address == SERVER) {
+                nat.inward(&mut packet);
+            }
+            let is_ethernet = self.ports[from].mac.is_some();
+            for (number, port) in self.ports.iter_mut().enumerate() {
+                if number != from && port.mac.is_some() == is_ethernet && port.wants(&packet) {
+                    port.arrived.push_back(packet.clone());
+                    port.waker.take().into_iter().for_each(Waker::wake);
+                }
             }
         }
     }
@@ -91,9 +134,13 @@ impl Nic {
         port.waker.take().into_iter().for_each(Waker::wake);
     }
 
+    fn mac(&self) -> Option<[u8; 6]> {
+        self.wires.borrow().ports[self.port].mac
+    }
+
     /// Packets to this address come here from now on.
-    pub fn set_address(&self, address: Ipv4Addr) {
-        self.wires.borrow_mut().ports[self.port].address = address;
+    pub fn set_address(&self, address: impl Into<IpAddr>) {
+        self.wires.borrow_mut().ports[self.port].address = address.into();
     }
 }
 
@@ -139,12 +186,13 @@ impl Driver for Nic {
 
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::default();
-        capabilities.max_transmission_unit = 1500;
+        // Of Ethernet, with the head of the frame.
+        capabilities.max_transmission_unit = if self.mac().is_some() { 1514 } else { 1500 };
         capabilities
     }
 
     fn hardware_address(&self) -> HardwareAddress {
-        HardwareAddress::Ip
+        self.mac().map_or(HardwareAddress::Ip, HardwareAddress::Ethernet)
     }
 }
 
@@ -186,16 +234,45 @@ impl World {
         self.wires.borrow_mut().lost_per_mille = per_mille;
     }
 
+    /// Puts a NAT between the clients and the server.
+    pub fn hide_clients(&mut self) {
+        self.wires.borrow_mut().nat = Some(Nat::default());
+    }
+
+    /// What makes the NAT forget its clients, which then come from other ports.
+    pub fn rebinding(&self) -> impl Fn() + 'static {
+        let wires = Rc::clone(&self.wires);
+        move || wires.borrow_mut().nat.as_mut().unwrap().forget()
+    }
+
     /// A stack with this address, or none yet.
-    pub fn stack(&mut self, address: Ipv4Addr, is_configured: bool) -> (Stack<'static>, Nic) {
+    pub fn stack(&mut self, address: impl Into<IpAddr>, is_configured: bool) -> (Stack<'static>, Nic) {
+        let address = address.into();
+        let mut config = Config::default();
+        match address {
+            IpAddr::V4(address) if is_configured => config.ipv4 = ConfigV4::Static(of(address)),
+            IpAddr::V6(address) if is_configured => {
+                config.ipv6 = ConfigV6::Static(StaticConfigV6 {
+                    address: Ipv6Cidr::new(address, 64),
+                    gateway: None,
+                    dns_servers: Default::default(),
+                });
+            }
+            _ => {}
+        }
+        self.plug(address, None, config)
+    }
+
+    /// A stack on Ethernet; `number` makes its link address. All of them are on one segment.
+    pub fn ethernet(&mut self, number: u8, config: Config) -> (Stack<'static>, Nic) {
+        self.plug(Ipv4Addr::UNSPECIFIED.into(), Some([2, 0, 0, 0, 0, number]), config)
+    }
+
+    fn plug(&mut self, address: IpAddr, mac: Option<[u8; 6]>, config: Config) -> (Stack<'static>, Nic) {
         let mut wires = self.wires.borrow_mut();
-        wires.ports.push(WirePort { address, is_up: true, arrived: VecDeque::new(), waker: None });
+        wires.ports.push(WirePort { address, mac, is_up: true, arrived: VecDeque::new(), waker: None });
         let nic = Nic { wires: Rc::clone(&self.wires), port: wires.ports.len() - 1 };
         drop(wires);
-        let mut config = Config::default();
-        if is_configured {
-            config.ipv4 = ConfigV4::Static(of(address));
-        }
         self.seed += 1;
         let resources = Box::leak(Box::new(StackResources::<4>::new()));
         let (stack, runner) = embassy_net::new(nic.clone(), config, resources, self.seed);
@@ -227,7 +304,7 @@ impl World {
         config: ConnectionConfig,
     ) -> (Client, Vec<NetworkId>) {
         let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 4>::new()));
-        let keys = Box::leak(Box::new(tls::keys(&mut self.entropy()).unwrap()));
+        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
         let client = Endpoint::new(resources, config, keys);
         let networks = stacks.iter().map(|stack| client.attach(*stack, 0, 2).unwrap()).collect();
@@ -236,15 +313,24 @@ impl World {
 
     /// A server on its own stack, for clients with [`PSKS`].
     pub fn server(&mut self, config: ConnectionConfig) -> (Server, Nic) {
-        let psks = Some(&PSKS as &(dyn PskStore + Sync));
-        self.server_with(config, ServerConfig { psks, ..ServerConfig::default() })
+        self.server_with(config, psk_server())
     }
 
     /// The same, for others.
     pub fn server_with(&mut self, config: ConnectionConfig, tls: ServerConfig<'static>) -> (Server, Nic) {
         let (stack, nic) = self.stack(SERVER, true);
+        (self.server_on(stack, config, tls), nic)
+    }
+
+    /// A server on this stack.
+    pub fn server_on(
+        &mut self,
+        stack: Stack<'static>,
+        config: ConnectionConfig,
+        tls: ServerConfig<'static>,
+    ) -> Server {
         let resources = Box::leak(Box::new(Resources::<ServerTls, Memory, 2, 1>::new()));
-        let keys = Box::leak(Box::new(tls::keys(&mut self.entropy()).unwrap()));
+        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
         let server = Endpoint::new(resources, config, keys);
         server.attach(stack, PORT, 1).unwrap();
@@ -252,7 +338,7 @@ impl World {
         let listener = tls::Listener::new(tls_config, handshakes(), &mut self.entropy()).unwrap();
         server.serve(Box::leak(Box::new(listener)));
         self.spawn(async move { server.run().await });
-        (server, nic)
+        server
     }
 
     /// A client's session with a key that the server has.
@@ -321,6 +407,11 @@ pub static PSKS: [Psk<'static>; 1] =
 
 pub fn client_config(psks: &'static [Psk<'static>]) -> &'static ClientConfig<'static> {
     Box::leak(Box::new(ClientConfig { alpn: &[b"twin"], psks, ..ClientConfig::default() }))
+}
+
+/// What a server knows its clients by.
+pub fn psk_server() -> ServerConfig<'static> {
+    ServerConfig { psks: Some(&PSKS as &(dyn PskStore + Sync)), ..ServerConfig::default() }
 }
 
 /// Memory for handshakes.

@@ -1,4 +1,4 @@
-//! What the two firmwares share: the [board], the [network], [tls], and the [job] that the emulator's command line gives them.
+//! What the two firmwares share: the [board], the [network], and the [job] that the emulator's command line gives them.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -6,4 +6,3 @@
 pub mod board;
 pub mod job;
 pub mod network;
-pub mod tls;

@@ -26,16 +26,18 @@ use peregrine_crypto::verify::Verifier;
 use peregrine_crypto::verify::only::Only;
 use peregrine_crypto::verify::pin::{Pin, SpkiHash};
 use peregrine_crypto::verify::raw_key::RawKey;
-use peregrine_embassy::tls::HandshakeMemory;
+use peregrine_embassy::tls::{self, HandshakeMemory};
 use peregrine_embassy::{Endpoint, Error, NetworkId, Resources, Storage};
 use peregrine_mps2_an386::board::host::{self, Urandom};
 use peregrine_mps2_an386::board::{self, executor};
 use peregrine_mps2_an386::job::{Hex, Job};
-use peregrine_mps2_an386::{network, tls};
+use peregrine_mps2_an386::network;
 use sha2::{Digest, Sha256};
 use static_cell::StaticCell;
 
-type Connection = peregrine_embassy::Connection<tls::Client>;
+/// TLS with the least cryptography that will do.
+type Tls = tls::Client<tls::Lean>;
+type Connection = peregrine_embassy::Connection<Tls>;
 
 /// One path, two streams of 4 KiB each way, 32 packets in flight.
 type Memory = Storage<1, 2, 32, 4608, 4096>;
@@ -44,8 +46,8 @@ type Memory = Storage<1, 2, 32, 4608, 4096>;
 const RING_IN: usize = 4 * 1472;
 
 /// One connection; two sockets, so that it can go to another port of the one network that there is.
-static RESOURCES: StaticCell<Resources<tls::Client, Memory, 1, 2, RING_IN>> = StaticCell::new();
-static KEYS: StaticCell<tls::Keys> = StaticCell::new();
+static RESOURCES: StaticCell<Resources<Tls, Memory, 1, 2, RING_IN>> = StaticCell::new();
+static KEYS: StaticCell<tls::Keys<tls::Lean>> = StaticCell::new();
 static HANDSHAKES: StaticCell<HandshakeMemory<2048, 1>> = StaticCell::new();
 static TLS: StaticCell<ClientConfig<'static>> = StaticCell::new();
 
@@ -65,7 +67,7 @@ async fn work(spawner: Spawner) {
 }
 
 #[embassy_executor::task]
-async fn quic(endpoint: Endpoint<tls::Client>) -> ! {
+async fn quic(endpoint: Endpoint<Tls>) -> ! {
     endpoint.run().await
 }
 
@@ -82,7 +84,7 @@ async fn run(spawner: Spawner, job: Job) -> Result<bool, Error> {
     up.map_err(|_| Error::NoNetwork)?;
     let began = Instant::now();
     let handshakes = HANDSHAKES.init_with(HandshakeMemory::new).share();
-    let session = tls::client(TLS.init(trust(&job)), handshakes, &mut entropy)?;
+    let session = tls::client(TLS.init(trust(&job)), handshakes, &mut entropy, None)?;
     let server: SocketAddr = job.parse("server").expect("server=ADDRESS:PORT");
     let connection = endpoint.connect(None, server, session)?;
     connection.wait_connected().await?;

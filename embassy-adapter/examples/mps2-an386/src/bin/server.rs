@@ -17,17 +17,19 @@ use heapless::String;
 use peregrine_core::connection::Config;
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_crypto::tls::{Psk, ServerConfig};
-use peregrine_embassy::tls::HandshakeMemory;
+use peregrine_embassy::tls::{self, HandshakeMemory};
 use peregrine_embassy::{Endpoint, Error, Resources, Storage};
 use peregrine_mps2_an386::board::host::{self, Urandom};
 use peregrine_mps2_an386::board::{self, executor};
 use peregrine_mps2_an386::job::Job;
-use peregrine_mps2_an386::{network, tls};
+use peregrine_mps2_an386::network;
 use static_cell::StaticCell;
 
-type Connection = peregrine_embassy::Connection<tls::Server>;
-type SendStream = peregrine_embassy::SendStream<tls::Server>;
-type RecvStream = peregrine_embassy::RecvStream<tls::Server>;
+/// TLS with the least cryptography that will do.
+type Tls = tls::Server<tls::Lean>;
+type Connection = peregrine_embassy::Connection<Tls>;
+type SendStream = peregrine_embassy::SendStream<Tls>;
+type RecvStream = peregrine_embassy::RecvStream<Tls>;
 
 /// One path, two streams of half a KiB each way, 16 packets in flight, 256 bytes of datagrams.
 type Memory = Storage<1, 2, 16, 576, 512, 256>;
@@ -37,8 +39,8 @@ const PORT: u16 = 4433;
 /// How often those are told who take datagrams.
 const EVERY: Duration = Duration::from_millis(100);
 
-static RESOURCES: StaticCell<Resources<tls::Server, Memory, CLIENTS, 1>> = StaticCell::new();
-static KEYS: StaticCell<tls::Keys> = StaticCell::new();
+static RESOURCES: StaticCell<Resources<Tls, Memory, CLIENTS, 1>> = StaticCell::new();
+static KEYS: StaticCell<tls::Keys<tls::Lean>> = StaticCell::new();
 /// Two handshakes at a time. Who comes meanwhile is turned away, and may try again.
 static HANDSHAKES: StaticCell<HandshakeMemory<2048, 2>> = StaticCell::new();
 static TLS: StaticCell<ServerConfig<'static>> = StaticCell::new();
@@ -65,9 +67,10 @@ fn start(spawner: Spawner, job: Job) -> Result<(), Error> {
     let endpoint = Endpoint::new(RESOURCES.init_with(Resources::new), config, keys);
     endpoint.attach(stack, PORT, 1)?;
     let psks = PSKS.init([job.psk().expect("psk=NAME:HEX")]);
-    let tls = TLS.init(ServerConfig { alpn: &[b"hq-interop"], psks: Some(psks), ..ServerConfig::default() });
+    let config =
+        TLS.init(ServerConfig { alpn: &[b"hq-interop"], psks: Some(psks), ..ServerConfig::default() });
     let handshakes = HANDSHAKES.init_with(HandshakeMemory::new).share();
-    endpoint.serve(LISTENER.init(tls::Listener::new(tls, handshakes, &mut entropy)?));
+    endpoint.serve(LISTENER.init(tls::Listener::new(config, handshakes, &mut entropy)?));
     spawner.spawn(quic(endpoint).unwrap());
     for _ in 0..CLIENTS {
         spawner.spawn(serve(endpoint).unwrap());
@@ -76,13 +79,13 @@ fn start(spawner: Spawner, job: Job) -> Result<(), Error> {
 }
 
 #[embassy_executor::task]
-async fn quic(endpoint: Endpoint<tls::Server>) -> ! {
+async fn quic(endpoint: Endpoint<Tls>) -> ! {
     endpoint.run().await
 }
 
 /// Serves one client after the other.
 #[embassy_executor::task(pool_size = CLIENTS)]
-async fn serve(endpoint: Endpoint<tls::Server>) -> ! {
+async fn serve(endpoint: Endpoint<Tls>) -> ! {
     loop {
         let connection = endpoint.accept().await;
         info!("a client has come");
