@@ -114,6 +114,7 @@ impl State {
             self.first_flight.on_opened(header.scid)?;
         }
         let pto = self.pto(lent);
+        let returns = self.returns(now, lent, &seat);
         self.on_opened(now, pto, lent, &seat, opened.pn)?;
         let payload = datagram.get(opened.payload).unwrap_or_default();
         if !self.lifecycle.is_open() {
@@ -135,6 +136,9 @@ impl State {
         self.lifecycle.on_received(now, pto);
         self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
+        if returns {
+            self.on_return(now, lent, seat.route);
+        }
         if renewed {
             self.renew_cids(lent);
             self.tell_of_spare_cid(lent);

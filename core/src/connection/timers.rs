@@ -2,6 +2,7 @@
 
 use super::Lent;
 use super::events::Fact;
+use super::receive::Seat;
 use super::routes::has_others;
 use super::start::{PROBES, State};
 use crate::ids::{PathId, SpaceId};
@@ -13,6 +14,8 @@ use crate::time::{Deadline, Instant, Span};
 
 /// Shorter silences are no sign of anything: a peer with much to do may be as slow, however near it is.
 const LEAST_SILENCE: Span = Span::from_millis(50);
+/// A peer is out of reach that leaves so many probes in a row without an answer.
+const OUT_OF_REACH: u8 = 2;
 /// The levels that have a packet number space of their own.
 const SPACES: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
 
@@ -80,6 +83,28 @@ impl State {
         if let Some(route) = lent.buffers.routes.get_mut(self.route(lent)) {
             route.ecn.on_silence();
         }
+    }
+
+    /// Whether a packet ends a silence on the route in use in which the peer was out of reach. To be asked before an ACK in the
+    /// packet ends the backoff, and makes the RTT as long as the silence.
+    pub(super) fn returns(&self, now: Instant, lent: &Lent<'_>, seat: &Seat) -> bool {
+        let route = lent.buffers.routes.get(seat.route).filter(|_| seat.level == Level::OneRtt);
+        seat.route == self.route(lent)
+            && route.is_some_and(|route| {
+                route.pto.count() >= OUT_OF_REACH && now.since(route.last_packet) > route.rtt.pto_base()
+            })
+    }
+
+    /// Who was out of reach is probed at once if it owes an acknowledgment, not when a timeout ends that has doubled all the
+    /// while. Only after probes in vain, so that timeouts go on doubling for who is heard and acknowledges nothing (RFC 9002 6.2.1).
+    pub(super) fn on_return(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
+        let Some(route) =
+            lent.buffers.routes.get_mut(row).filter(|route| route.flight.last_ack_eliciting().is_some())
+        else {
+            return;
+        };
+        route.pto.on_return();
+        self.probe(now, lent, Level::OneRtt, row);
     }
 
     /// The probe timeout expired: what was sent first goes out again, or a PING if there is nothing (RFC 9002 6.2.4).

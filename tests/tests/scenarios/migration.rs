@@ -9,8 +9,8 @@ use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::lifecycle::Cause;
 use peregrine_core::path::{Preference, Role};
 use peregrine_tests::pair::{Pair, SERVER, open};
-use peregrine_tests::quic::Setup;
-use peregrine_tests::sim::{Interface, Link, Nat};
+use peregrine_tests::quic::{QuicNode, Setup};
+use peregrine_tests::sim::{Interface, Link, Nat, World};
 
 const WIFI: &str = "10.0.0.2";
 const CELLULAR: &str = "10.0.1.2";
@@ -54,7 +54,7 @@ fn server_moves(pair: &Pair) -> Vec<MoveCause> {
     moves(pair.server_node())
 }
 
-fn moves(node: &peregrine_tests::quic::QuicNode) -> Vec<MoveCause> {
+fn moves(node: &QuicNode) -> Vec<MoveCause> {
     let cause = |event: &Event| match event {
         Event::Moved { cause, .. } => Some(*cause),
         _ => None,
@@ -62,7 +62,7 @@ fn moves(node: &peregrine_tests::quic::QuicNode) -> Vec<MoveCause> {
     node.events.iter().filter_map(|(_, _, event)| cause(event)).collect()
 }
 
-fn told_of_routes(node: &peregrine_tests::quic::QuicNode) -> Vec<RouteEvent> {
+fn told_of_routes(node: &QuicNode) -> Vec<RouteEvent> {
     let what = |event: &Event| match event {
         Event::Route(_, what) => Some(*what),
         _ => None,
@@ -543,6 +543,37 @@ fn a_client_that_downloads_notices_silence_and_moves_by_itself() {
     let silence = moved.since(last.next_back().unwrap().0);
     // Twice the probe timeout, whose estimate is a client's that seldom has something to measure.
     assert!(silence < Duration::from_millis(300).into(), "{silence:?}");
+}
+
+/// The server has probed in vain for most of the outage: its next probe by itself would come as late again.
+#[test]
+fn a_server_that_hears_its_client_again_does_not_wait_for_its_next_probe() {
+    for outage in [2_000, 5_000, 20_000] {
+        let mut pair = phone(|client, _| client.endpoint.connection.when_suspect = WhenSuspect::Tell);
+        let id = stream(&mut pair);
+        pair.client(|connection, _| connection.write_stream(id, b"x").unwrap());
+        pair.run_ms(40);
+        let (now, client) = (pair.world.now().as_micros() / 1000, pair.client);
+        let back = now + 100 + outage;
+        let tell = move |world: &mut World<QuicNode>, change| {
+            world.with(client, |node, now| {
+                let handle = node.opened[0];
+                node.connection(handle).network_changed(now, change);
+            });
+        };
+        let wifi = WIFI.parse().unwrap();
+        pair.world.at_ms(now + 100, move |world| {
+            world.interface(client, 0).unplug();
+            tell(world, NetworkChange::AddressGone(wifi));
+        });
+        pair.world.at_ms(back, move |world| {
+            world.interface(client, 0).plug();
+            tell(world, NetworkChange::AddressBack(wifi));
+        });
+        pair.carry(false, id, MIB);
+        let since = pair.world.now().as_micros() / 1000 - back;
+        assert!(since < 2_000, "{outage} ms of outage: all came {since} ms after it");
+    }
 }
 
 #[test]
