@@ -346,12 +346,17 @@ impl<S: EndpointSession> Engine<S> {
         };
         let ours = self.networks.get(bound.network)?.as_ref()?.addresses;
         for handle in self.rows.iter().filter_map(|row| row.handle) {
-            let Some(connection) = self.core.connection_mut(handle) else { continue };
-            close_lost(connection, |route| route.interface == interface);
-            let is_in_use =
-                |route: RouteView| route.interface == interface && ours.contains(route.local.ip());
-            if connection.routes().any(is_in_use) {
+            let is_in_use = |route: RouteView| {
+                let is_lost = route.down && route.role != Role::Active;
+                route.interface == interface && ours.contains(route.local.ip()) && !is_lost
+            };
+            if self.core.connection_mut(handle).is_some_and(|connection| connection.routes().any(is_in_use)) {
                 return None;
+            }
+        }
+        for handle in self.rows.iter().filter_map(|row| row.handle) {
+            if let Some(connection) = self.core.connection_mut(handle) {
+                close_lost(connection, |route| route.interface == interface);
             }
         }
         bound.change_port();

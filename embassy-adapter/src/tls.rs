@@ -6,7 +6,7 @@
 //! [pinned key](peregrine_crypto::verify::pin::Pin) need no clock. X.509 (feature `x509`) does: a certificate is good from one
 //! date to another, and who cannot tell the date would take one whose key was stolen and published years ago. Hand the time to
 //! [`client`] in seconds since 1970, from a battery-backed clock or authenticated time of the network; without it the
-//! handshake fails with `VerifyError::NoClock`, which the peer sees as the alert certificate_unknown.
+//! handshake fails with `VerifyError::NoClock`, which the peer sees as the alert internal_error.
 
 use core::cell::Cell;
 

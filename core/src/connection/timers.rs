@@ -91,20 +91,21 @@ impl State {
         let route = lent.buffers.routes.get(seat.route).filter(|_| seat.level == Level::OneRtt);
         seat.route == self.route(lent)
             && route.is_some_and(|route| {
-                route.pto.count() >= OUT_OF_REACH && now.since(route.last_packet) > route.rtt.pto_base()
+                let silence = route.pto.period(&route.rtt, Span::ZERO).half();
+                route.pto.count() >= OUT_OF_REACH && now.since(route.last_packet) >= silence
             })
     }
 
     /// Who was out of reach is probed at once if it owes an acknowledgment, not when a timeout ends that has doubled all the
-    /// while. Only after probes in vain, so that timeouts go on doubling for who is heard and acknowledges nothing (RFC 9002 6.2.1).
-    pub(super) fn on_return(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
-        let Some(route) =
-            lent.buffers.routes.get_mut(row).filter(|route| route.flight.last_ack_eliciting().is_some())
-        else {
-            return;
-        };
-        route.pto.on_return();
-        self.probe(now, lent, Level::OneRtt, row);
+    /// while. The backoff stays what it is, and the silence must have lasted for half of it: for who is heard and acknowledges
+    /// nothing, probes become ever rarer (RFC 9002 6.2.1).
+    pub(super) fn on_return(&mut self, lent: &mut Lent<'_>, row: usize) {
+        let flight = lent.buffers.routes.get(row).map(|route| &route.flight);
+        if flight.is_some_and(|flight| flight.last_ack_eliciting().is_some()) {
+            self.probes.owe(Level::OneRtt);
+            self.repeat(lent, Level::OneRtt, row, PROBES);
+            self.free_unowned(lent);
+        }
     }
 
     /// The probe timeout expired: what was sent first goes out again, or a PING if there is nothing (RFC 9002 6.2.4).
@@ -194,9 +195,11 @@ impl State {
             (SpaceId::Handshake, &self.handshake.flight),
             (SpaceId::App(PathId::ZERO), &route.flight),
         ];
+        // A client's first packets have its ClientHello (RFC 9000 17.2.2): while TLS waits for its keys there is nothing to probe with.
+        let is_mute = self.side.is_client() && lent.session.crypto_len(Level::Initial) == 0;
         let situation = Situation {
             confirmed: self.levels.is_confirmed(),
-            blocked: self.is_blocked(lent),
+            blocked: self.is_blocked(lent) || (is_mute && self.levels.can_seal(Level::Initial)),
             validated_by_peer: self.is_validated_by_peer(),
             has_handshake_keys: self.levels.can_seal(Level::Handshake),
             max_ack_delay: self.peer.max_ack_delay(),

@@ -123,11 +123,6 @@ impl Pto {
         self.restarted = Halves::new(now.as_micros());
     }
 
-    /// The peer was out of reach and is heard again: the timeouts double from the beginning.
-    pub const fn on_return(&mut self) {
-        self.backoff = 0;
-    }
-
     /// Initial or Handshake keys were discarded, which is progress (RFC 9002 6.2.2).
     pub fn on_keys_discarded(&mut self, now: Instant) {
         *self = Self::new(now);

@@ -156,6 +156,14 @@ impl<'a, P: Provider> Handshake<'a, P> {
         self.transcript.digest_with(&self.provider, self.algorithm(), more)
     }
 
+    /// Nothing will come of it.
+    pub(crate) fn forget(&mut self) {
+        self.share = None;
+        self.schedule = Schedule::none();
+        self.local = Secret::zeros(0);
+        self.peer = Secret::zeros(0);
+    }
+
     /// Settles on a suite and a pre-shared key, if any.
     pub(crate) fn choose(&mut self, suite: Suite, psk: Option<&[u8]>) {
         self.transcript.choose(&self.provider, suite.hash());

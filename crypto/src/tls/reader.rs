@@ -25,6 +25,10 @@ impl Unread {
         Self { len: 0, parked: false }
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -122,7 +122,11 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
     }
 
     /// The memory of the handshake, finished or not: for when the connection is closed, and TLS neither reads nor says any more.
-    pub const fn abandon(&mut self) -> Option<B> {
+    /// Secrets of a handshake that was not finished are wiped.
+    pub fn abandon(&mut self) -> Option<B> {
+        if !self.is_complete() {
+            self.handshake.forget();
+        }
         self.scratch.take()
     }
 
@@ -192,6 +196,10 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
             let done = if self.unread.parked { 0 } else { len };
             self.unread.come_back(memory, start, done, self.handshake.flight.used());
             match outcome {
+                // The step that waits may have changed the level: what came behind its message is of the level before.
+                Poll::Pending if self.handshake.reading != level && self.unread.len() > len => {
+                    return Err(WRONG_LEVEL);
+                }
                 Poll::Pending => return Ok(()),
                 Poll::Ready(outcome) => outcome?,
             }

@@ -260,6 +260,29 @@ fn what_is_kept_does_not_change_its_level() {
     assert!(!client.is_complete());
 }
 
+/// A server has Handshake keys when it waits for its signature: what came behind the ClientHello is still of the level before, whose
+/// keys anybody has.
+#[test]
+fn what_a_server_keeps_does_not_change_its_level() {
+    let sides = Sides::new(Manner::default(), Manner::late(&[Step::Agree, Step::Sign], 1));
+    let keys = [&sides.spkis[1][..]];
+    let verifier = LateVerifier { keys: &keys, hardware: Arc::clone(&sides.hardware[0]) };
+    let config = ClientConfig { server: Some(&verifier), ..CLIENT };
+    let identities =
+        [Identity { credential: Credential::RawPublicKey(&sides.spkis[1]), key: &sides.keys[1] }];
+    let server_config = ServerConfig { identities: &identities, ..SERVER };
+    let mut client = ClientSession::new(&config, Late::new(1, &sides.hardware[0]), vec![0; SCRATCH], None);
+    let mut server =
+        ServerSession::new(&server_config, Late::new(2, &sides.hardware[1]), vec![0; SCRATCH], None);
+    client.start(CLIENT_PARAMS).unwrap();
+    server.start(SERVER_PARAMS).unwrap();
+    carry(&client, &mut server, &mut [0; 3], usize::MAX).unwrap();
+    assert!(server.is_parked());
+    server.read_crypto(Level::Initial, &[20, 0, 0]).unwrap();
+    let refused = (0..8).find_map(|_| server.resume().err());
+    assert_eq!(refused.unwrap().code().0, 0x0a);
+}
+
 /// Work that is put off is done when the session is resumed and never before, with hardware that is late too.
 #[test]
 fn deferred_work() {
