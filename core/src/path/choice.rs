@@ -1,7 +1,9 @@
 //! Which of our routes is the best. A pure decision.
 
-use crate::time::Span;
 use core::cmp::Ordering;
+
+use crate::time::Span;
+
 /// How gladly a route is used. The larger the better: any that is not metered before any that is, then by priority.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

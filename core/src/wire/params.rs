@@ -4,9 +4,9 @@
 //! [`TransportParams`], its parser and its emitter. Whether the connection IDs are those of the handshake
 //! (RFC 9000 7.3), and present at all, is checked where these are known.
 
-use crate::time::Span;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::ops::RangeInclusive;
+
 use heapless::Vec;
 
 use crate::error::{Code, TransportError};
@@ -15,6 +15,7 @@ use crate::limits::{
     DEFAULT_ACK_DELAY_EXPONENT, MAX_STREAMS, MAX_VARINT, MIN_ACTIVE_CID_LIMIT, MIN_INITIAL_DATAGRAM,
     RESET_TOKEN_LEN,
 };
+use crate::time::Span;
 use crate::wire::{Cid, Malformed, NoSpace, Reader, Writer};
 
 /// Any variable-length integer.

@@ -146,15 +146,17 @@ fn a_handshake_with_slow_hardware() {
     for steps in [&Step::ALL[..], &[Step::Generate], &[Step::Agree], &[Step::Sign], &[Step::Verify]] {
         let late = Manner::late(steps, 1);
         with_world(late, late, |mut world| {
+            let begun = world.now;
             assert!(world.run(15, |world| world.client.session().is_complete()), "{steps:?}");
             assert!(world.run(5, |world| world.server.is_established()), "{steps:?}");
             let events: Vec<Event> = std::iter::from_fn(|| world.client.poll_event()).collect();
             assert!(events.contains(&Event::Connected), "{events:?}");
+            assert!(world.now.since(begun) >= world.step.into(), "{steps:?}: the hardware was waited for");
         });
     }
 }
 
-/// While the server's key signs, what the client sends is acknowledged: it stops sending its ClientHello again.
+/// While the server agrees on keys, what the client sends is acknowledged: it has no ClientHello to send again.
 #[test]
 fn packets_are_acknowledged_meanwhile() {
     let late = Manner::late(&[Step::Agree], u32::MAX);
@@ -162,6 +164,7 @@ fn packets_are_acknowledged_meanwhile() {
         assert!(world.run(3, |world| world.client.has_received()));
         assert!(world.server.session().is_parked());
         assert!(!world.client.session().is_complete());
+        assert_eq!(world.client.usage().sent, 0, "nothing is under way");
     });
 }
 

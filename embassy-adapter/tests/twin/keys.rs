@@ -172,6 +172,7 @@ fn deferred_work_is_done_by_the_runner() {
     world.run(20, async {
         client.wait_up(None).await;
         let connection = client.connect(None, server_address(), session).unwrap();
+        assert_eq!(connection.session(|session| session.is_parked()), Ok(true), "and nothing is done yet");
         connection.wait_confirmed().await.unwrap();
     });
 }

@@ -7,6 +7,10 @@ use peregrine_core::limits::RESET_TOKEN_LEN;
 use peregrine_core::session::Session;
 use peregrine_core::stream::{Read, StreamEvent};
 use peregrine_core::wire::Cid;
+use peregrine_crypto::rustcrypto::LeanRustCrypto;
+use peregrine_crypto::tls::{ClientConfig, ClientSession};
+use peregrine_crypto::verify::only::Only;
+use peregrine_crypto::verify::pin::Pin;
 use static_cell::StaticCell;
 
 use crate::board::Registers;
@@ -16,6 +20,20 @@ pub type Memory = Storage<1, 4, 16, 1152, 1024, 0, 0>;
 type Lent = Lending<&'static mut Memory, &'static mut [u8; CRYPTO_LEN]>;
 /// Bytes of the longest datagram.
 const DATAGRAM: usize = 1280;
+
+/// A client of a server with this key, again and again.
+pub fn run_pinned(server: &Only<Pin<'_>>) -> ! {
+    let config = ClientConfig {
+        server_name: Some("server.test"),
+        alpn: &[b"sensor"],
+        server: Some(server),
+        ..Default::default()
+    };
+    loop {
+        let mut scratch = [0; 2048];
+        let _ = run(ClientSession::new(&config, LeanRustCrypto::new(Registers), &mut scratch[..], None));
+    }
+}
 
 /// Connects; returns when the connection is over.
 pub fn run<S: Session>(mut session: S) -> Option<()> {

@@ -1,0 +1,170 @@
+//! Routes of the networks that come and go: a client's connections leave what is lost, and find their way over what is there.
+
+use core::net::{IpAddr, SocketAddr};
+use core::task::Context;
+
+use peregrine_core::connection::{Connection, NetworkChange, RouteError, RouteView};
+use peregrine_core::endpoint::Handle;
+use peregrine_core::path::{Role, RouteId};
+
+use super::{Engine, now};
+use crate::error::Error;
+use crate::network::{Addresses, NetworkId};
+use crate::resources::Lendable;
+use crate::socket::Place;
+use crate::tls::EndpointSession;
+use crate::waiters::Wait;
+
+const LOCAL_V4: IpAddr = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
+const LOCAL_V6: IpAddr = IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED);
+
+impl<S: EndpointSession> Engine<S> {
+    /// Opens a route from a network: from a socket there that the connection has none from.
+    pub(crate) fn add_route(&mut self, handle: Handle, network: NetworkId) -> Result<RouteId, Error> {
+        let number = usize::from(network.0);
+        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
+        // The socket's port is not to change for a move that will not be.
+        connection.may_add_route()?;
+        let remote = connection.remote().ip();
+        let addresses = self.networks.get(number).and_then(Option::as_ref).map(|network| network.addresses);
+        let ip = addresses.and_then(|addresses| addresses.toward(remote)).ok_or(Error::NoNetwork)?;
+        // The address may be used from a socket again once its routes are gone.
+        let mut taken = 0_u64;
+        for route in connection.routes().filter(|route| route.local.ip() == ip) {
+            taken |= 1_u64.checked_shl(route.interface).unwrap_or(0);
+        }
+        let is_free = |interface: u32| 1_u64.checked_shl(interface).is_some_and(|bit| taken & bit == 0);
+        let (interface, port) = self.socket_of(number, is_free).ok_or(RouteError::Exists)?;
+        let port = self.fresh_port(interface).unwrap_or(port);
+        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
+        let route = connection.add_route(now(), SocketAddr::new(ip, port), interface)?;
+        self.nudge();
+        Ok(route)
+    }
+
+    /// Takes another port for a socket, unless a connection uses it from an address that we still have: what was seen at
+    /// an address that is gone should not be seen at the next. Routes from there that are down, of any connection, cannot come
+    /// back then and are closed.
+    fn fresh_port(&mut self, interface: u32) -> Option<u16> {
+        let Some(Place::Bound(bound)) = self.sockets.get_mut(usize::try_from(interface).ok()?) else {
+            return None;
+        };
+        let ours = self.networks.get(bound.network)?.as_ref()?.addresses;
+        for handle in self.rows.iter().filter_map(|row| row.handle) {
+            let is_in_use = |route: RouteView| {
+                let is_lost = route.down && route.role != Role::Active;
+                route.interface == interface && ours.contains(route.local.ip()) && !is_lost
+            };
+            if self.core.connection_mut(handle).is_some_and(|connection| connection.routes().any(is_in_use)) {
+                return None;
+            }
+        }
+        for handle in self.rows.iter().filter_map(|row| row.handle) {
+            if let Some(connection) = self.core.connection_mut(handle) {
+                close_lost(connection, |route| route.interface == interface);
+            }
+        }
+        bound.change_port();
+        Some(bound.port)
+    }
+
+    /// Looks at the networks, and tells connections of what has changed.
+    pub(super) fn follow(&mut self, cx: &mut Context<'_>) {
+        for number in 0..self.networks.len() {
+            let Some(network) = self.networks.get_mut(number).and_then(Option::as_mut) else { return };
+            let Some(before) = network.poll_change(cx) else { continue };
+            let addresses = network.addresses;
+            note!(info, "network {} changed: is up: {}", number, addresses.is_any());
+            self.on_change(number, before, addresses);
+            self.waiters.wake(None, Wait::Endpoint);
+        }
+    }
+
+    fn on_change(&mut self, number: usize, before: Addresses, after: Addresses) {
+        for slot in 0..self.rows.len() {
+            let Some(handle) = self.rows.get(slot).and_then(|row| row.handle) else { continue };
+            let Some(connection) = self.core.connection_mut(handle) else { continue };
+            // An address that is gone is not told as such: other networks may have the same.
+            for family in [LOCAL_V4, LOCAL_V6] {
+                let (old, new) = (before.toward(family), after.toward(family));
+                if old == new {
+                    continue;
+                }
+                for (place, interface) in self.sockets.iter().zip(0..) {
+                    let is_here = matches!(place, Place::Bound(bound) if bound.network == number);
+                    let is_lost =
+                        |route: RouteView| route.interface == interface && old == Some(route.local.ip());
+                    if is_here && connection.routes().any(is_lost) {
+                        connection.network_changed(now(), NetworkChange::InterfaceGone(interface));
+                    }
+                }
+            }
+            let sockets = &*self.sockets;
+            close_lost(connection, |route| is_stale(sockets, route));
+            for family in [LOCAL_V4, LOCAL_V6] {
+                if let Some(ip) = after.toward(family).filter(|ip| !before.contains(*ip)) {
+                    connection.network_changed(now(), NetworkChange::AddressBack(ip));
+                }
+            }
+            if let Some(active) = connection.route().filter(|active| is_stale(sockets, active)) {
+                connection.network_changed(now(), NetworkChange::InterfaceGone(active.interface));
+            }
+            self.rescue(handle);
+        }
+    }
+
+    /// Moves a client that has no route left that works to the first network that is up.
+    fn rescue(&mut self, handle: Handle) {
+        let Some(row) = self.row_mut(handle).filter(|row| row.is_client) else { return };
+        row.is_stranded = false;
+        let Some(connection) = self.core.connection_mut(handle) else { return };
+        if connection.route().is_none_or(|route| !route.down) {
+            return;
+        }
+        // Their rows are needed.
+        close_lost(connection, |_| true);
+        for number in 0..self.networks.len() {
+            match self.add_route(handle, NetworkId(u8::try_from(number).unwrap_or(u8::MAX))) {
+                Ok(route) => {
+                    note!(info, "the connection moves to network {}", number);
+                    self.with(handle, |connection| connection.switch_route(now(), route));
+                    return;
+                }
+                Err(Error::Route(RouteError::NoSpareCid | RouteError::Unconfirmed)) => {
+                    if let Some(row) = self.row_mut(handle) {
+                        row.is_stranded = true;
+                    }
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whoever could not move may be able to now.
+    pub(super) fn go_on(&mut self, handle: Handle) {
+        if self.row(handle).is_some_and(|row| row.is_stranded) {
+            self.rescue(handle);
+        }
+    }
+}
+
+/// Whether a route's socket has another port by now: its address alone does not bring it back.
+fn is_stale(sockets: &[Place], route: &RouteView) -> bool {
+    let bound = usize::try_from(route.interface).ok().and_then(|interface| sockets.get(interface));
+    !matches!(bound, Some(Place::Bound(bound)) if bound.port == route.local.port())
+}
+
+/// Closes those of such routes that are down, but the one in use.
+fn close_lost<S: EndpointSession>(
+    connection: &mut Connection<Lendable, S>,
+    such: impl Fn(&RouteView) -> bool,
+) {
+    let is_lost = |route: &RouteView| route.down && route.role != Role::Active && such(route);
+    loop {
+        let lost = connection.routes().find(is_lost);
+        if lost.is_none_or(|lost| connection.close_route(lost.id).is_err()) {
+            return;
+        }
+    }
+}
