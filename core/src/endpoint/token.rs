@@ -5,11 +5,12 @@
 //! another one. A byte tells the kinds apart (RFC 9000 8.1.1). Times are the endpoint's own, so a token also names the epoch
 //! of its endpoint: one of an earlier run, whose clock began elsewhere, is of no use, hence as if absent.
 
+use core::net::{IpAddr, SocketAddr};
+
 use crate::limits::MAX_CID_LEN;
 use crate::session::{EndpointCrypto, TOKEN_OVERHEAD};
 use crate::time::{Instant, Span};
 use crate::wire::{Cid, Malformed, NoSpace, Reader, Writer};
-use core::net::{IpAddr, SocketAddr};
 
 /// What a token proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,11 +12,12 @@
 //! (RFC 9000 8.2.3). Nothing here chooses the route, pads the datagram (both frames want 1,200 bytes where the
 //! amplification limit allows it: RFC 9000 8.2.1, 8.2.2), or decides what success or failure means for the connection.
 
+use core::num::NonZeroU32;
+
 use crate::limits::INITIAL_RTT;
 use crate::time::{Deadline, Instant, Span};
 use crate::wire::frame::{Frame, PathChallenge, PathResponse};
 use crate::wire::{NoSpace, PacketWriter};
-use core::num::NonZeroU32;
 
 /// The PTO of a route without RTT samples (RFC 9002 6.2.2): nothing is known of a new route.
 const INITIAL_PTO: Span = INITIAL_RTT.saturating_mul(3);
