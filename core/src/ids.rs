@@ -41,6 +41,42 @@ impl PathId {
     pub const ZERO: Self = Self(0);
 }
 
+/// The row of a path in the table of paths. Without the feature `multipath` there is one row, and this takes no room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PathRow(#[cfg(feature = "multipath")] u8);
+
+#[cfg(feature = "multipath")]
+impl PathRow {
+    /// The row of the path of the handshake.
+    pub const FIRST: Self = Self(0);
+
+    /// The row `index`, which is small.
+    pub const fn new(index: usize) -> Self {
+        Self((index & 0xff) as u8)
+    }
+
+    /// Its place in the table.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[cfg(not(feature = "multipath"))]
+impl PathRow {
+    /// The row of the path of the handshake.
+    pub const FIRST: Self = Self();
+
+    /// The only row there is.
+    pub const fn new(_: usize) -> Self {
+        Self()
+    }
+
+    /// Its place in the table.
+    pub const fn index(self) -> usize {
+        0
+    }
+}
+
 /// A packet number (RFC 9000 12.3) as rows hold it: `Option<PacketNumber>` takes no more room than the number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -3,10 +3,11 @@
 use core::fmt;
 use core::net::SocketAddr;
 
+use super::path::{active, want_ping};
 use super::routes::id;
 use super::start::State;
 use super::{Connection, Lent, Memory, Stats};
-use crate::ids::{Dir, StreamId};
+use crate::ids::{Dir, PathRow, StreamId};
 use crate::lifecycle::{Cause, Close};
 use crate::limits::TAG_LEN;
 use crate::path::{Preference, Role, Route, RouteId, RouteStats};
@@ -179,7 +180,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// The most bytes a DATAGRAM frame may have now; `None` if the peer takes none.
     pub fn max_datagram_len(&mut self) -> Option<usize> {
         let (state, lent) = self.lend();
-        state.max_datagram_len(&lent)
+        state.max_datagram_len(&lent, state.main)
     }
 
     /// Sends bytes once (RFC 9221): they may be lost, and are never repeated.
@@ -188,7 +189,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// See [`DatagramError`].
     pub fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), DatagramError> {
         let (state, lent) = self.lend();
-        let max = state.max_datagram_len(&lent).ok_or(DatagramError::Unsupported)?;
+        let max = state.max_datagram_len(&lent, state.main).ok_or(DatagramError::Unsupported)?;
         if bytes.len() > max || bytes.len() > Queue::longest(lent.buffers.datagrams_out) {
             return Err(DatagramError::TooLarge);
         }
@@ -213,7 +214,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Asks the peer for an acknowledgment.
     pub fn ping(&mut self) {
-        self.state.ping.want();
+        let (state, mut lent) = self.lend();
+        want_ping(&mut lent, state.main);
     }
 
     /// Moves to new keys as soon as that is allowed (RFC 9001 6).
@@ -279,9 +281,9 @@ impl RouteView {
 
 impl State {
     /// What fits a packet of its own beside the largest header, and the peer's limit, which counts the whole frame.
-    fn max_datagram_len(&self, lent: &Lent<'_>) -> Option<usize> {
-        let route = lent.buffers.routes.get(self.route(lent))?;
-        let path = lent.buffers.paths.first()?;
+    fn max_datagram_len(&self, lent: &Lent<'_>, path: PathRow) -> Option<usize> {
+        let route = lent.buffers.routes.get(active(lent, path))?;
+        let path = lent.buffers.paths.get(path.index())?;
         let dcid = path.peer_cids.of(lent.buffers.peer_cids, path.active)?.cid().len();
         let packet = usize::from(route.mtu.current()).checked_sub(dcid.saturating_add(1 + 4 + TAG_LEN))?;
         let frame = packet.min(usize::from(self.peer.max_datagram_frame));
@@ -291,9 +293,14 @@ impl State {
 
     /// Writes DATAGRAM frames as long as they fit. One that no packet can hold any more, since the route's MTU fell, is
     /// dropped.
-    pub(super) fn contribute_datagrams(&mut self, lent: &mut Lent<'_>, out: &mut PacketWriter<'_>) {
+    pub(super) fn contribute_datagrams(
+        &mut self,
+        lent: &mut Lent<'_>,
+        path: PathRow,
+        out: &mut PacketWriter<'_>,
+    ) {
         while let Some(len) = self.datagrams_out.front_len(lent.buffers.datagrams_out) {
-            if self.max_datagram_len(lent).is_none_or(|max| len > max) {
+            if self.max_datagram_len(lent, path).is_none_or(|max| len > max) {
                 self.datagrams_out.pop(lent.buffers.datagrams_out, &mut []);
                 self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
                 continue;

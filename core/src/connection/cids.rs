@@ -2,13 +2,14 @@
 //! (RFC 9000 5.1, 9.5).
 
 use super::events::Fact;
+use super::path::{active, path_of};
 use super::receive::Seat;
 use super::routes::NoSpareCid;
 use super::start::State;
 use super::{Connection, Lent, Memory, NotYet};
 use crate::cid::local::LocalCid;
 use crate::cid::peer::PeerCidRows;
-use crate::ids::CidTag;
+use crate::ids::{CidTag, PathRow};
 use crate::limits::RESET_TOKEN_LEN;
 use crate::session::Session;
 use crate::wire::Cid;
@@ -26,7 +27,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn rotate_cids(&mut self) -> Result<(), NotYet> {
         let (state, lent) = self.lend();
         let calm = state.is_calm(&lent);
-        let path = lent.buffers.paths.first_mut().filter(|_| calm).ok_or(NotYet)?;
+        let path = lent.buffers.paths.get_mut(state.main.index()).filter(|_| calm).ok_or(NotYet)?;
         let rows = lent.buffers.local_cids;
         if path.local_cids.is_rotating(rows) {
             return Err(NotYet);
@@ -46,8 +47,9 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// Whether the peer has supplied a connection ID for another route, or needs none: see
     /// [`Event::SpareCid`](super::Event::SpareCid).
     pub fn has_spare_cid(&mut self) -> bool {
-        let buffers = self.memory.buffers();
-        buffers.paths.first().is_some_and(|path| path.peer_cids.has_cid_for_another(buffers.peer_cids))
+        let (state, lent) = self.lend();
+        let path = lent.buffers.paths.get(state.main.index());
+        path.is_some_and(|path| path.peer_cids.has_cid_for_another(lent.buffers.peer_cids))
     }
 }
 
@@ -55,7 +57,9 @@ impl State {
     /// Gives a route a connection ID if it has none. A client takes one never used; a server answers the same ID of its own by
     /// the same one of the client (RFC 9000 9.5).
     pub(super) fn give_cid(&self, lent: &mut Lent<'_>, row: usize) {
-        let (Some(path), Some(route)) = (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(row))
+        let path = path_of(lent, row);
+        let (Some(path), Some(route)) =
+            (lent.buffers.paths.get_mut(path.index()), lent.buffers.routes.get_mut(row))
         else {
             return;
         };
@@ -71,7 +75,7 @@ impl State {
     /// Exchanges connection IDs that no route holds for others if this one has none. Who has none on the active route cannot tell
     /// the peer, and would only lose what may answer it where it turns up next.
     pub(super) fn make_room(&self, lent: &mut Lent<'_>, row: usize) {
-        let Some(path) = lent.buffers.paths.first_mut() else { return };
+        let Some(path) = lent.buffers.paths.get_mut(path_of(lent, row).index()) else { return };
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
         let has_cid = |row: u8| path.peer_cids.of(rows.cids, row).is_some();
         if u8::try_from(row).is_ok_and(|row| !has_cid(row)) && has_cid(path.active) {
@@ -82,7 +86,7 @@ impl State {
     /// When the peer goes over to another connection ID of ours on a route, so do we to one of the peer's (RFC 9000 9.5).
     pub(super) fn follow_cid(&self, lent: &mut Lent<'_>, seat: &Seat) {
         let (Some(path), Some(route)) =
-            (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
+            (lent.buffers.paths.get_mut(seat.path.index()), lent.buffers.routes.get_mut(seat.route))
         else {
             return;
         };
@@ -100,17 +104,18 @@ impl State {
     /// Connection IDs came. A route whose ID the peer has withdrawn takes another one, or will when one comes (RFC 9000
     /// 5.1.2): the one in use before the others, and that is known only once the packet has moved the connection or not.
     pub(super) fn renew_cids(&self, lent: &mut Lent<'_>) {
-        let active = self.route(lent);
-        let others = (0..lent.buffers.routes.len()).filter(|row| *row != active);
-        for row in core::iter::once(active).chain(others) {
+        for path in self.path_rows() {
+            self.give_cid(lent, active(lent, path));
+        }
+        for row in 0..lent.buffers.routes.len() {
             self.give_cid(lent, row);
         }
     }
 
     /// Who wants another route may have waited for an ID.
     pub(super) fn tell_of_spare_cid(&mut self, lent: &Lent<'_>) {
-        let spares =
-            lent.buffers.paths.first().map_or(0, |path| path.peer_cids.spares(lent.buffers.peer_cids));
+        let path = lent.buffers.paths.get(self.main.index());
+        let spares = path.map_or(0, |path| path.peer_cids.spares(lent.buffers.peer_cids));
         if spares > 0 {
             self.facts.note(Fact::SpareCid);
         }
@@ -118,22 +123,28 @@ impl State {
 
     /// Whether there is a connection ID for what is sent over a route.
     pub(super) fn has_cid(&self, lent: &Lent<'_>, row: usize) -> bool {
-        let Some(path) = lent.buffers.paths.first() else { return false };
+        let Some(path) = lent.buffers.paths.get(path_of(lent, row).index()) else { return false };
         let held = u8::try_from(row).ok().and_then(|row| path.peer_cids.of(lent.buffers.peer_cids, row));
         held.is_some() || path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
     }
 
     pub(super) fn cids_wanted(&self, lent: &Lent<'_>) -> usize {
-        let established = self.lifecycle.is_established();
-        lent.buffers
-            .paths
-            .first()
-            .filter(|_| established)
-            .map_or(0, |path| path.local_cids.wanted(lent.buffers.local_cids))
+        if !self.lifecycle.is_established() {
+            return 0;
+        }
+        let path = |path: PathRow| lent.buffers.paths.get(path.index());
+        let paths = self.path_rows().filter_map(path);
+        paths.map(|path| path.local_cids.wanted(lent.buffers.local_cids)).sum()
     }
 
-    pub(super) fn supply_cid(&mut self, lent: &mut Lent<'_>, cid: Cid, token: [u8; RESET_TOKEN_LEN]) -> bool {
-        let path = lent.buffers.paths.first_mut();
-        path.is_some_and(|path| path.local_cids.supply(lent.buffers.local_cids, cid, token).is_ok())
+    pub(super) fn supply_cid(&self, lent: &mut Lent<'_>, cid: Cid, token: [u8; RESET_TOKEN_LEN]) -> bool {
+        let rows = &mut *lent.buffers.local_cids;
+        for path in self.path_rows() {
+            let path = lent.buffers.paths.get_mut(path.index());
+            if path.is_some_and(|path| path.local_cids.supply(rows, cid, token).is_ok()) {
+                return true;
+            }
+        }
+        false
     }
 }

@@ -3,12 +3,13 @@
 
 use super::Lent;
 use super::events::Fact;
+use super::path::active;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Refusal, TransportError, Trap, Why};
 use crate::handshake::CidParams;
 use crate::handshake::first_flight::Retry as RetryClaim;
-use crate::ids::Side;
+use crate::ids::{PathRow, Side};
 use crate::lifecycle::{Cause, Close};
 use crate::session::{Level, SessionEvent};
 use crate::stream::FirstLimits;
@@ -164,7 +165,7 @@ impl State {
             self.discard_level(now, lent, level);
         }
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
-        let route = self.route(lent);
+        let route = active(lent, PathRow::FIRST);
         if let Some(route) = lent.buffers.routes.get_mut(route) {
             route.validation.on_handshake(now);
             route.mtu.start(now, max_mtu);

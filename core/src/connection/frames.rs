@@ -6,11 +6,11 @@ use super::receive::Seat;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Trap};
-use crate::ids::CidTag;
+use crate::ids::{CidTag, PathId, PathRow};
 use crate::session::Level;
 use crate::table::queue::Queue;
 use crate::time::Instant;
-use crate::wire::frame::{Crypto, Frame, NewConnectionId};
+use crate::wire::frame::{Ack, Crypto, Frame, NewConnectionId};
 
 impl State {
     pub(super) fn on_frame(
@@ -23,7 +23,7 @@ impl State {
         let streams = &mut lent.buffers.streams;
         match frame {
             Frame::Padding(_) | Frame::Ping(_) | Frame::DataBlocked(_) | Frame::StreamsBlocked(_) => Ok(()),
-            Frame::Ack(ack) => self.on_ack(now, lent, seat, ack),
+            Frame::Ack(ack) => self.on_first_ack(now, lent, seat, ack),
             Frame::Crypto(crypto) => self.on_crypto(now, lent, seat.level, crypto),
             Frame::Stream(frame) => {
                 self.expect(now, !frame.fin);
@@ -46,18 +46,19 @@ impl State {
             }
             Frame::StreamDataBlocked(frame) => self.streams.on_stream_data_blocked(streams, *frame),
             Frame::Datagram(frame) => self.on_datagram_frame(lent, frame.data),
-            Frame::NewConnectionId(frame) => self.on_new_cid(lent, frame),
+            Frame::NewConnectionId(frame) => {
+                let path = self.row_of(lent, PathId::ZERO);
+                path.map_or(Ok(()), |path| on_new_cid(lent, path, frame))
+            }
             Frame::RetireConnectionId(frame) => {
-                let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
-                path.local_cids.on_retire(lent.buffers.local_cids, frame.seq, seat.addressed_to)?;
-                let mut rows =
-                    PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-                path.peer_cids.on_peer_retired(&mut rows, CidTag::of(frame.seq));
-                Ok(())
+                let path = self.row_of(lent, PathId::ZERO);
+                path.map_or(Ok(()), |path| self.on_retire_cid(lent, seat, path, frame.seq))
             }
             Frame::PathChallenge(frame) => {
+                // What is asked over a path that was left cannot be answered there (draft-21 3.4).
+                let in_use = lent.buffers.routes.get(seat.route).is_some();
                 let route = u8::try_from(seat.route).unwrap_or(u8::MAX);
-                if self.responses.on_challenge(route, frame.data) {
+                if in_use && self.responses.on_challenge(route, frame.data) {
                     self.stats.challenges_dropped = self.stats.challenges_dropped.saturating_add(1);
                 }
                 Ok(())
@@ -67,7 +68,7 @@ impl State {
                 Ok(())
             }
             Frame::ConnectionClose(frame) => {
-                let pto = self.base_pto(lent);
+                let pto = self.longest_base_pto(lent);
                 self.lifecycle.on_peer_close(now, pto, frame);
                 Ok(())
             }
@@ -94,10 +95,33 @@ impl State {
         }
     }
 
-    fn on_new_cid(&mut self, lent: &mut Lent<'_>, frame: &NewConnectionId) -> Result<(), TransportError> {
-        let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
+    /// An ACK of the handshake, or of path 0, which may have ended (draft-21 2.3).
+    fn on_first_ack(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        ack: &Ack<'_>,
+    ) -> Result<(), TransportError> {
+        let path =
+            if seat.level == Level::OneRtt { self.row_of(lent, PathId::ZERO) } else { Some(seat.path) };
+        path.map_or(Ok(()), |path| self.on_ack(now, lent, seat, path, ack))
+    }
+
+    /// The peer retires a connection ID of ours of a path.
+    pub(super) fn on_retire_cid(
+        &self,
+        lent: &mut Lent<'_>,
+        seat: &Seat,
+        path_row: PathRow,
+        seq: u64,
+    ) -> Result<(), TransportError> {
+        let path = lent.buffers.paths.get_mut(path_row.index()).trap("a connection ID has a path")?;
+        let by = seat.addressed_to.filter(|_| seat.path == path_row);
+        path.local_cids.on_retire(lent.buffers.local_cids, seq, by)?;
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        path.peer_cids.on_new_cid(&mut rows, frame).map(drop)
+        path.peer_cids.on_peer_retired(&mut rows, CidTag::of(seq));
+        Ok(())
     }
 
     fn on_datagram_frame(&mut self, lent: &mut Lent<'_>, data: &[u8]) -> Result<(), TransportError> {
@@ -145,4 +169,15 @@ impl State {
         }
         self.poll_session(now, lent)
     }
+}
+
+/// The peer gives another connection ID for a path.
+pub(super) fn on_new_cid(
+    lent: &mut Lent<'_>,
+    path: PathRow,
+    frame: &NewConnectionId,
+) -> Result<(), TransportError> {
+    let path = lent.buffers.paths.get_mut(path.index()).trap("a connection ID has a path")?;
+    let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+    path.peer_cids.on_new_cid(&mut rows, frame).map(drop)
 }

@@ -8,10 +8,11 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::app::RouteView;
+use super::path::{active, path_of};
 use super::routes::{MoveCause, id};
 use super::start::State;
 use super::{Connection, Lent, Memory};
-use crate::ids::FourTuple;
+use crate::ids::{FourTuple, PathRow};
 use crate::path::choice::{Standing, compare, is_worth_it};
 use crate::path::{Health, Opener, Preference, Role, Route, RouteId, Told};
 use crate::session::Session;
@@ -95,7 +96,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
         interface: u32,
     ) -> Result<RouteId, RouteError> {
         let (state, mut lent) = self.lend();
-        state.add_route(now, &mut lent, local, interface)
+        state.add_route(now, &mut lent, state.main, local, interface)
     }
 
     /// Whether [`Self::add_route`] may be called now: to be asked before a socket is made for it. The addresses, and whether
@@ -106,7 +107,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// [`RouteError::NoSpareCid`].
     pub fn may_add_route(&mut self) -> Result<(), RouteError> {
         let (state, lent) = self.lend();
-        state.check_may_move(&lent)
+        state.check_may_move(&lent, state.main)
     }
 
     /// Sends over this route from now on. One that is not validated yet is validated meanwhile; if that fails, the
@@ -162,7 +163,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
         if let Some(place) = lent.buffers.routes.get_mut(row) {
             place.preference = preference;
         }
-        state.choose_route(now, &mut lent);
+        let path = path_of(&lent, row);
+        state.choose_route(now, &mut lent, path);
         Ok(())
     }
 
@@ -173,7 +175,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn close_route(&mut self, route: RouteId) -> Result<(), RouteError> {
         let (state, mut lent) = self.lend();
         let row = find(&lent, route).ok_or(RouteError::Unknown)?;
-        if row == state.route(&lent) {
+        if row == active(&lent, path_of(&lent, row)) {
             return Err(RouteError::InUse);
         }
         state.release(&mut lent, row, Told::CLOSED);
@@ -203,24 +205,26 @@ impl State {
         &mut self,
         now: Instant,
         lent: &mut Lent<'_>,
+        path: PathRow,
         local: SocketAddr,
         interface: u32,
     ) -> Result<RouteId, RouteError> {
-        self.check_may_move(lent)?;
-        let active = lent.buffers.routes.get(self.route(lent)).ok_or(RouteError::Unknown)?;
-        let on = FourTuple { local, remote: active.on().remote, interface };
-        if lent.buffers.routes.iter().any(|route| route.is_open() && route.on() == on) {
+        self.check_may_move(lent, path)?;
+        let in_use = lent.buffers.routes.get(active(lent, path)).ok_or(RouteError::Unknown)?;
+        let on = FourTuple { local, remote: in_use.on().remote, interface };
+        let is_it = |route: &Route| route.is_open() && route.path == path && route.on() == on;
+        if lent.buffers.routes.iter().any(is_it) {
             return Err(RouteError::Exists);
         }
-        let pto = self.base_pto(lent);
-        let row = self.open_route(now, lent, on, Opener::Local).ok_or(RouteError::Full)?;
+        let pto = self.base_pto(lent, path);
+        let row = self.open_route(now, lent, path, on, Opener::Local).ok_or(RouteError::Full)?;
         let route = lent.buffers.routes.get_mut(row).ok_or(RouteError::Full)?;
         route.validation.start(now, pto);
         Ok(id(row, route))
     }
 
-    fn check_may_move(&self, lent: &Lent<'_>) -> Result<(), RouteError> {
-        let path = lent.buffers.paths.first().ok_or(RouteError::Unknown)?;
+    fn check_may_move(&self, lent: &Lent<'_>, path: PathRow) -> Result<(), RouteError> {
+        let path = lent.buffers.paths.get(path.index()).ok_or(RouteError::Unknown)?;
         if !self.side.is_client() {
             Err(RouteError::Server)
         } else if !self.levels.is_confirmed() || !self.lifecycle.is_open() {
@@ -237,7 +241,7 @@ impl State {
     }
 
     fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
-        let pto = self.base_pto(lent);
+        let pto = self.longest_base_pto(lent);
         for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
             let on = route.on();
             match change {
@@ -257,41 +261,46 @@ impl State {
                 _ => {}
             }
         }
-        let active = self.route(lent);
-        if lent.buffers.routes.get(active).is_some_and(Route::is_down) {
-            self.move_off(now, lent);
+        for path in self.path_rows() {
+            if lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_down) {
+                self.move_off(now, lent, path);
+            }
         }
     }
 
     /// Moves to a validated route that is worth it, if the application leaves the choice to us.
-    pub(super) fn choose_route(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let active = self.route(lent);
-        let Some(current) = lent.buffers.routes.get(active).map(standing) else { return };
+    pub(super) fn choose_route(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+        let Some(current) = lent.buffers.routes.get(active(lent, path)).map(standing) else { return };
         if !self.choose_automatically || !self.side.is_client() {
             return;
         }
-        if let Some(row) = self.best_other(lent, &|other| is_worth_it(&current, other)) {
+        if let Some(row) = self.best_other(lent, path, &|other| is_worth_it(&current, other)) {
             self.activate(now, lent, row, MoveCause::Preference);
         }
     }
 
     /// Takes the best other route of ours, if there is one: a validated one first. One that was not validated is no better
     /// than one that is only suspect.
-    pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let active = self.route(lent);
-        let down = lent.buffers.routes.get(active).is_some_and(Route::is_down);
-        if let Some(row) = self.best_other(lent, &|other| down || other.validated)
+    pub(super) fn move_off(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+        let down = lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_down);
+        if let Some(row) = self.best_other(lent, path, &|other| down || other.validated)
             && self.side.is_client()
         {
             self.activate(now, lent, row, MoveCause::Liveness);
         }
     }
 
-    /// The best route of ours beside the active one, among those that can be used and will do.
-    fn best_other(&self, lent: &Lent<'_>, will_do: &dyn Fn(&Standing) -> bool) -> Option<usize> {
-        let active = self.route(lent);
+    /// The best route of ours of a path beside the active one, among those that can be used and will do.
+    fn best_other(
+        &self,
+        lent: &Lent<'_>,
+        path: PathRow,
+        will_do: &dyn Fn(&Standing) -> bool,
+    ) -> Option<usize> {
+        let active = active(lent, path);
         let others = lent.buffers.routes.iter().enumerate();
         others
+            .filter(|(_, route)| route.path == path)
             .filter(|(row, route)| *row != active && route.may_be_chosen() && self.has_cid(lent, *row))
             .map(|(row, route)| (row, standing(route)))
             .filter(|(_, route)| will_do(route))

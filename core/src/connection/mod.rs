@@ -26,6 +26,7 @@ mod early;
 mod events;
 mod frames;
 mod migrate;
+mod multipath;
 mod outcome;
 mod packet;
 mod path;
@@ -230,13 +231,13 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// A route of IPv6 that has no flow label yet (RFC 9000 9.7): the addresses, and the connection ID that is sent to on it.
     pub fn flow_label_wanted(&mut self) -> Option<(FourTuple, Cid)> {
         let buffers = self.memory.buffers();
-        let path = buffers.paths.first()?;
         let mut wanted = buffers
             .routes
             .iter()
             .enumerate()
             .filter(|(_, route)| route.flow_label.is_wanted() && route.is_open());
         wanted.find_map(|(row, route)| {
+            let path = buffers.paths.get(route.path.index())?;
             let dcid = path.peer_cids.of(buffers.peer_cids, u8::try_from(row).ok()?)?;
             Some((route.on(), *dcid.cid()))
         })
@@ -257,8 +258,11 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Gives up one of the connection IDs that the peer sends to, until there is none: for the end of a connection.
     pub fn give_up_cid(&mut self) -> Option<Cid> {
-        let buffers = self.memory.buffers();
-        buffers.paths.first_mut()?.local_cids.pop(buffers.local_cids)
+        let (state, lent) = self.lend();
+        let mut paths = state.path_rows();
+        paths.find_map(|path| {
+            lent.buffers.paths.get_mut(path.index())?.local_cids.pop(lent.buffers.local_cids)
+        })
     }
 
     /// Whether a datagram that came on these addresses is on a route of this connection.

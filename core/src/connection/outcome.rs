@@ -3,11 +3,12 @@
 
 use super::Lent;
 use super::events::Fact;
+use super::path::{Path, active, path_of};
 use super::receive::Seat;
 use super::start::State;
 use crate::congestion;
-use crate::error::TransportError;
-use crate::ids::PathId;
+use crate::error::{TransportError, Trap};
+use crate::ids::{PathId, PathRow};
 use crate::path::{Role, ecn};
 use crate::recovery::ack::decode_delay;
 use crate::recovery::sent::take_rest;
@@ -19,6 +20,7 @@ use crate::time::{Instant, Span};
 use crate::wire::frame::{Ack, Kind, Kinds};
 
 /// What an ACK frame says, for all flights of its space.
+#[derive(Clone, Copy)]
 struct Said<'a> {
     ranges: &'a AckedRanges,
     ecn: EcnReport,
@@ -32,17 +34,19 @@ impl State {
         now: Instant,
         lent: &mut Lent<'_>,
         seat: &Seat,
+        of: PathRow,
         ack: &Ack<'_>,
     ) -> Result<(), TransportError> {
         let skipped = match seat.level {
-            Level::OneRtt => lent.buffers.paths.first().and_then(|path| path.skips.last()),
+            Level::OneRtt => lent.buffers.paths.get(of.index()).and_then(|path| path.skips.last()),
             _ => None,
         };
         let ranges = AckedRanges::read(ack.ranges());
-        let ecn = self.space_mut(lent, seat.level).on_ack(ack, &ranges, skipped)?;
+        let ecn = self.space_mut(lent, seat.level, of).on_ack(ack, &ranges, skipped)?;
         if seat.level == Level::OneRtt {
-            let pto = self.pto(lent);
-            self.keys.on_acked(&self.phase, now, pto, seat.key, ack.largest)?;
+            let pto = self.longest_pto(lent);
+            let path = lent.buffers.paths.get(of.index()).trap("an ACK is of a path")?;
+            self.keys.on_acked(&path.phase, now, pto, seat.key, ack.largest)?;
         }
         // Acknowledgments of the handshake are never delayed (RFC 9000 13.2.1), whatever they claim.
         let delay = match seat.level {
@@ -50,7 +54,7 @@ impl State {
             _ => Span::ZERO,
         };
         for route in 0..lent.buffers.routes.len() {
-            if self.has_flight(lent, seat.level, route) {
+            if path_of(lent, route) == of && self.has_flight(lent, seat.level, route) {
                 // An acknowledgment that came another way than its packet went tells the RTT of neither.
                 let delay = (seat.route == route).then_some(delay);
                 self.on_ack_of_flight(now, lent, seat.level, route, &Said { ranges: &ranges, ecn }, delay);
@@ -142,7 +146,7 @@ impl State {
         while let Some(handle) = packets.pop(lent.buffers.sent) {
             self.stats.lost_packets = self.stats.lost_packets.saturating_add(1);
             self.on_route_loss(now, lent, route_row, handle);
-            self.on_packet_lost(lent, flight, handle);
+            self.on_packet_lost(lent, path_of(lent, route_row), flight, handle);
         }
     }
 
@@ -181,7 +185,7 @@ impl State {
                 route.mtu.on_acked(row.size);
             }
         }
-        self.on_kinds_acked(lent, row.kinds, pn);
+        self.on_kinds_acked(lent, path_of(lent, route_row), row.kinds, pn);
         let mut next = Some(handle);
         while let Some(handle) = next {
             next = take_rest(lent.buffers.sent, handle);
@@ -194,27 +198,36 @@ impl State {
         }
     }
 
-    fn on_kinds_acked(&mut self, lent: &mut Lent<'_>, kinds: Kinds, pn: u64) {
+    fn on_kinds_acked(&mut self, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
         if kinds.has(Kind::HandshakeDone) {
             self.handshake_done.on_acked();
         }
         if kinds.has(Kind::NewToken) {
             self.token.delivery.on_acked();
         }
-        let Some(path) = lent.buffers.paths.first_mut() else { return };
-        if kinds.has(Kind::NewConnectionId) {
-            path.local_cids.on_acked(lent.buffers.local_cids, PathId::ZERO, pn);
-        }
-        if kinds.has(Kind::RetireConnectionId) {
-            path.peer_cids.on_acked(lent.buffers.retirements, PathId::ZERO, pn);
+        let space = space_id(lent, over);
+        for path in self.path_rows() {
+            let Some(path) = lent.buffers.paths.get_mut(path.index()) else { return };
+            if kinds.has(Kind::NewConnectionId) {
+                path.local_cids.on_acked(lent.buffers.local_cids, space, pn);
+            }
+            if kinds.has(Kind::RetireConnectionId) {
+                path.peer_cids.on_acked(lent.buffers.retirements, space, pn);
+            }
         }
     }
 
     /// What a packet carried is wanted again. Its rows go to the owners of their bytes, or are freed.
-    pub(super) fn on_packet_lost(&mut self, lent: &mut Lent<'_>, flight: &Flight, handle: u16) {
+    pub(super) fn on_packet_lost(
+        &mut self,
+        lent: &mut Lent<'_>,
+        over: PathRow,
+        flight: &Flight,
+        handle: u16,
+    ) {
         let Some(row) = lent.buffers.sent.get(usize::from(handle)).copied() else { return };
         let pn = flight.packet_number(&row);
-        self.on_kinds_lost(lent, row.kinds, pn);
+        self.on_kinds_lost(lent, over, row.kinds, pn);
         let mut next = Some(handle);
         while let Some(handle) = next {
             next = take_rest(lent.buffers.sent, handle);
@@ -229,7 +242,7 @@ impl State {
         }
     }
 
-    fn on_kinds_lost(&mut self, lent: &mut Lent<'_>, kinds: Kinds, pn: u64) {
+    fn on_kinds_lost(&mut self, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
         self.streams.on_kinds_lost(kinds);
         if kinds.has(Kind::HandshakeDone) && !self.handshake_done.is_done() {
             self.handshake_done.on_lost();
@@ -237,12 +250,15 @@ impl State {
         if kinds.has(Kind::NewToken) && !self.token.delivery.is_done() {
             self.token.delivery.on_lost();
         }
-        let Some(path) = lent.buffers.paths.first_mut() else { return };
-        if kinds.has(Kind::NewConnectionId) {
-            path.local_cids.on_lost(lent.buffers.local_cids, PathId::ZERO, pn);
-        }
-        if kinds.has(Kind::RetireConnectionId) {
-            path.peer_cids.on_lost(lent.buffers.retirements, PathId::ZERO, pn);
+        let space = space_id(lent, over);
+        for path in self.path_rows() {
+            let Some(path) = lent.buffers.paths.get_mut(path.index()) else { return };
+            if kinds.has(Kind::NewConnectionId) {
+                path.local_cids.on_lost(lent.buffers.local_cids, space, pn);
+            }
+            if kinds.has(Kind::RetireConnectionId) {
+                path.peer_cids.on_lost(lent.buffers.retirements, space, pn);
+            }
         }
     }
 
@@ -257,8 +273,10 @@ impl State {
         while let Some(row) = rows.pop(lent.buffers.sent) {
             self.sent.free(lent.buffers.sent, row);
         }
-        self.probes.discard(level);
-        let route = self.route(lent);
+        if let Some(path) = lent.buffers.paths.first_mut() {
+            path.probes.discard(level);
+        }
+        let route = active(lent, PathRow::FIRST);
         let Some(flight) = self.flight_mut(lent, level, route) else { return };
         let packets = flight.take_all();
         self.drop_packets(lent, route, packets);
@@ -284,7 +302,7 @@ impl State {
 
     /// After a Retry everything sent so far is sent anew (RFC 9002 6.3).
     pub(super) fn resend_first_flight(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let route = self.route(lent);
+        let route = active(lent, PathRow::FIRST);
         self.lose_flight(lent, Level::Initial, route);
         if let Some(route) = lent.buffers.routes.get_mut(route) {
             route.pto.on_keys_discarded(now);
@@ -305,8 +323,13 @@ impl State {
     }
 
     #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) fn space_mut<'a>(&'a mut self, lent: &'a mut Lent<'_>, level: Level) -> &'a mut AnySpace {
-        match (level, lent.buffers.paths.first_mut()) {
+    pub(super) fn space_mut<'a>(
+        &'a mut self,
+        lent: &'a mut Lent<'_>,
+        level: Level,
+        path: PathRow,
+    ) -> &'a mut AnySpace {
+        match (level, lent.buffers.paths.get_mut(path.index())) {
             (Level::Handshake, _) => &mut self.handshake.space,
             (Level::ZeroRtt | Level::OneRtt, Some(path)) => &mut path.space,
             // A connection has a path: it does not begin without one.
@@ -333,8 +356,13 @@ impl State {
     /// Whether packets of a level may be under way on a route: those of the handshake only on the active one.
     fn has_flight(&self, lent: &Lent<'_>, level: Level, route_row: usize) -> bool {
         let in_use = lent.buffers.routes.get(route_row).is_some_and(|route| route.role != Role::Free);
-        in_use && (level == Level::OneRtt || route_row == self.route(lent))
+        in_use && (level == Level::OneRtt || route_row == active(lent, PathRow::FIRST))
     }
+}
+
+/// The number of a path, by which its packet number space is known.
+fn space_id(lent: &Lent<'_>, path: PathRow) -> PathId {
+    lent.buffers.paths.get(path.index()).map_or(PathId::ZERO, Path::id)
 }
 
 fn carried(lent: &Lent<'_>, handle: u16) -> Carried {

@@ -1,10 +1,10 @@
 //! One packet: header, contributors in their order, seal, and the row that remembers it (RFC 9000 12, 13; RFC 9001 5).
 
 use super::Lent;
-use super::routes::has_others;
+use super::path::{Path, active};
 use super::start::State;
-use crate::error::{Code, TransportError};
-use crate::ids::{Ecn, PathId};
+use crate::error::{Code, TransportError, Trap};
+use crate::ids::{Ecn, PathId, PathRow};
 use crate::lifecycle::{Cause, Close};
 use crate::limits::{SAMPLE_LEN, TAG_LEN};
 use crate::recovery::{Draft, Packet};
@@ -47,8 +47,11 @@ impl Allowed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
     pub(super) level: Level,
+    pub(super) path: PathRow,
     pub(super) route: usize,
     pub(super) allowed: Allowed,
+    /// Whether what is not tied to a path goes along.
+    pub(super) shared: bool,
     pub(super) ecn: Ecn,
     /// The datagram must have so many bytes; how many this packet needs for that is counted from its start.
     pub(super) pad_to: usize,
@@ -85,10 +88,10 @@ impl State {
             self.on_keys_updated();
         }
         if level == Level::OneRtt {
-            skip_packet_number(lent);
+            skip_packet_number(lent, order.path);
         }
-        let least = least_width(lent, level);
-        let space = self.space_mut(lent, level);
+        let least = least_width(lent, order);
+        let space = self.space_mut(lent, level, order.path);
         let Some(pn) = space.next_pn() else {
             // Nothing may be said any more, not even that (RFC 9000 12.3).
             self.lifecycle.abandon(Cause::Local(Close::transport(&NUMBERS_USED_UP)));
@@ -115,7 +118,8 @@ impl State {
             packet.pad_to(order.pad_to.saturating_sub(layout.end).saturating_sub(TAG_LEN));
         }
         // A few bytes that no frame could use are filled, so that the datagrams of a batch have one size.
-        if last && packet.room() < MIN_PACKET && order.allowed == Allowed::All && self.wants_data(lent) {
+        let fill = order.allowed == Allowed::All && order.shared && self.wants_data(lent);
+        if last && packet.room() < MIN_PACKET && fill {
             packet.pad_to(usize::MAX);
         }
         let len = layout.end.saturating_add(packet.len()).saturating_add(TAG_LEN);
@@ -132,7 +136,8 @@ impl State {
             pings: packet.is_ack_eliciting() && !packet.is_probing(),
         };
         let key = if level == Level::OneRtt { self.keys.key() } else { Key::first(level) };
-        if seal(lent, key, pn, &layout, len, out).is_none() {
+        let path = lent.buffers.paths.get(order.path.index()).map_or(PathId::ZERO, Path::id);
+        if seal(lent, key, path, pn, &layout, len, out).is_none() {
             return 0;
         }
         if let Err(error) = self.after_packet(now, lent, order, draft, &sent) {
@@ -151,7 +156,7 @@ impl State {
         let mut out = Writer::new(out);
         let packet = match order.level {
             Level::OneRtt => {
-                let path = lent.buffers.paths.first()?;
+                let path = lent.buffers.paths.get(order.path.index())?;
                 let dcid = *path.peer_cids.of(lent.buffers.peer_cids, u8::try_from(order.route).ok()?)?.cid();
                 // A spin bit that is not in use is random (RFC 9000 17.4).
                 let header = ShortHeader { dcid, spin: self.coin(lent), key_phase: self.keys.phase() };
@@ -209,12 +214,7 @@ impl State {
             Allowed::Path => return self.contribute_path(now, lent, order, out),
             Allowed::AckOnly | Allowed::All | Allowed::Probe => {}
         }
-        let space = self.space_mut(lent, level);
-        let mut confirm = false;
-        if space.received.due().is_set() {
-            space.received.write(now, ACK_DELAY_EXPONENT, out).ok();
-            confirm = space.received.wants_confirmation();
-        }
+        let confirm = self.contribute_acks(now, lent, order, out);
         if !order.allowed.in_flight() {
             return;
         }
@@ -222,22 +222,42 @@ impl State {
             self.contribute_path(now, lent, order, out);
         }
         let has_rows = self.may_take_rows(lent, order.route, order.allowed);
-        self.contribute_crypto(lent, level, has_rows, out, draft);
-        if level == Level::OneRtt && has_rows {
-            self.contribute_facts(lent, pn, out);
+        if order.shared || level != Level::OneRtt {
+            self.contribute_crypto(lent, level, has_rows, out, draft);
+        }
+        if level == Level::OneRtt && has_rows && order.shared {
+            self.contribute_facts(lent, order.path, pn, out);
             self.streams.write_limits(out);
             self.contribute_control(lent, out, draft);
-            self.contribute_datagrams(lent, out);
+            self.contribute_datagrams(lent, order.path, out);
         }
-        if level == Level::OneRtt {
+        if level == Level::OneRtt && order.shared {
             self.contribute_data(lent, has_rows, out, draft);
         }
-        let wanted = level == Level::OneRtt && self.ping.is_wanted();
-        let ping = self.probes.owed(level) || wanted || confirm;
+        let Some(path) = lent.buffers.paths.get(order.path.index()) else { return };
+        let wanted = level == Level::OneRtt && path.ping.is_wanted();
+        let ping = path.probes.owed(level) || wanted || confirm;
         // Probing frames are acknowledged, but move no server (RFC 9000 9.1).
         if has_rows && (ping && !out.is_ack_eliciting() || wanted && out.is_probing()) {
             out.push(&Frame::Ping(Ping)).ok();
         }
+    }
+
+    /// Acknowledgments of this path, and of those that send theirs over it. Returns whether one is to be acknowledged itself.
+    fn contribute_acks(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        out: &mut PacketWriter<'_>,
+    ) -> bool {
+        let space = self.space_mut(lent, order.level, order.path);
+        let mut confirm = false;
+        if space.received.due().is_set() {
+            space.received.write(now, ACK_DELAY_EXPONENT, out).ok();
+            confirm = space.received.wants_confirmation();
+        }
+        confirm
     }
 
     /// Answers to the peer's challenges, and our own (RFC 9000 8.2).
@@ -253,7 +273,7 @@ impl State {
         while self.responses.has_wanted(row) && self.responses.write(row, out).is_ok() {}
         // An answer on the active route also shows that it is in use: a copy that an attacker sent from elsewhere loses its
         // effect (RFC 9000 9.3.3).
-        if answers && order.route == self.route(lent) && out.is_probing() {
+        if answers && order.route == active(lent, order.path) && out.is_probing() {
             out.push(&Frame::Ping(Ping)).ok();
         }
         let Some(route) = lent.buffers.routes.get_mut(order.route) else { return };
@@ -282,13 +302,16 @@ impl State {
     }
 
     /// HANDSHAKE_DONE, connection IDs, a token.
-    fn contribute_facts(&mut self, lent: &mut Lent<'_>, pn: u64, out: &mut PacketWriter<'_>) {
+    fn contribute_facts(&mut self, lent: &mut Lent<'_>, over: PathRow, pn: u64, out: &mut PacketWriter<'_>) {
         if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
             self.handshake_done.on_sent();
         }
-        if let Some(path) = lent.buffers.paths.first_mut() {
-            path.local_cids.write(lent.buffers.local_cids, PathId::ZERO, pn, out);
-            path.peer_cids.write(lent.buffers.retirements, PathId::ZERO, pn, out);
+        let space = lent.buffers.paths.get(over.index()).map_or(PathId::ZERO, Path::id);
+        for path in self.path_rows() {
+            if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
+                path.local_cids.write(lent.buffers.local_cids, space, pn, out);
+                path.peer_cids.write(lent.buffers.retirements, space, pn, out);
+            }
         }
         if self.token.delivery.is_wanted() {
             let token = lent.buffers.token.get(..usize::from(self.token.len)).unwrap_or_default();
@@ -352,11 +375,11 @@ impl State {
         sent: &Sent,
     ) -> Result<(), TransportError> {
         let (level, packet) = (order.level, &sent.packet);
-        let pto = self.pto(lent);
+        let pto = self.pto(lent, order.path);
         self.stats.sent_packets = self.stats.sent_packets.saturating_add(1);
-        let space = self.space_mut(lent, level);
-        space.on_sent();
+        self.space_mut(lent, level, order.path).on_sent();
         if packet.kinds.has(Kind::Ack) {
+            let space = self.space_mut(lent, level, PathRow::FIRST);
             space.received.on_ack_sent(packet.pn, packet.ack_eliciting);
         }
         if sent.in_flight {
@@ -387,8 +410,12 @@ impl State {
         if packet.ack_eliciting {
             self.lifecycle.on_ack_eliciting_sent(now, pto);
         }
-        if level == Level::OneRtt && sent.pings && order.route == self.route(lent) {
-            self.ping.forget();
+        if level == Level::OneRtt
+            && sent.pings
+            && order.route == active(lent, order.path)
+            && let Some(path) = lent.buffers.paths.get_mut(order.path.index())
+        {
+            path.ping.forget();
         }
         if let Some(discarded) = self.levels.on_sent(level) {
             self.discard_level(now, lent, discarded);
@@ -397,7 +424,8 @@ impl State {
             if packet.kinds.has(Kind::Ack) {
                 self.keys.on_ack_sent();
             }
-            self.keys.on_sealed(&mut self.phase, packet.pn)?;
+            let path = lent.buffers.paths.get_mut(order.path.index());
+            self.keys.on_sealed(&mut path.trap("a packet has a path")?.phase, packet.pn)?;
         }
         Ok(())
     }
@@ -413,13 +441,14 @@ struct Sent {
 
 /// Bytes of a packet number at least. Packets that left later over another route may come first, and many of them: what a
 /// slow route carries must be understood all the same (RFC 9000 17.1).
-fn least_width(lent: &Lent<'_>, level: Level) -> usize {
-    if level == Level::OneRtt && has_others(lent) { 3 } else { 1 }
+fn least_width(lent: &Lent<'_>, order: &Order) -> usize {
+    let others = lent.buffers.paths.get(order.path.index()).is_some_and(|path| path.others > 0);
+    if order.level == Level::OneRtt && others { 3 } else { 1 }
 }
 
 /// Now and then a number is used for nothing (RFC 9000 21.4).
-fn skip_packet_number(lent: &mut Lent<'_>) {
-    let Some(path) = lent.buffers.paths.first_mut() else { return };
+fn skip_packet_number(lent: &mut Lent<'_>, path: PathRow) {
+    let Some(path) = lent.buffers.paths.get_mut(path.index()) else { return };
     let Some(pn) = path.space.next_pn().filter(|pn| path.skips.skip(*pn)) else { return };
     path.space.on_sent();
     let mut random = [0; 2];
@@ -428,11 +457,19 @@ fn skip_packet_number(lent: &mut Lent<'_>) {
 }
 
 /// Protects the packet of `len` bytes at the start of `out`.
-fn seal(lent: &mut Lent<'_>, key: Key, pn: u64, layout: &Layout, len: usize, out: &mut [u8]) -> Option<()> {
+fn seal(
+    lent: &mut Lent<'_>,
+    key: Key,
+    path: PathId,
+    pn: u64,
+    layout: &Layout,
+    len: usize,
+    out: &mut [u8],
+) -> Option<()> {
     layout.set_length(out, len).ok()?;
     let packet = out.get_mut(..len)?;
     let (header, payload) = packet.split_at_mut_checked(layout.end)?;
-    lent.session.seal(key, PathId::ZERO, pn, header, payload).ok()?;
+    lent.session.seal(key, path, pn, header, payload).ok()?;
     let sample_at = layout.pn_offset.checked_add(BEFORE_SAMPLE)?;
     let sample: [u8; SAMPLE_LEN] = *packet.get(sample_at..)?.first_chunk()?;
     let (before, rest) = packet.split_at_mut_checked(layout.pn_offset)?;

@@ -1,8 +1,13 @@
 //! A path: what a path ID owns, whatever route it takes (RFC 9000 12.3, 5.1).
 
+use super::Lent;
+use super::multipath::Multipath;
+use super::start::{Probes, State};
 use crate::cid::local::LocalCids;
 use crate::cid::peer::PeerCids;
-use crate::ids::PathId;
+use crate::delivery::Delivery;
+use crate::handshake::PathPhase;
+use crate::ids::{PathId, PathRow};
 use crate::recovery::{Skips, Space};
 use crate::table::ranges::widen;
 
@@ -12,16 +17,22 @@ const NOWHERE: u8 = u8::MAX;
 /// A row of the table of paths.
 #[derive(Clone, Debug)]
 pub struct Path {
-    /// The row of the route that is in use.
-    pub active: u8,
+    /// The row of the route that is in use, or [`NOWHERE`].
+    pub(super) active: u8,
     /// The low half of one beyond the highest number of a packet of the peer that was not only probing.
     non_probing: u32,
     /// The row of the route that it came over, or [`NOWHERE`].
     newest_on: u8,
     /// Routes beside the one in use. Most connections have none, and need not look for what they might want.
     pub(super) others: u8,
+    /// A PING that is to be sent over it.
+    pub(super) ping: Delivery,
+    /// What an expired probe timeout owes.
+    pub(super) probes: Probes,
     /// Which of our numbers are not used.
     pub skips: Skips,
+    /// Which of its packets the current keys protect.
+    pub(super) phase: PathPhase,
     /// Its packet number space.
     pub space: Space,
     /// The connection IDs that the peer sends to.
@@ -33,18 +44,26 @@ pub struct Path {
 impl Path {
     /// A free row.
     pub const EMPTY: Self = Self {
-        active: 0,
+        active: NOWHERE,
         non_probing: 0,
         newest_on: NOWHERE,
         others: 0,
+        ping: Delivery::Idle,
+        probes: Probes::NONE,
         skips: Skips::NEVER,
+        phase: PathPhase::NEW,
         space: Space::new(),
         local_cids: LocalCids::new(PathId::ZERO),
         peer_cids: PeerCids::new(PathId::ZERO, 0),
     };
 
     /// Zeros, of memory that no connection has used yet.
-    pub const BLANK: Self = Self { newest_on: 0, skips: Skips::BLANK, ..Self::EMPTY };
+    pub const BLANK: Self = Self { active: 0, newest_on: 0, skips: Skips::BLANK, ..Self::EMPTY };
+
+    /// Whether packets are sent over it.
+    pub const fn is_open(&self) -> bool {
+        self.active != NOWHERE
+    }
 
     /// Its number.
     pub const fn id(&self) -> PathId {
@@ -75,6 +94,46 @@ impl Path {
             self.newest_on = NOWHERE;
         }
     }
+}
+
+impl State {
+    /// The rows of the table of paths that are in use: the first one, and all of them where multipath is spoken.
+    pub(super) fn path_rows(&self) -> impl Iterator<Item = PathRow> + use<> {
+        (0..self.multipath.as_ref().map_or(1, Multipath::rows)).map(PathRow::new)
+    }
+
+    /// The row of a path. One that has ended has none.
+    pub(super) fn row_of(&self, lent: &Lent<'_>, id: PathId) -> Option<PathRow> {
+        self.path_rows().find(|row| lent.buffers.paths.get(row.index()).is_some_and(|path| path.id() == id))
+    }
+
+    /// The paths that packets are sent over.
+    pub(super) fn open_paths<'a>(&self, lent: &'a Lent<'_>) -> impl Iterator<Item = PathRow> + use<'a> {
+        let paths = &*lent.buffers.paths;
+        self.path_rows().filter(|row| paths.get(row.index()).is_some_and(Path::is_open))
+    }
+}
+
+/// Whether packets are sent over a path.
+pub(super) fn is_open(lent: &Lent<'_>, path: PathRow) -> bool {
+    lent.buffers.paths.get(path.index()).is_some_and(Path::is_open)
+}
+
+/// The row of the route that packets of a path are sent over. No table has such a row if there is none.
+pub(super) fn active(lent: &Lent<'_>, path: PathRow) -> usize {
+    lent.buffers.paths.get(path.index()).map_or(usize::from(NOWHERE), |path| usize::from(path.active))
+}
+
+/// Asks the peer for an acknowledgment of a packet of a path.
+pub(super) fn want_ping(lent: &mut Lent<'_>, path: PathRow) {
+    if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
+        path.ping.want();
+    }
+}
+
+/// The path of a route.
+pub(super) fn path_of(lent: &Lent<'_>, route: usize) -> PathRow {
+    lent.buffers.routes.get(route).map_or(PathRow::FIRST, |route| route.path)
 }
 
 #[cfg(test)]

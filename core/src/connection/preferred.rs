@@ -3,8 +3,9 @@
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Lent;
+use super::path::active;
 use super::start::State;
-use crate::ids::{FourTuple, Side};
+use crate::ids::{FourTuple, PathRow, Side};
 use crate::path::preferred::choose;
 use crate::path::{Opener, Role, Route, Told};
 use crate::time::Instant;
@@ -15,7 +16,7 @@ impl State {
     pub(super) fn follow_preferred_address(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let params = lent.session.peer_params().map(|encoded| TransportParams::parse(Side::Server, encoded));
         let Some(preferred) = params.and_then(|params| params.ok()?.preferred_address) else { return };
-        let Some(on) = lent.buffers.routes.get(self.route(lent)).map(Route::on) else { return };
+        let Some(on) = lent.buffers.routes.get(active(lent, PathRow::FIRST)).map(Route::on) else { return };
         let Some(remote) = choose(&preferred, &on.remote) else { return };
         self.try_preferred(now, lent, FourTuple { remote, ..on });
     }
@@ -29,8 +30,8 @@ impl State {
         };
         let same_family = on.local.is_ipv4() == on.remote.is_ipv4();
         let on = if same_family { on } else { FourTuple { local: anywhere, interface: 0, ..on } };
-        let pto = self.base_pto(lent);
-        let Some(row) = self.open_route(now, lent, on, Opener::Local) else { return };
+        let pto = self.base_pto(lent, PathRow::FIRST);
+        let Some(row) = self.open_route(now, lent, PathRow::FIRST, on, Opener::Local) else { return };
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.role = Role::Awaited;
             route.validation.start(now, pto);
@@ -57,7 +58,9 @@ impl State {
     /// asks no more whether the original address can be reached (9.6.3).
     pub(super) fn settle_at_preferred(&mut self, lent: &mut Lent<'_>, active: usize) {
         self.peer.no_migration = false;
-        let asked = |(row, route): (usize, &Route)| row != active && route.is_candidate();
+        let asked = |(row, route): (usize, &Route)| {
+            route.path == PathRow::FIRST && row != active && route.is_candidate()
+        };
         while let Some(row) = lent.buffers.routes.iter().enumerate().position(asked) {
             self.release(lent, row, Told::CLOSED);
         }

@@ -4,14 +4,15 @@
 //! duplicate test comes after it too, so that its time tells nothing (RFC 9001 9.5).
 
 use super::Lent;
+use super::path::{active, is_open};
 use super::start::State;
 use crate::cid::{local, peer};
 use crate::error::{Refusal, Why};
 use crate::handshake::keys::Opened;
-use crate::ids::{Ecn, FourTuple, PathId, Side};
+use crate::ids::{Ecn, FourTuple, PathRow, Side};
 use crate::lifecycle::Close;
 use crate::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN};
-use crate::path::Addresses;
+use crate::path::{Addresses, Route};
 use crate::session::{Key, KeyError, Level};
 use crate::time::{Instant, Span};
 use crate::wire::frame::{Frame, Frames, Kind};
@@ -24,7 +25,9 @@ use crate::wire::reset;
 pub(super) struct Seat {
     pub(super) level: Level,
     pub(super) key: Key,
-    /// The row of the route.
+    /// The row of the path.
+    pub(super) path: PathRow,
+    /// The row of the route. There is no such row if the path has been abandoned.
     pub(super) route: usize,
     /// The number of the connection ID of ours that it was addressed to, if that has one.
     pub(super) addressed_to: Option<u64>,
@@ -43,16 +46,13 @@ impl State {
             return;
         }
         let seen = Addresses::new(&on);
-        let row = lent.buffers.routes.iter().position(|route| route.takes(&seen));
+        let known = lent.buffers.routes.iter().any(|route| route.takes(&seen));
         // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
         // confirmed.
-        if row.is_none() && (self.side.is_client() || !self.levels.is_confirmed()) {
+        if !known && (self.side.is_client() || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
         }
-        if let Some(route) = row.and_then(|row| lent.buffers.routes.get_mut(row)) {
-            route.on_received(datagram.len());
-        }
-        let mut origin = Origin { seen, route: row };
+        let mut origin = Origin { seen, route: None, is_credited: false };
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
         while let Some(header) = &packets.next(datagram) {
@@ -75,14 +75,14 @@ impl State {
 
     /// The peer has lost its state of the connection (RFC 9000 10.3.1).
     pub(super) fn on_reset(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let pto = self.base_pto(lent);
+        let pto = self.longest_base_pto(lent);
         self.lifecycle.on_reset(now, pto);
     }
 
     /// Ends the connection; only the first time counts. The peer may have withdrawn the connection ID that it is told at.
     pub(super) fn close(&mut self, now: Instant, lent: &mut Lent<'_>, close: Close) {
         self.renew_cids(lent);
-        let pto = self.base_pto(lent);
+        let pto = self.longest_base_pto(lent);
         self.lifecycle.close(now, pto, close);
     }
 
@@ -101,19 +101,20 @@ impl State {
                 _ => self.on_version_negotiation(datagram, header),
             };
         };
-        let addressed_to = self.addressee(lent, header)?;
+        let to = self.addressee(lent, header)?;
+        origin.credit(lent, to.path, datagram.len());
         self.check_initial(datagram.len(), header)?;
         self.levels.check_open(level)?;
-        let opened = self.open(lent, level, datagram, header)?;
-        if self.space_mut(lent, level).received.is_duplicate(opened.pn) {
+        let opened = self.open(lent, level, to.path, datagram, header)?;
+        if self.space_mut(lent, level, to.path).received.is_duplicate(opened.pn) {
             return Err(Why::Duplicate.into());
         }
-        let route = self.place(now, lent, origin, level, addressed_to, datagram.len())?;
-        let seat = Seat { level, key: opened.key, route, addressed_to };
+        let route = self.place(now, lent, origin, level, to, datagram.len())?;
+        let seat = Seat { level, key: opened.key, path: to.path, route, addressed_to: to.seq };
         if level != Level::OneRtt {
             self.first_flight.on_opened(header.scid)?;
         }
-        let pto = self.pto(lent);
+        let pto = self.longest_pto(lent);
         let returns = self.returns(now, lent, &seat);
         self.on_opened(now, pto, lent, &seat, opened.pn)?;
         let payload = datagram.get(opened.payload).unwrap_or_default();
@@ -132,7 +133,8 @@ impl State {
             self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(kind.types().0))?;
         }
         let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Span::ZERO };
-        self.space_mut(lent, level).received.on_received(now, opened.pn, ack_eliciting, ecn, ack_delay);
+        let space = self.space_mut(lent, level, seat.path);
+        space.received.on_received(now, opened.pn, ack_eliciting, ecn, ack_delay);
         self.lifecycle.on_received(now, pto);
         self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
@@ -142,7 +144,9 @@ impl State {
         if renewed {
             self.renew_cids(lent);
             self.tell_of_spare_cid(lent);
-            self.leave_ill_route(now, lent);
+            for path in self.path_rows() {
+                self.leave_ill_route(now, lent, path);
+            }
         }
         Ok(())
     }
@@ -155,13 +159,16 @@ impl State {
         lent: &mut Lent<'_>,
         origin: &mut Origin,
         level: Level,
-        addressed_to: Option<u64>,
+        to: Addressee,
         len: usize,
     ) -> Result<usize, Why> {
         let row = match origin.route {
             Some(row) => row,
             None if level != Level::OneRtt || !self.lifecycle.is_open() => return Err(Why::Address),
-            None => self.admit(now, lent, &origin.seen, addressed_to, len)?,
+            None if self.is_unused(lent, to.path) => self.welcome(now, lent, &origin.seen, to, len)?,
+            // A server does not migrate (RFC 9000 9), and where nothing is sent to any more nobody moves to.
+            None if self.side.is_client() || !is_open(lent, to.path) => return Ok(active(lent, to.path)),
+            None => self.admit(now, lent, &origin.seen, to, len)?,
         };
         origin.route = Some(row);
         if let Some(route) = lent.buffers.routes.get_mut(row) {
@@ -170,16 +177,17 @@ impl State {
         Ok(row)
     }
 
-    /// The number of the connection ID of ours that a packet is addressed to. Without one are our empty ID, and those that a
-    /// client makes up for its first Initials.
-    fn addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<Option<u64>, Why> {
+    /// Whose connection ID a packet is addressed to.
+    fn addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<Addressee, Why> {
         if let Some(ours) = local::find(lent.buffers.local_cids, header.dcid.as_slice()) {
-            return Ok(Some(ours.seq()));
+            let path = self.row_of(lent, ours.path()).ok_or(Why::UnknownCid)?;
+            return Ok(Addressee { path, seq: Some(ours.seq()) });
         }
         let empty = header.dcid.is_empty() && self.first_flight.scid().is_empty();
         let first = !self.side.is_client()
             && matches!(header.packet, PacketType::Initial { .. } | PacketType::ZeroRtt);
-        if empty || first { Ok(None) } else { Err(Why::UnknownCid) }
+        let nobody = Addressee { path: PathRow::FIRST, seq: None };
+        if empty || first { Ok(nobody) } else { Err(Why::UnknownCid) }
     }
 
     /// A server ignores Initial packets in datagrams below 1,200 bytes (RFC 9000 14.1), a client those with a token (RFC
@@ -198,6 +206,7 @@ impl State {
         &mut self,
         lent: &mut Lent<'_>,
         level: Level,
+        path: PathRow,
         datagram: &mut [u8],
         header: &Header,
     ) -> Result<OpenedPacket, Refusal> {
@@ -215,16 +224,17 @@ impl State {
         for (place, byte) in pn_bytes.iter_mut().zip(clear).take(first.pn_len()) {
             *place = byte;
         }
-        let expected =
-            self.space_mut(lent, level).received.largest().map_or(0, |largest| largest.saturating_add(1));
+        let largest = self.space_mut(lent, level, path).received.largest();
+        let expected = largest.map_or(0, |largest| largest.saturating_add(1));
         let pn = Truncated::read(clear, first.pn_len()).expand(expected);
+        let path = lent.buffers.paths.get(path.index()).ok_or(Why::UnknownCid)?;
         let key = match level {
-            Level::OneRtt => self.keys.generation_for(&self.phase, first.key_phase(), pn),
+            Level::OneRtt => self.keys.generation_for(&path.phase, first.key_phase(), pn),
             _ => Key::first(level),
         };
         let payload_at = pn_at.saturating_add(first.pn_len());
         let (head, payload) = packet.split_at_mut_checked(payload_at).ok_or(Why::Malformed)?;
-        let len = match lent.session.open(key, PathId::ZERO, pn, head, payload) {
+        let len = match lent.session.open(key, path.id(), pn, head, payload) {
             Ok(len) => len,
             Err(KeyError::Missing) => return Err(Why::NoKeys.into()),
             Err(KeyError::Forged) => {
@@ -249,7 +259,8 @@ impl State {
         self.stats.received_packets = self.stats.received_packets.saturating_add(1);
         match seat.level {
             Level::OneRtt => {
-                let opened = self.keys.on_opened(&mut self.phase, now, pto, seat.key, pn)?;
+                let path = lent.buffers.paths.get_mut(seat.path.index()).ok_or(Why::UnknownCid)?;
+                let opened = self.keys.on_opened(&mut path.phase, now, pto, seat.key, pn)?;
                 if opened == Opened::Updated {
                     lent.session.update_keys();
                     self.on_keys_updated();
@@ -282,7 +293,7 @@ impl State {
         level: Level,
         payload: &[u8],
     ) -> Result<(), Refusal> {
-        let pto = self.base_pto(lent);
+        let pto = self.longest_base_pto(lent);
         for frame in Frames::new(level, payload) {
             if let Ok(Frame::ConnectionClose(close)) = frame {
                 self.lifecycle.on_peer_close(now, pto, &close);
@@ -297,8 +308,32 @@ impl State {
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     seen: Addresses,
-    /// The row of the route with these addresses; nothing if there is none.
+    /// The row of its path's route with these addresses; nothing if there is none.
     route: Option<usize>,
+    /// Whether the route was told of the datagram.
+    is_credited: bool,
+}
+
+impl Origin {
+    /// Finds the route by the path of the first packet, and credits it with the datagram (RFC 9000 8.1).
+    fn credit(&mut self, lent: &mut Lent<'_>, path: PathRow, len: usize) {
+        if core::mem::replace(&mut self.is_credited, true) {
+            return;
+        }
+        let is_it = |route: &Route| route.path == path && route.takes(&self.seen);
+        self.route = lent.buffers.routes.iter().position(is_it);
+        if let Some(route) = self.route.and_then(|row| lent.buffers.routes.get_mut(row)) {
+            route.on_received(len);
+        }
+    }
+}
+
+/// Whose connection ID a packet is addressed to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addressee {
+    pub(super) path: PathRow,
+    /// The number of the ID. Without one are our empty ID, and those that a client makes up for its first Initials.
+    pub(super) seq: Option<u64>,
 }
 
 /// A packet that was opened.

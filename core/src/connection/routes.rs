@@ -4,13 +4,13 @@
 
 use super::Lent;
 use super::events::Fact;
-use super::path::Path;
-use super::receive::Seat;
+use super::path::{active, path_of, want_ping};
+use super::receive::{Addressee, Seat};
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::congestion::Pacer;
 use crate::error::Why;
-use crate::ids::{CidTag, FourTuple, PathId, Side};
+use crate::ids::{CidTag, FourTuple, PathRow, Side};
 use crate::lifecycle::Cause;
 use crate::path::migration::{Facts, Verdict, decide};
 use crate::path::validation::Proved;
@@ -84,22 +84,22 @@ impl State {
         now: Instant,
         lent: &mut Lent<'_>,
         seen: &Addresses,
-        addressed_to: Option<u64>,
+        to: Addressee,
         len: usize,
     ) -> Result<usize, Why> {
-        let active = self.route(lent);
-        let from = lent.buffers.routes.get(active).ok_or(Why::Address)?.on();
+        let path_row = to.path;
+        let from = lent.buffers.routes.get(active(lent, path_row)).ok_or(Why::Address)?.on();
         let on = seen.get();
         if !(self.policy)(&from, &on) {
             self.facts.note(Fact::PolicyRefused);
             return Err(Why::Policy);
         }
-        let pto = self.base_pto(lent);
+        let pto = self.base_pto(lent, path_row);
         if !self.newcomers.admit(now, self.quickest_pto(lent)) {
             return Err(Why::Full);
         }
-        let tag = addressed_to.map(CidTag::of);
-        let path = lent.buffers.paths.first().ok_or(Why::Address)?;
+        let tag = to.seq.map(CidTag::of);
+        let path = lent.buffers.paths.get(path_row.index()).ok_or(Why::Address)?;
         let spare = path.peer_cids.has_cid_for_another(lent.buffers.peer_cids);
         let kept = tag.is_some_and(|tag| path.peer_cids.has_answer(lent.buffers.peer_cids, tag));
         if !spare {
@@ -109,11 +109,13 @@ impl State {
             return Err(Why::Full);
         }
         // A peer has one candidate: one that it showed before is abandoned (RFC 9000 9.3).
-        let is_earlier = |route: &Route| route.role == Role::Candidate && route.opener == Opener::Peer;
+        let is_earlier = |route: &Route| {
+            route.path == path_row && route.role == Role::Candidate && route.opener == Opener::Peer
+        };
         while let Some(row) = lent.buffers.routes.iter().position(is_earlier) {
             self.release(lent, row, Told::CLOSED);
         }
-        let row = self.open_route(now, lent, on, Opener::Peer).ok_or(Why::Full)?;
+        let row = self.open_route(now, lent, path_row, on, Opener::Peer).ok_or(Why::Full)?;
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.on_received(len);
             route.reached_at = tag;
@@ -128,21 +130,17 @@ impl State {
         &mut self,
         now: Instant,
         lent: &mut Lent<'_>,
+        path: PathRow,
         on: FourTuple,
         opener: Opener,
     ) -> Option<usize> {
-        let row = self.free_row(lent)?;
+        let row = self.free_row(lent, path)?;
         let place = lent.buffers.routes.get_mut(row)?;
         let serial = place.serial.wrapping_add(1);
-        *place = Route {
-            serial,
-            opener,
-            told: Told::ADDED,
-            ..Route::new(now, PathId::ZERO, on, &self.new_routes)
-        };
+        *place = Route { serial, opener, told: Told::ADDED, ..Route::new(now, path, on, &self.new_routes) };
         // A challenge that is acknowledged does not open the window.
         place.congestion.set_app_limited(true);
-        let path = lent.buffers.paths.first_mut()?;
+        let path = lent.buffers.paths.get_mut(path.index())?;
         path.others = path.others.saturating_add(1);
         if opener == Opener::Local {
             // Who opens a route owes nobody a proof of its address.
@@ -153,7 +151,7 @@ impl State {
     }
 
     /// A row that nothing was forgotten in; else one whose end was not told yet; else the one that was left first.
-    fn free_row(&mut self, lent: &mut Lent<'_>) -> Option<usize> {
+    fn free_row(&mut self, lent: &mut Lent<'_>, path: PathRow) -> Option<usize> {
         let routes = &*lent.buffers.routes;
         let free =
             |told: bool| routes.iter().position(|route| !route.is_open() && (!told || route.told.is_all()));
@@ -162,8 +160,11 @@ impl State {
         }
         // The last validated one is what a spoofed address is reverted to (RFC 9000 9.3.2): it stays until the active one is
         // validated.
-        let settled = routes.get(self.route(lent))?.validation.is_validated();
-        let left = || routes.iter().enumerate().filter(|(_, route)| route.role == Role::Fallback);
+        let settled = routes.get(active(lent, path))?.validation.is_validated();
+        let left = || {
+            let of_path = routes.iter().enumerate().filter(|(_, route)| route.path == path);
+            of_path.filter(|(_, route)| route.role == Role::Fallback)
+        };
         let last = left().max_by_key(|(_, route)| route.left).filter(|_| !settled).map(|(row, _)| row);
         let (row, _) = left().filter(|(row, _)| Some(*row) != last).min_by_key(|(_, route)| route.left)?;
         self.release(lent, row, Told::CLOSED);
@@ -180,7 +181,7 @@ impl State {
         non_probing: bool,
     ) {
         let (Some(path), Some(route)) =
-            (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(seat.route))
+            (lent.buffers.paths.get_mut(seat.path.index()), lent.buffers.routes.get_mut(seat.route))
         else {
             return;
         };
@@ -193,14 +194,14 @@ impl State {
             self.follow_cid(lent, seat);
         }
         self.follow_peer(now, lent, seat.route, newest);
-        if seat.route != self.route(lent) {
+        if seat.route != active(lent, seat.path) {
             self.make_room(lent, seat.route);
         }
     }
 
     /// Goes where the peer is, if a packet on this route shows that it has moved: the `newest` that is not only probing.
     fn follow_peer(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, newest: bool) {
-        let active = self.route(lent);
+        let active = active(lent, path_of(lent, row));
         let (Some(current), Some(route)) = (lent.buffers.routes.get(active), lent.buffers.routes.get(row))
         else {
             return;
@@ -220,8 +221,9 @@ impl State {
 
     /// Sends over another route from now on.
     pub(super) fn activate(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, cause: MoveCause) {
-        let old = self.route(lent);
-        let pto = self.base_pto(lent);
+        let path = path_of(lent, row);
+        let old = active(lent, path);
+        let pto = self.base_pto(lent, path);
         let Ok(active) = u8::try_from(row) else { return };
         let (Some(from), Some(to)) = (lent.buffers.routes.get(old).cloned(), lent.buffers.routes.get(row))
         else {
@@ -239,8 +241,10 @@ impl State {
             self.lose_flight(lent, Level::OneRtt, old);
         }
         self.leave(now, lent, old, cause, pto);
-        let elsewhere =
-            lent.buffers.routes.iter().fold(0_u32, |sum, route| sum.saturating_add(route.ecn.uncounted()));
+        let elsewhere = {
+            let routes = lent.buffers.routes.iter().filter(|route| route.path == path);
+            routes.fold(0_u32, |sum, route| sum.saturating_add(route.ecn.uncounted()))
+        };
         let ecn = if self.new_routes.ecn { EcnValidation::new(elsewhere) } else { EcnValidation::disabled() };
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
@@ -263,7 +267,7 @@ impl State {
             route.mtu.start(now, max_mtu);
         }
         let validated = route.validation.is_validated();
-        if let Some(path) = lent.buffers.paths.first_mut() {
+        if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
             path.active = active;
         }
         self.facts.note(Fact::Remote);
@@ -280,7 +284,7 @@ impl State {
         self.stats.migrations = self.stats.migrations.saturating_add(1);
         // The server moves only when it sees a packet that is no probe; a client may have nothing else to say.
         if self.side.is_client() {
-            self.ping.want();
+            want_ping(lent, path);
         }
     }
 
@@ -309,20 +313,20 @@ impl State {
 
     /// What was sent over the active route is not answered.
     pub(super) fn on_silence(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let active = self.route(lent);
-        if let Some(route) = lent.buffers.routes.get_mut(active) {
+        let path = self.main;
+        if let Some(route) = lent.buffers.routes.get_mut(active(lent, path)) {
             if !route.is_down() {
                 route.health = Health::Suspect;
             }
             route.told.note(Told::SUSPECT);
         }
-        self.leave_ill_route(now, lent);
+        self.leave_ill_route(now, lent, path);
     }
 
     /// Moves off a route over which nothing can be sent, or, if we may then, off one over which nothing comes or whose connection
     /// ID the peer has withdrawn, if there is a better one.
-    pub(super) fn leave_ill_route(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let row = self.route(lent);
+    pub(super) fn leave_ill_route(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+        let row = active(lent, path);
         let may = self.when_suspect == WhenSuspect::Move;
         let leave = lent.buffers.routes.get(row).is_some_and(|active| match active.health {
             Health::Works => may && !self.has_cid(lent, row),
@@ -330,17 +334,18 @@ impl State {
             Health::Down => true,
         });
         if leave {
-            self.move_off(now, lent);
+            self.move_off(now, lent, path);
         }
     }
 
     /// A PATH_RESPONSE came.
     pub(super) fn on_path_response(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, data: [u8; 8]) {
-        let active = self.route(lent);
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let confirmed = self.levels.is_confirmed();
         let mut renew = false;
+        let paths = &*lent.buffers.paths;
         for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
+            let in_use = paths.get(route.path.index()).is_some_and(|path| usize::from(path.active) == row);
             if let Some(sample) = route.validation.sample(now, data).filter(|_| row == seat.route) {
                 route.rtt.on_sample(now, sample, Span::ZERO, None);
             }
@@ -351,7 +356,7 @@ impl State {
                 Proved::Route => {
                     route.amplification.on_validated();
                     route.told.note(Told::VALIDATED);
-                    if row == active && confirmed {
+                    if in_use && confirmed {
                         route.mtu.start(now, max_mtu);
                         renew |= is_new;
                     }
@@ -365,11 +370,13 @@ impl State {
         if let Some(row) = lent.buffers.routes.iter().position(awaited) {
             self.activate(now, lent, row, MoveCause::PreferredAddress);
         }
-        if let Some(row) = lent.buffers.paths.first().and_then(Path::newest_on) {
-            self.follow_peer(now, lent, row, true);
+        for path in self.path_rows() {
+            if let Some(row) = lent.buffers.paths.get(path.index()).and_then(|path| path.newest_on()) {
+                self.follow_peer(now, lent, row, true);
+            }
+            self.leave_ill_route(now, lent, path);
+            self.choose_route(now, lent, path);
         }
-        self.leave_ill_route(now, lent);
-        self.choose_route(now, lent);
     }
 
     /// What routes have to do now, apart from loss recovery.
@@ -390,7 +397,7 @@ impl State {
     /// When routes want to be looked at.
     pub(super) fn next_route_timeout(&self, lent: &Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
-        if !has_others(lent) {
+        if !self.has_others(lent) {
             let active = lent.buffers.routes.get(self.route(lent));
             return active
                 .map_or(next, |active| active.mtu.next_timeout().min(active.validation.next_timeout()));
@@ -409,7 +416,7 @@ impl State {
         let Some(route) = lent.buffers.routes.get(row).filter(|route| route.role == Role::Fallback) else {
             return Deadline::NEVER;
         };
-        let active = lent.buffers.routes.get(self.route(lent));
+        let active = lent.buffers.routes.get(active(lent, route.path));
         if !active.is_some_and(|active| active.validation.is_validated()) {
             return Deadline::NEVER;
         }
@@ -419,15 +426,17 @@ impl State {
         let scarce = lent
             .buffers
             .paths
-            .first()
+            .get(route.path.index())
             .is_some_and(|path| !path.peer_cids.has_cid_for_another(lent.buffers.peer_cids));
-        let kept = if scarce { self.base_pto(lent).saturating_mul(LINGER).min(KEPT) } else { KEPT };
+        let kept =
+            if scarce { self.base_pto(lent, route.path).saturating_mul(LINGER).min(KEPT) } else { KEPT };
         Deadline::at(route.left.after(kept))
     }
 
     /// The peer was not reached over a route.
     fn on_route_failed(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
-        let active = self.route(lent);
+        let path = path_of(lent, row);
+        let active = active(lent, path);
         if row != active {
             let routes = &lent.buffers.routes;
             let last = routes.get(row).is_some_and(|route| route.role == Role::Fallback);
@@ -444,7 +453,7 @@ impl State {
                 self.release(lent, row, Told::FAILED);
             }
             None => {
-                let pto = self.base_pto(lent);
+                let pto = self.base_pto(lent, path);
                 let Some(route) = lent.buffers.routes.get_mut(row) else { return };
                 if route.amplification.is_validated() {
                     // The peer was there once, and may be again: that is waited for until the idle timeout.
@@ -462,7 +471,7 @@ impl State {
     /// which it was heard last. That is one that was in use, or one that was only tried; a client goes by what it may use by
     /// itself for the latter, and stays where it can speak; a server keeps to the address it speaks from (9.6.2).
     fn last_to_work(&self, lent: &Lent<'_>, failed: usize) -> Option<usize> {
-        let from = lent.buffers.routes.get(failed)?.addresses;
+        let Route { addresses: from, path, .. } = *lent.buffers.routes.get(failed)?;
         let may_leave = self.when_suspect == WhenSuspect::Move;
         let works = |(row, route): &(usize, &Route)| {
             let tried = route.role == Role::Candidate && route.validation.is_validated();
@@ -470,7 +479,7 @@ impl State {
                 Side::Client => self.has_cid(lent, *row) && (!tried || may_leave && route.may_be_chosen()),
                 Side::Server => !tried || route.addresses.has_local_of(&from),
             };
-            !route.is_down() && usable && (tried || route.role == Role::Fallback)
+            route.path == path && !route.is_down() && usable && (tried || route.role == Role::Fallback)
         };
         let routes = lent.buffers.routes.iter().enumerate().filter(works);
         routes
@@ -490,7 +499,9 @@ impl State {
     /// Gives up a route that is not the active one: its row, its connection ID, and what was under way on it.
     pub(super) fn release(&mut self, lent: &mut Lent<'_>, row: usize, told: Told) {
         self.lose_flight(lent, Level::OneRtt, row);
-        let (Some(path), Some(route)) = (lent.buffers.paths.first_mut(), lent.buffers.routes.get_mut(row))
+        let path = path_of(lent, row);
+        let (Some(path), Some(route)) =
+            (lent.buffers.paths.get_mut(path.index()), lent.buffers.routes.get_mut(row))
         else {
             return;
         };
@@ -510,6 +521,12 @@ impl State {
         retired.ok();
     }
 
+    /// Whether there is another route than the one in use.
+    pub(super) fn has_others(&self, lent: &Lent<'_>) -> bool {
+        let path = |path: PathRow| lent.buffers.paths.get(path.index());
+        self.path_rows().filter_map(path).any(|path| path.others > 0)
+    }
+
     /// What is under way of a level on a route will not arrive, which says nothing of congestion (RFC 9000 9.4): it is
     /// wanted again.
     pub(super) fn lose_flight(&mut self, lent: &mut Lent<'_>, level: Level, row: usize) {
@@ -519,18 +536,13 @@ impl State {
         let mut bytes = 0_u32;
         while let Some(handle) = packets.pop(lent.buffers.sent) {
             bytes = bytes.saturating_add(at(lent.buffers.sent, handle).map_or(0, |row| row.size.into()));
-            self.on_packet_lost(lent, &flight, handle);
+            self.on_packet_lost(lent, path_of(lent, row), &flight, handle);
         }
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.congestion.on_discarded(bytes);
         }
         self.free_unowned(lent);
     }
-}
-
-/// Whether there is another route than the one in use.
-pub(super) fn has_others(lent: &Lent<'_>) -> bool {
-    lent.buffers.paths.first().is_some_and(|path| path.others > 0)
 }
 
 /// The name of the route in a row.

@@ -1,6 +1,8 @@
 //! How a connection begins: its state, and what both roles set up before the first datagram.
 
 use super::events::Facts;
+use super::multipath::Multipath;
+use super::path::active;
 use super::routes::{MigrationPolicy, Moved, NoSpareCid, WhenSuspect};
 use super::stats::Stats;
 use super::{Config, Lent, Path};
@@ -8,8 +10,8 @@ use crate::cid::local::{LocalCid, LocalCids};
 use crate::cid::peer::{PeerCid, PeerCidRows, PeerCids, Retirement};
 use crate::delivery::Delivery;
 use crate::error::{TransportError, Trap};
-use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels, PathPhase};
-use crate::ids::{FourTuple, PathId, Side};
+use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels};
+use crate::ids::{FourTuple, PathRow, Side};
 use crate::lifecycle::{Lifecycle, Liveness, Timeouts};
 use crate::limits::{
     DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, GRANULARITY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
@@ -108,7 +110,7 @@ impl PeerLimits {
 pub(super) const PROBES: u8 = 2;
 
 /// What an expired probe timeout owes: datagrams, and in each of them something ack-eliciting of these levels.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Probes {
     datagrams: u8,
     /// A bit for each level.
@@ -116,6 +118,9 @@ pub(super) struct Probes {
 }
 
 impl Probes {
+    /// Nothing.
+    pub(super) const NONE: Self = Self { datagrams: 0, levels: 0 };
+
     /// Whether a level has something ack-eliciting to say.
     pub(super) const fn owed(self, level: Level) -> bool {
         self.datagrams > 0 && self.levels & bit(level) != 0
@@ -156,21 +161,22 @@ pub(super) struct Token {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(super) side: Side,
+    /// The path that stands for the connection where only one can.
+    pub(super) main: PathRow,
+    /// What of it was agreed on.
+    pub(super) multipath: Option<Multipath>,
     pub(super) version: u32,
     pub(super) lifecycle: Lifecycle,
     pub(super) first_flight: FirstFlight,
     pub(super) levels: Levels,
     pub(super) keys: KeyUpdate,
-    pub(super) phase: PathPhase,
     pub(super) crypto: CryptoStreams,
     pub(super) initial: Early,
     pub(super) handshake: Early,
     pub(super) sent: SentTable,
     pub(super) streams: Streams,
-    pub(super) probes: Probes,
     pub(super) peer: PeerLimits,
     pub(super) handshake_done: Delivery,
-    pub(super) ping: Delivery,
     pub(super) responses: Responses,
     pub(super) newcomers: Newcomers,
     pub(super) new_routes: RouteConfig,
@@ -274,18 +280,18 @@ impl State {
         };
         Self {
             side,
+            main: PathRow::FIRST,
+            multipath: None,
             version,
             lifecycle: Lifecycle::new(now, &timeouts, pto),
             first_flight,
             levels: Levels::new(side),
             keys: KeyUpdate::new(AeadLimits { confidentiality: u64::MAX, integrity: u64::MAX }),
-            phase: PathPhase::NEW,
             crypto: CryptoStreams::new(),
             initial: Early::new(),
             handshake: Early::new(),
             sent: SentTable::new(),
             streams: Streams::new(&streams, &mut lent.buffers.streams),
-            probes: Probes::default(),
             peer: PeerLimits {
                 ack_delay_exponent: DEFAULT_ACK_DELAY_EXPONENT,
                 max_ack_delay_ms: delay_millis(DEFAULT_MAX_ACK_DELAY),
@@ -295,7 +301,6 @@ impl State {
                 no_migration: false,
             },
             handshake_done: Delivery::Idle,
-            ping: Delivery::Idle,
             responses: Responses::NONE,
             newcomers: Newcomers::new(),
             new_routes: new_routes(config),
@@ -421,9 +426,9 @@ impl State {
         Span::from_millis(self.max_ack_delay_ms as u64).saturating_sub(GRANULARITY)
     }
 
-    /// The row of the route that packets of path 0 are sent over.
+    /// The row of the route in use of the path that stands for the connection.
     pub(super) fn route(&self, lent: &Lent<'_>) -> usize {
-        lent.buffers.paths.first().map_or(0, |path| usize::from(path.active))
+        active(lent, self.main)
     }
 }
 
@@ -450,12 +455,13 @@ pub(super) fn prepare(
     let mut secret = [0; 8];
     lent.session.fill_random(&mut secret);
     let route = lent.buffers.routes.first_mut().trap("a connection needs a row for a route")?;
-    *route = Route { role: Role::Active, ..Route::new(now, PathId::ZERO, on, &new_routes(config)) };
+    *route = Route { role: Role::Active, ..Route::new(now, PathRow::FIRST, on, &new_routes(config)) };
     let pto = route.pto.period(&route.rtt, Span::ZERO);
     let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
         .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
     let path = lent.buffers.paths.first_mut().trap("a connection needs a row for a path")?;
     path.local_cids = local_cids;
+    path.active = 0;
     let mut random = [0; 2];
     lent.session.fill_random(&mut random);
     path.skips.schedule(0, u16::from_ne_bytes(random));

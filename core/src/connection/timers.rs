@@ -2,10 +2,10 @@
 
 use super::Lent;
 use super::events::Fact;
+use super::path::{active, path_of, want_ping};
 use super::receive::Seat;
-use super::routes::has_others;
 use super::start::{PROBES, State};
-use crate::ids::{PathId, SpaceId};
+use crate::ids::{PathId, PathRow, SpaceId};
 use crate::lifecycle::{Due, Silence};
 use crate::recovery::pto::Situation;
 use crate::recovery::{Alarm, Flight};
@@ -25,10 +25,11 @@ impl State {
         if !self.lifecycle.is_open() {
             return life;
         }
-        let alarm = self.alarm(lent).map(|(at, _)| at).into();
+        let alarms = self.path_rows().filter_map(|path| self.alarm(lent, path));
+        let alarm = alarms.map(|(at, _)| Deadline::at(at)).min().unwrap_or_default();
         let alive = self.liveness.next_timeout(self.liveness_pto(lent));
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
-        let acks = if self.is_blocked(lent) { Deadline::NEVER } else { self.next_ack(lent) };
+        let acks = if self.is_mute(lent) { Deadline::NEVER } else { self.next_ack(lent) };
         [self.keys.next_timeout(), self.levels.next_timeout(), alarm, alive, route, acks, self.paced_until]
             .into_iter()
             .fold(life, Deadline::min)
@@ -37,8 +38,10 @@ impl State {
     fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
         for level in SPACES {
-            if self.levels.can_seal(level) {
-                next = next.min(self.space_mut(lent, level).received.due());
+            for path in self.path_rows() {
+                if self.levels.can_seal(level) {
+                    next = next.min(self.space_mut(lent, level, path).received.due());
+                }
             }
         }
         next
@@ -46,7 +49,7 @@ impl State {
 
     pub(super) fn handle_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
         match self.lifecycle.on_timeout(now) {
-            Some(Due::KeepAlive) => self.ping.want(),
+            Some(Due::KeepAlive) => want_ping(lent, self.main),
             Some(Due::Drained) => return,
             None => {}
         }
@@ -67,20 +70,23 @@ impl State {
         }
         self.on_route_timeout(now, lent);
         self.on_alarm_elsewhere(now, lent);
-        let row = self.route(lent);
-        match self.alarm(lent) {
-            Some((at, Alarm::Loss(space))) if at <= now => {
-                self.look_for_lost(now, lent, level_of(space), row);
+        for path in self.path_rows() {
+            let row = active(lent, path);
+            match self.alarm(lent, path) {
+                Some((at, Alarm::Loss(space))) if at <= now => {
+                    self.look_for_lost(now, lent, level_of(space), row);
+                }
+                Some((at, Alarm::Probe(space))) if at <= now => self.probe(now, lent, level_of(space), row),
+                _ => {}
             }
-            Some((at, Alarm::Probe(space))) if at <= now => self.probe(now, lent, level_of(space), row),
-            _ => {}
         }
     }
 
     /// Asks the peer for a sign of life.
     fn ask(&mut self, lent: &mut Lent<'_>) {
-        self.ping.want();
-        if let Some(route) = lent.buffers.routes.get_mut(self.route(lent)) {
+        want_ping(lent, self.main);
+        let row = self.route(lent);
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.ecn.on_silence();
         }
     }
@@ -89,7 +95,7 @@ impl State {
     /// packet ends the backoff, and makes the RTT as long as the silence.
     pub(super) fn returns(&self, now: Instant, lent: &Lent<'_>, seat: &Seat) -> bool {
         let route = lent.buffers.routes.get(seat.route).filter(|_| seat.level == Level::OneRtt);
-        seat.route == self.route(lent)
+        seat.route == active(lent, seat.path)
             && route.is_some_and(|route| {
                 let silence = route.pto.period(&route.rtt, Span::ZERO).half();
                 route.pto.count() >= OUT_OF_REACH && now.since(route.last_packet) >= silence
@@ -102,7 +108,7 @@ impl State {
     pub(super) fn on_return(&mut self, lent: &mut Lent<'_>, row: usize) {
         let flight = lent.buffers.routes.get(row).map(|route| &route.flight);
         if flight.is_some_and(|flight| flight.last_ack_eliciting().is_some()) {
-            self.probes.owe(Level::OneRtt);
+            self.owe(lent, Level::OneRtt, row);
             self.repeat(lent, Level::OneRtt, row, PROBES);
             self.free_unowned(lent);
         }
@@ -119,19 +125,26 @@ impl State {
                 self.facts.note(Fact::Mtu);
             }
         }
-        self.probes.owe(level);
+        self.owe(lent, level, row);
         // Who probes one space probes all that wait for an acknowledgment, in the same datagrams.
         let mut others = 0_u8;
         for other in SPACES.into_iter().filter(|other| *other != level) {
             let flight = self.flight_mut(lent, other, row);
             if flight.is_some_and(|flight| flight.last_ack_eliciting().is_some()) {
-                self.probes.owe(other);
+                self.owe(lent, other, row);
                 self.repeat(lent, other, row, 1);
                 others = others.saturating_add(1);
             }
         }
         self.repeat(lent, level, row, PROBES.saturating_sub(others).max(1));
         self.free_unowned(lent);
+    }
+
+    /// A probe timeout expired: of the path of this route something ack-eliciting is to be sent.
+    fn owe(&self, lent: &mut Lent<'_>, level: Level, route: usize) {
+        if let Some(path) = lent.buffers.paths.get_mut(path_of(lent, route).index()) {
+            path.probes.owe(level);
+        }
     }
 
     /// What up to so many packets of a level carried, the oldest first, is wanted again.
@@ -143,7 +156,7 @@ impl State {
             if let Some(route) = lent.buffers.routes.get_mut(row) {
                 route.congestion.on_discarded(left.into());
             }
-            self.on_packet_lost(lent, &flight, handle);
+            self.on_packet_lost(lent, path_of(lent, row), &flight, handle);
         }
         if let Some(place) = self.flight_mut(lent, level, row) {
             *place = flight;
@@ -152,7 +165,7 @@ impl State {
 
     /// When something is due of what is under way on routes that are not in use any more.
     fn next_alarm_elsewhere(&self, lent: &Lent<'_>) -> Deadline {
-        if !has_others(lent) {
+        if !self.has_others(lent) {
             return Deadline::NEVER;
         }
         let rows = 0..lent.buffers.routes.len();
@@ -163,7 +176,7 @@ impl State {
     /// What was sent over a route before it was left is found lost as ever, but not probed for: when the probe timeout
     /// comes, it is sent again over the active route.
     fn on_alarm_elsewhere(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let rows = if has_others(lent) { lent.buffers.routes.len() } else { 0 };
+        let rows = if self.has_others(lent) { lent.buffers.routes.len() } else { 0 };
         for row in 0..rows {
             match self.alarm_elsewhere(lent, row).filter(|(at, _)| *at <= now) {
                 Some((_, Alarm::Loss(_))) => self.look_for_lost(now, lent, Level::OneRtt, row),
@@ -175,7 +188,7 @@ impl State {
 
     fn alarm_elsewhere(&self, lent: &Lent<'_>, row: usize) -> Option<(Instant, Alarm)> {
         let route = lent.buffers.routes.get(row).filter(|route| !route.flight.is_empty())?;
-        if row == self.route(lent) {
+        if row == active(lent, route.path) {
             return None;
         }
         let situation = Situation {
@@ -188,36 +201,38 @@ impl State {
         route.pto.alarm(&route.rtt, &[(SpaceId::App(PathId::ZERO), &route.flight)], &situation)
     }
 
-    fn alarm(&self, lent: &Lent<'_>) -> Option<(Instant, Alarm)> {
-        let route = lent.buffers.routes.get(self.route(lent))?;
+    fn alarm(&self, lent: &Lent<'_>, path: PathRow) -> Option<(Instant, Alarm)> {
+        let route = lent.buffers.routes.get(active(lent, path))?;
         let flights: [(SpaceId, &Flight); 3] = [
+            (SpaceId::App(PathId::ZERO), &route.flight),
             (SpaceId::Initial, &self.initial.flight),
             (SpaceId::Handshake, &self.handshake.flight),
-            (SpaceId::App(PathId::ZERO), &route.flight),
         ];
+        // The handshake runs on the first path.
+        let flights = if path == PathRow::FIRST { &flights[..] } else { flights.split_at(1).0 };
         // A client's first packets have its ClientHello (RFC 9000 17.2.2): while TLS waits for its keys there is nothing to probe with.
         let is_mute = self.side.is_client() && lent.session.crypto_len(Level::Initial) == 0;
         let situation = Situation {
             confirmed: self.levels.is_confirmed(),
-            blocked: self.is_blocked(lent) || (is_mute && self.levels.can_seal(Level::Initial)),
+            blocked: self.is_blocked(lent, path) || (is_mute && self.levels.can_seal(Level::Initial)),
             validated_by_peer: self.is_validated_by_peer(),
             has_handshake_keys: self.levels.can_seal(Level::Handshake),
             max_ack_delay: self.peer.max_ack_delay(),
         };
-        route.pto.alarm(&route.rtt, &flights, &situation)
+        route.pto.alarm(&route.rtt, flights, &situation)
     }
 
     /// A silence of so long is asked about.
     fn liveness_pto(&self, lent: &Lent<'_>) -> Span {
         // One half of the time that the application grants is for the question, the other for the answer.
         let most = Span::from_millis(u64::from(self.suspect_after_ms) / 2);
-        self.base_pto(lent).max(LEAST_SILENCE).min(most)
+        self.base_pto(lent, self.main).max(LEAST_SILENCE).min(most)
     }
 
     /// The PTO as RFC 9002 6.2.1 defines it, without the backoff of its timer. Routes and the end of a connection are measured by
     /// it: silence on one route says nothing of another, and nobody waits longer for stragglers because of it.
-    pub(super) fn base_pto(&self, lent: &Lent<'_>) -> Span {
-        let route = lent.buffers.routes.get(self.route(lent));
+    pub(super) fn base_pto(&self, lent: &Lent<'_>, path: PathRow) -> Span {
+        let route = lent.buffers.routes.get(active(lent, path));
         let base = route.map_or(crate::limits::INITIAL_RTT, |route| route.rtt.pto_base());
         base.saturating_add(self.peer.max_ack_delay())
     }
@@ -230,11 +245,21 @@ impl State {
         base.saturating_add(self.peer.max_ack_delay())
     }
 
-    /// The current probe timeout, by which other periods are measured.
-    pub(super) fn pto(&self, lent: &Lent<'_>) -> Span {
+    /// The longest of [`Self::base_pto`] of all paths, by which what concerns them all is measured.
+    pub(super) fn longest_base_pto(&self, lent: &Lent<'_>) -> Span {
+        self.open_paths(lent).map(|path| self.base_pto(lent, path)).max().unwrap_or_default()
+    }
+
+    /// The current probe timeout of a path.
+    pub(super) fn pto(&self, lent: &Lent<'_>, path: PathRow) -> Span {
         let max_ack_delay = if self.levels.is_confirmed() { self.peer.max_ack_delay() } else { Span::ZERO };
-        let route = lent.buffers.routes.get(self.route(lent));
+        let route = lent.buffers.routes.get(active(lent, path));
         route.map_or(crate::limits::INITIAL_RTT, |route| route.pto.period(&route.rtt, max_ack_delay))
+    }
+
+    /// The longest probe timeout of all paths.
+    pub(super) fn longest_pto(&self, lent: &Lent<'_>) -> Span {
+        self.open_paths(lent).map(|path| self.pto(lent, path)).max().unwrap_or_default()
     }
 }
 

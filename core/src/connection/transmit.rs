@@ -5,9 +5,10 @@ use core::net::SocketAddr;
 
 use super::Lent;
 use super::packet::{Allowed, Order};
+use super::path::{active, path_of};
 use super::start::State;
 use crate::congestion::Budget;
-use crate::ids::{Ecn, FourTuple};
+use crate::ids::{Ecn, FourTuple, PathRow};
 use crate::limits::MIN_INITIAL_DATAGRAM;
 use crate::path::{Addresses, Route};
 use crate::session::Level;
@@ -42,8 +43,11 @@ pub struct Plan {
     pub flow_label: u32,
     /// The largest datagram that is to be written, in bytes.
     pub max: usize,
+    path: PathRow,
     route: usize,
     allowed: Allowed,
+    /// Whether what is not tied to a path goes along.
+    shared: bool,
     /// What may be put in flight, in bytes.
     budget: u64,
 }
@@ -70,14 +74,25 @@ impl State {
         {
             return plan_for(lent, row).map(|plan| Plan { allowed: Allowed::Path, ..plan });
         }
-        if self.lifecycle.is_drained() || self.is_blocked(lent) {
+        if self.lifecycle.is_drained() {
             return None;
         }
-        let row = self.route(lent);
-        let mut plan = plan_for(lent, row)?;
         if !self.lifecycle.is_open() {
-            return self.lifecycle.wants_close().then_some(plan);
+            let path = self.open_paths(lent).find(|path| !self.is_blocked(lent, *path))?;
+            return plan_for(lent, active(lent, path)).filter(|_| self.lifecycle.wants_close());
         }
+        let shared = self.shared_path(now, lent);
+        self.path_rows().find_map(|path| self.plan(now, lent, path, shared == Some(path)))
+    }
+
+    /// What may be sent over a path now, if there is anything of it. `shared` says whether what is not tied to a path goes
+    /// along.
+    fn plan(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, shared: bool) -> Option<Plan> {
+        if self.is_blocked(lent, path) {
+            return None;
+        }
+        let row = active(lent, path);
+        let mut plan = Plan { shared, ..plan_for(lent, row)? };
         plan.allowed = self.allow(now, lent, &mut plan)?;
         // A network that drops marked packets is not to be taken for one that drops all (RFC 9000 13.4.2): on a new route marks
         // wait until it is known to carry packets without, and no acknowledgment is lost to the test of it.
@@ -94,32 +109,35 @@ impl State {
     /// A route that is not in use and has something to ask or to answer. Such packets are few and small: neither the
     /// window nor the pacer holds them back.
     fn next_to_probe(&self, lent: &Lent<'_>) -> Option<usize> {
-        let active = self.route(lent);
-        let path = lent.buffers.paths.first().filter(|path| path.others > 0)?;
+        if !self.has_others(lent) {
+            return None;
+        }
         lent.buffers.routes.iter().enumerate().position(|(row, route)| {
-            row != active
+            row != active(lent, route.path)
                 && route.is_open()
                 && !route.is_down()
                 && route.amplification.allowance() >= MIN_DATAGRAM
                 && self.wants_on_route(lent, row)
-                && u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
+                && holds_cid(lent, row)
         })
     }
 
     /// What may be sent now, if there is anything of it.
     fn allow(&mut self, now: Instant, lent: &mut Lent<'_>, plan: &mut Plan) -> Option<Allowed> {
-        if LEVELS.iter().any(|level| self.probes.owed(*level) && self.levels.can_seal(*level)) {
+        let (path, shared) = (plan.path, plan.shared);
+        let probes = lent.buffers.paths.get(path.index())?.probes;
+        if LEVELS.iter().any(|level| probes.owed(*level) && self.levels.can_seal(*level)) {
             plan.budget = plan.max as u64;
             return Some(Allowed::Probe);
         }
         let (window, paced) = self.window(now, lent, plan.route)?;
         plan.budget = window.min(paced);
         let open = window >= plan.max as u64;
-        let wanted = LEVELS.iter().any(|level| self.wants(lent, *level));
+        let wanted = LEVELS.iter().any(|level| self.wants(lent, *level, path, shared));
         if let Some(route) = lent.buffers.routes.get_mut(plan.route) {
             route.congestion.set_app_limited(!wanted);
         }
-        let wanted = wanted || LEVELS.iter().any(|level| self.owes_confirmation(now, lent, *level));
+        let wanted = wanted || LEVELS.iter().any(|level| self.owes_confirmation(now, lent, *level, path));
         if open && wanted && paced >= plan.max as u64 && self.has_rows(lent, plan.route, Allowed::All) {
             return Some(Allowed::All);
         }
@@ -129,7 +147,7 @@ impl State {
         if self.may_overdraw(lent, plan.route) {
             return Some(Allowed::Path);
         }
-        LEVELS.iter().any(|level| self.owes_ack(now, lent, *level)).then_some(Allowed::AckOnly)
+        LEVELS.iter().any(|level| self.owes_ack(now, lent, *level, path)).then_some(Allowed::AckOnly)
     }
 
     /// What asks or answers whether the route in use works may exceed the window by one datagram. A peer that heard nothing
@@ -149,7 +167,7 @@ impl State {
         let paced = match route.pacer.budget(now, &pace) {
             Budget::Bytes(bytes) => bytes,
             Budget::Until(until) => {
-                self.paced_until = Deadline::at(until);
+                self.paced_until = self.paced_until.min(Deadline::at(until));
                 0
             }
         };
@@ -171,27 +189,35 @@ impl State {
         true
     }
 
-    /// Whether an acknowledgment cannot wait.
-    fn owes_ack(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> bool {
-        self.levels.can_seal(level) && self.space_mut(lent, level).received.due().is_due(now)
+    /// Whether an acknowledgment cannot wait that goes over this path.
+    fn owes_ack(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, over: PathRow) -> bool {
+        self.levels.can_seal(level)
+            && self.path_rows().any(|path| {
+                self.space_mut(lent, level, path).received.due().is_due(now)
+                    && self.ack_path(lent, level, path) == over
+            })
     }
 
     /// Whether an acknowledgment that cannot wait should ask to be acknowledged itself (RFC 9000 13.2.4).
-    fn owes_confirmation(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level) -> bool {
-        self.owes_ack(now, lent, level) && self.space_mut(lent, level).received.wants_confirmation()
+    fn owes_confirmation(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, path: PathRow) -> bool {
+        self.owes_ack(now, lent, level, path)
+            && self.space_mut(lent, level, path).received.wants_confirmation()
     }
 
     /// Whether nothing can be sent whatever there is to say: the address may be sent no more until something comes from it, or
     /// the peer has withdrawn all its connection IDs.
-    pub(super) fn is_blocked(&self, lent: &Lent<'_>) -> bool {
-        let row = self.route(lent);
+    pub(super) fn is_blocked(&self, lent: &Lent<'_>, path: PathRow) -> bool {
+        let row = active(lent, path);
         let allowance = lent.buffers.routes.get(row).map_or(0, |route| route.amplification.allowance());
         let long = self.levels.can_seal(Level::Initial) || self.levels.can_seal(Level::Handshake);
-        let short = lent.buffers.paths.first().is_some_and(|path| {
-            u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
-        });
+        let short = holds_cid(lent, row);
         let down = lent.buffers.routes.get(row).is_some_and(Route::is_down);
         allowance < self.smallest_datagram() || !(long || short) || down
+    }
+
+    /// Whether nothing can be sent over any path.
+    pub(super) fn is_mute(&self, lent: &Lent<'_>) -> bool {
+        self.path_rows().all(|path| self.is_blocked(lent, path))
     }
 
     /// The smallest datagram worth sending. A server's Initial packets want 1,200 bytes (RFC 9000 14.1): what credit there
@@ -201,27 +227,30 @@ impl State {
         if initial { MIN_INITIAL_DATAGRAM as u64 } else { MIN_DATAGRAM }
     }
 
-    /// Whether packets of a level have something to say that counts as in flight.
-    fn wants(&self, lent: &Lent<'_>, level: Level) -> bool {
+    /// Whether packets of a level have something to say over a path that counts as in flight.
+    fn wants(&self, lent: &Lent<'_>, level: Level, path: PathRow, shared: bool) -> bool {
         if !self.levels.can_seal(level) {
             return false;
         }
-        if self.crypto.wants_to_send(level, lent.session) {
-            return true;
+        if level != Level::OneRtt {
+            return path == PathRow::FIRST && self.crypto.wants_to_send(level, lent.session);
         }
-        let path_wants = lent
-            .buffers
-            .paths
-            .first()
-            .is_some_and(|path| path.local_cids.has_wanted() || path.peer_cids.has_wanted());
-        level == Level::OneRtt
-            && (self.streams.wants_to_send(&lent.buffers.streams)
-                || !self.datagrams_out.is_empty()
-                || self.wants_on_route(lent, self.route(lent))
-                || self.handshake_done.is_wanted()
-                || self.token.delivery.is_wanted()
-                || self.ping.is_wanted()
-                || path_wants)
+        let pings = lent.buffers.paths.get(path.index()).is_some_and(|path| path.ping.is_wanted());
+        pings || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
+    }
+
+    /// Whether there is something to say over whatever path.
+    pub(super) fn wants_somewhere(&self, lent: &Lent<'_>) -> bool {
+        let cids = |path: PathRow| {
+            let path = lent.buffers.paths.get(path.index());
+            path.is_some_and(|path| path.local_cids.has_wanted() || path.peer_cids.has_wanted())
+        };
+        self.streams.wants_to_send(&lent.buffers.streams)
+            || !self.datagrams_out.is_empty()
+            || self.crypto.wants_to_send(Level::OneRtt, lent.session)
+            || self.handshake_done.is_wanted()
+            || self.token.delivery.is_wanted()
+            || self.path_rows().any(cids)
     }
 
     /// Whether streams have bytes to send.
@@ -276,7 +305,11 @@ impl State {
         }
         match plan.allowed {
             Allowed::Close => self.lifecycle.on_close_sent(),
-            Allowed::Probe if len > 0 => self.probes.on_sent(),
+            Allowed::Probe if len > 0 => {
+                if let Some(path) = lent.buffers.paths.get_mut(plan.path.index()) {
+                    path.probes.on_sent();
+                }
+            }
             _ => {}
         }
         self.spend(lent, plan, len);
@@ -335,8 +368,17 @@ impl State {
             let target = if expand { MIN_INITIAL_DATAGRAM } else { 0 };
             let pad_to =
                 if plan.allowed == Allowed::MtuProbe { room.len() } else { target.saturating_sub(len) };
-            let order =
-                Order { level, route: plan.route, allowed: plan.allowed, ecn: plan.ecn, pad_to, full, more };
+            let order = Order {
+                level,
+                path: plan.path,
+                route: plan.route,
+                allowed: plan.allowed,
+                shared: plan.shared,
+                ecn: plan.ecn,
+                pad_to,
+                full,
+                more,
+            };
             len = len.saturating_add(self.write_packet(now, lent, &order, room));
             // Packet numbers were used up: whatever came before in the datagram stays unsaid as well (RFC 9000 12.3).
             if self.lifecycle.is_drained() {
@@ -349,7 +391,7 @@ impl State {
     /// Packets of one datagram have one destination (RFC 9000 12.2). That of long headers and that of the route differ once
     /// the peer has withdrawn the connection ID of the handshake.
     fn shares_dcid(&self, lent: &Lent<'_>, plan: &Plan, level: Level) -> bool {
-        let path = lent.buffers.paths.first();
+        let path = lent.buffers.paths.get(plan.path.index());
         let row = u8::try_from(plan.route).unwrap_or(u8::MAX);
         let dcid = path.and_then(|path| path.peer_cids.of(lent.buffers.peer_cids, row));
         level != Level::OneRtt || dcid.is_some_and(|dcid| *dcid.cid() == self.first_flight.dcid())
@@ -362,9 +404,12 @@ impl State {
         match plan.allowed {
             Allowed::Close => true,
             Allowed::MtuProbe | Allowed::Path => level == Level::OneRtt,
-            Allowed::AckOnly => self.owes_ack(now, lent, level),
+            Allowed::AckOnly => self.owes_ack(now, lent, level, plan.path),
             Allowed::All | Allowed::Probe => {
-                self.probes.owed(level) || self.wants(lent, level) || self.owes_ack(now, lent, level)
+                let probes = lent.buffers.paths.get(plan.path.index()).map(|path| path.probes);
+                probes.is_some_and(|probes| probes.owed(level))
+                    || self.wants(lent, level, plan.path, plan.shared)
+                    || self.owes_ack(now, lent, level, plan.path)
             }
         }
     }
@@ -392,9 +437,19 @@ fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
         ecn: Ecn::NotEct,
         flow_label: route.flow_label.get(),
         max: usize::try_from(max).ok()?,
+        path: path_of(lent, row),
         route: row,
         allowed: Allowed::Close,
+        shared: true,
         budget: 0,
+    })
+}
+
+/// Whether what is sent over a route has a connection ID to go to.
+fn holds_cid(lent: &Lent<'_>, row: usize) -> bool {
+    let path = lent.buffers.paths.get(path_of(lent, row).index());
+    path.is_some_and(|path| {
+        u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
     })
 }
 

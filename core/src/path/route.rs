@@ -1,7 +1,7 @@
 //! A route: one pair of addresses of one path, and everything that is known of it alone (RFC 9000 9.4, 8.1, 14, 13.4).
 
 use crate::congestion::{Algorithm, Controller, Pace, Pacer};
-use crate::ids::{CidTag, FourTuple, PathId};
+use crate::ids::{CidTag, FourTuple, PathRow};
 use crate::path::{Addresses, Amplification, EcnValidation, Mtu, Preference, Validation};
 use crate::recovery::{Flight, Pto, Rtt};
 use crate::time::{Instant, Span};
@@ -143,7 +143,7 @@ pub struct RouteStats {
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Its path.
-    pub path: PathId,
+    pub path: PathRow,
     /// Which of the routes that had this row it is.
     pub serial: u16,
     /// What it is to its path.
@@ -209,7 +209,7 @@ impl RouteConfig {
 impl Route {
     /// A free row.
     pub const EMPTY: Self = Self {
-        path: PathId::ZERO,
+        path: PathRow::FIRST,
         serial: 0,
         role: Role::Free,
         opener: Opener::Local,
@@ -255,7 +255,7 @@ impl Route {
     };
 
     /// A route of `path` between these addresses, about which nothing is known.
-    pub fn new(now: Instant, path: PathId, on: FourTuple, config: &RouteConfig) -> Self {
+    pub fn new(now: Instant, path: PathRow, on: FourTuple, config: &RouteConfig) -> Self {
         Self {
             path,
             role: Role::Candidate,
