@@ -212,7 +212,7 @@ impl State {
         let space = self.space_mut(lent, level);
         let mut confirm = false;
         if space.received.due().is_set() {
-            space.received.write(now, ACK_DELAY_EXPONENT, out).ok();
+            space.received.write(now, ACK_DELAY_EXPONENT, None, out).ok();
             confirm = space.received.wants_confirmation();
         }
         if !order.allowed.in_flight() {
