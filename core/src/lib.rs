@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Feature `reasons` (on): errors, and the CONNECTION_CLOSE frames that tell of them, say in words what was wrong, which takes
-//! 3 KB of flash.
+//! 3 KB of flash. Feature `multipath` (off): several paths at once, in the two dialects of [`wire::dialect`].
 //!
 //! Where there is no operating system, what many places call is never inlined (`cfg_attr(target_os = "none", inline(never))`):
 //! flash is scarcer there than time, and the opt-levels for size still make a dozen copies of a varint's parser.

@@ -340,7 +340,7 @@ pub fn bytes(frames: &[Frame<'_>]) -> Vec<u8> {
 pub fn ack(ranges: &[std::ops::RangeInclusive<u64>]) -> Vec<u8> {
     let mut buffer = vec![0; 4096];
     let mut out = Writer::new(&mut buffer);
-    frame::ack::emit(0, None, ranges.iter().cloned(), &mut out).expect("ranges that fit");
+    frame::ack::emit(None, 0, None, ranges.iter().cloned(), &mut out).expect("ranges that fit");
     out.written().to_vec()
 }
 

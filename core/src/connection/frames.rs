@@ -83,6 +83,16 @@ impl State {
             Frame::HandshakeDone(_) | Frame::NewToken(_) => {
                 Err(TransportError::new(Code::PROTOCOL_VIOLATION, "frame that only a server may send"))
             }
+            Frame::PathAck(_)
+            | Frame::PathAbandon(_)
+            | Frame::PathStatus(_)
+            | Frame::PathNewConnectionId(_)
+            | Frame::PathRetireConnectionId(_)
+            | Frame::MaxPathId(_)
+            | Frame::PathsBlocked(_)
+            | Frame::PathCidsBlocked(_) => {
+                Err(TransportError::internal("frame of a dialect that is not spoken"))
+            }
         }
     }
 

@@ -254,7 +254,7 @@ impl State {
         let space = self.space_mut(lent, order.level, order.path);
         let mut confirm = false;
         if space.received.due().is_set() {
-            space.received.write(now, ACK_DELAY_EXPONENT, out).ok();
+            space.received.write(now, ACK_DELAY_EXPONENT, None, out).ok();
             confirm = space.received.wants_confirmation();
         }
         confirm

@@ -130,7 +130,7 @@ impl State {
             ack_eliciting |= kind.rules().ack_eliciting;
             non_probing |= !kind.rules().probing;
             renewed |= kind == Kind::NewConnectionId;
-            self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(kind.types().0))?;
+            self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(frame.types().0))?;
         }
         let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Span::ZERO };
         let space = self.space_mut(lent, level, seat.path);

@@ -9,12 +9,12 @@
 //! marked CE, and for all in spaces whose `max_ack_delay` is zero (Initial, Handshake); otherwise after
 //! `max_ack_delay`. A packet that is not ack-eliciting never makes an ACK owed.
 
-use crate::ids::{Ecn, PacketNumber};
+use crate::ids::{Ecn, PacketNumber, PathId};
 use crate::recovery::acked::AckedRanges;
 use crate::table::ranges::{Inserted, RangeSet, Row, Rows};
 use crate::time::{Deadline, Instant, Span};
 use crate::wire::frame::EcnCounts;
-use crate::wire::{NoSpace, PacketWriter};
+use crate::wire::{Dialect, NoSpace, PacketWriter};
 
 /// Ack-eliciting packets that make an ACK owed at once (RFC 9000 13.2.2).
 const ACK_EVERY: u8 = 2;
@@ -155,15 +155,21 @@ impl<R: Rows + ?Sized> Received<R> {
         self.unconfirmed >= UNCONFIRMED_ACKS && self.reported().nth(1).is_some()
     }
 
-    /// Writes an ACK frame. `exponent` is our ack_delay_exponent. The caller tells [`Received::on_ack_sent`] once the
-    /// packet is sent.
+    /// Writes an ACK frame, or a PATH_ACK where the path ID of the space is named with it. `exponent` is our
+    /// ack_delay_exponent. The caller tells [`Received::on_ack_sent`] once the packet is sent.
     ///
     /// # Errors
     /// [`NoSpace`] if the newest range does not fit, or nothing was received.
-    pub fn write(&self, now: Instant, exponent: u8, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
+    pub fn write(
+        &self,
+        now: Instant,
+        exponent: u8,
+        path: Option<(Dialect, PathId)>,
+        out: &mut PacketWriter<'_>,
+    ) -> Result<(), NoSpace> {
         let delay = encode_delay(now.since(self.largest_at), exponent);
         let ecn = (self.ecn != Totals::ZERO).then(|| self.ecn.get());
-        out.ack(delay, ecn, self.reported())
+        out.ack(path, delay, ecn, self.reported())
     }
 
     /// Our packet `pn` with an ACK frame was sent.
@@ -247,7 +253,7 @@ mod tests {
     fn frame(received: &Received, now: Instant) -> (u64, Option<EcnCounts>, Vec<(u64, u64)>) {
         let mut buffer = [0; 200];
         let mut out = PacketWriter::new(&mut buffer);
-        received.write(now, 3, &mut out).unwrap();
+        received.write(now, 3, None, &mut out).unwrap();
         let len = out.len();
         match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap() {
             Frame::Ack(ack) => (ack.delay, ack.ecn, ack.ranges().map(|range| range.into_inner()).collect()),

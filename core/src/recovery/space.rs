@@ -122,7 +122,7 @@ mod tests {
     ) -> Result<EcnReport, TransportError> {
         let mut buffer = [0; 128];
         let mut out = Writer::new(&mut buffer);
-        ack::emit(0, ecn, ranges.iter().cloned(), &mut out).unwrap();
+        ack::emit(None, 0, ecn, ranges.iter().cloned(), &mut out).unwrap();
         let len = out.len();
         match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap() {
             Frame::Ack(ack) => space.on_ack(&ack, &AckedRanges::read(ack.ranges()), Some(7)),

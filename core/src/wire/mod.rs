@@ -5,6 +5,7 @@
 
 pub mod cid;
 pub mod cursor;
+pub mod dialect;
 pub mod frame;
 pub mod header;
 pub mod packet_number;
@@ -16,4 +17,5 @@ pub mod version;
 
 pub use cid::Cid;
 pub use cursor::{Malformed, NoSpace, Reader, Writer};
+pub use dialect::Dialect;
 pub use packet_writer::PacketWriter;

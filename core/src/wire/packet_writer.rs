@@ -2,10 +2,10 @@
 
 use core::ops::RangeInclusive;
 
-use crate::ids::StreamId;
+use crate::ids::{PathId, StreamId};
 use crate::wire::cursor::varint_len;
 use crate::wire::frame::{self, EcnCounts, Frame, Kind, Kinds};
-use crate::wire::{NoSpace, Writer};
+use crate::wire::{Dialect, NoSpace, Writer};
 
 /// The payload of a packet being built. What the frames mean for acknowledgment, congestion control and probing is
 /// read from the table, so that no contributor can forget it.
@@ -75,18 +75,19 @@ impl<'a> PacketWriter<'a> {
         Ok(())
     }
 
-    /// Writes an ACK frame of as many ranges as fit; see [`frame::ack::emit`].
+    /// Writes an ACK frame, or a PATH_ACK where a path ID is named, of as many ranges as fit; see [`frame::ack::emit`].
     ///
     /// # Errors
     /// [`NoSpace`] if not even the first range fits.
     pub fn ack(
         &mut self,
+        path: Option<(Dialect, PathId)>,
         delay: u64,
         ecn: Option<EcnCounts>,
         ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
     ) -> Result<(), NoSpace> {
-        frame::ack::emit(delay, ecn, ranges, &mut self.out)?;
-        self.note(Kind::Ack);
+        frame::ack::emit(path, delay, ecn, ranges, &mut self.out)?;
+        self.note(if path.is_some() { Kind::PathAck } else { Kind::Ack });
         Ok(())
     }
 
@@ -165,7 +166,7 @@ mod tests {
     fn notes_come_from_the_table() {
         let mut buffer = [0; 64];
         let mut packet = PacketWriter::new(&mut buffer);
-        packet.ack(0, None, [3..=7].into_iter()).unwrap();
+        packet.ack(None, 0, None, [3..=7].into_iter()).unwrap();
         assert!(!packet.is_ack_eliciting() && !packet.is_in_flight() && !packet.is_probing());
         packet.pad_to(20);
         assert!(!packet.is_ack_eliciting() && packet.is_in_flight());

@@ -6,7 +6,7 @@ use peregrine_core::error::Code;
 use peregrine_core::error::TransportError;
 use peregrine_core::ids::Dir;
 use peregrine_core::session::Level;
-use peregrine_core::wire::frame::{Ack, ConnectionClose, Frame, Frames};
+use peregrine_core::wire::frame::{Ack, ConnectionClose, Frame, Frames, NewConnectionId};
 use serde_json::{Value, json};
 
 use super::words::{error_name, hex};
@@ -74,13 +74,7 @@ fn frame(frame: &Frame<'_>, ack_delay_exponent: u64) -> Value {
             let stream_type = direction(blocked.dir);
             json!({ "frame_type": "streams_blocked", "stream_type": stream_type, "limit": blocked.limit })
         }
-        Frame::NewConnectionId(new) => json!({
-            "frame_type": "new_connection_id",
-            "sequence_number": new.seq,
-            "retire_prior_to": new.retire_prior_to,
-            "connection_id_length": new.cid.len(),
-            "connection_id": hex(new.cid.as_slice()),
-        }),
+        Frame::NewConnectionId(new) => new_connection_id(new),
         Frame::RetireConnectionId(retire) => {
             json!({ "frame_type": "retire_connection_id", "sequence_number": retire.seq })
         }
@@ -95,7 +89,47 @@ fn frame(frame: &Frame<'_>, ack_delay_exponent: u64) -> Value {
         Frame::Datagram(datagram) => {
             json!({ "frame_type": "datagram", "raw": { "length": datagram.data.len() } })
         }
+        // The schema has no multipath: the names are those of the drafts, in its manner.
+        Frame::PathAck(frame) => {
+            let mut value = ack(&frame.ack, ack_delay_exponent);
+            (value["frame_type"], value["path_id"]) = ("path_ack".into(), frame.path.into());
+            value
+        }
+        Frame::PathAbandon(abandon) => {
+            json!({ "frame_type": "path_abandon", "path_id": abandon.path, "error_code": abandon.code })
+        }
+        Frame::PathStatus(status) => {
+            let frame_type = if status.backup { "path_status_backup" } else { "path_status_available" };
+            json!({ "frame_type": frame_type, "path_id": status.path, "sequence_number": status.seq })
+        }
+        Frame::PathNewConnectionId(frame) => {
+            let mut value = new_connection_id(&frame.cid);
+            (value["frame_type"], value["path_id"]) = ("path_new_connection_id".into(), frame.path.into());
+            value
+        }
+        Frame::PathRetireConnectionId(retire) => json!({
+            "frame_type": "path_retire_connection_id",
+            "path_id": retire.path,
+            "sequence_number": retire.seq,
+        }),
+        Frame::MaxPathId(limit) => json!({ "frame_type": "max_path_id", "maximum": limit.max }),
+        Frame::PathsBlocked(blocked) => json!({ "frame_type": "paths_blocked", "limit": blocked.max }),
+        Frame::PathCidsBlocked(blocked) => json!({
+            "frame_type": "path_cids_blocked",
+            "path_id": blocked.path,
+            "next_sequence_number": blocked.next_seq,
+        }),
     }
+}
+
+fn new_connection_id(new: &NewConnectionId) -> Value {
+    json!({
+        "frame_type": "new_connection_id",
+        "sequence_number": new.seq,
+        "retire_prior_to": new.retire_prior_to,
+        "connection_id_length": new.cid.len(),
+        "connection_id": hex(new.cid.as_slice()),
+    })
 }
 
 fn ack(ack: &Ack<'_>, ack_delay_exponent: u64) -> Value {

@@ -82,7 +82,7 @@ fn every_frame_is_as_the_schema_has_it_and_tells_no_secret() {
         assert!(!has_secret(value), "{value}");
     }
     assert_eq!(values.len(), all().len() + 2);
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().filter(|kind| !kind.is_multipath()) {
         let name = format!("{kind:?}").to_lowercase();
         assert!(kinds.iter().any(|told| told.replace('_', "") == name), "{name} {kinds:?}");
     }

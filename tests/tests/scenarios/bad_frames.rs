@@ -57,6 +57,7 @@ fn sample(kind: Kind) -> Vec<u8> {
         }
         Kind::HandshakeDone => Frame::HandshakeDone(HandshakeDone),
         Kind::Datagram => Frame::Datagram(Datagram { data: b"x" }),
+        kind => panic!("{kind:?} is a frame of multipath QUIC"),
     };
     bytes(&[frame])
 }
@@ -94,7 +95,7 @@ fn frames_in_the_wrong_packet_type() {
     let mut tried = 0;
     for against_server in [true, false] {
         for level in [Level::Initial, Level::Handshake, Level::OneRtt] {
-            for kind in Kind::ALL {
+            for kind in Kind::ALL.iter().filter(|kind| !kind.is_multipath()) {
                 let close_of_application = *kind == Kind::ConnectionClose && level != Level::OneRtt;
                 if kind.rules().allowed_in(level) && !close_of_application {
                     continue;
@@ -119,9 +120,10 @@ fn frames_in_the_wrong_packet_type() {
 fn frames_of_servers_from_a_client() {
     for kind in [Kind::NewToken, Kind::HandshakeDone] {
         let mut bout = bout_at(Level::OneRtt, true);
-        bout.send(Level::OneRtt, &sample(kind));
+        let sample = sample(kind);
+        bout.send(Level::OneRtt, &sample);
         let error = bout.error();
-        assert_eq!((error.code, error.frame), (VIOLATION, Some(kind.types().0)));
+        assert_eq!((error.code, error.frame), (VIOLATION, Some(u64::from(sample[0]))));
         assert_eq!(error.reason, "frame that only a server may send");
     }
 }

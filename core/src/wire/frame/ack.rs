@@ -2,9 +2,10 @@
 
 use core::ops::RangeInclusive;
 
+use crate::ids::PathId;
 use crate::limits::ACK_RANGES;
 use crate::wire::cursor::varint_len;
-use crate::wire::{Malformed, NoSpace, Reader, Writer};
+use crate::wire::{Dialect, Malformed, NoSpace, Reader, Writer};
 
 /// Packets received with each ECN codepoint (RFC 9000 19.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,32 +30,36 @@ pub struct Ack<'a> {
     /// The ECN counts, if reported.
     pub ecn: Option<EcnCounts>,
     first_range: u64,
-    more_ranges: u64,
-    ranges: &'a [u8],
+    more_ranges: &'a [u8],
 }
 
 impl<'a> Ack<'a> {
     pub(super) fn parse(frame_type: u64, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Self::parse_body(frame_type == 0x03, from)
+    }
+
+    /// Parses what follows the type, and the path ID of a PATH_ACK.
+    pub(super) fn parse_body(with_ecn: bool, from: &mut Reader<'a>) -> Result<Self, Malformed> {
         let largest = from.varint()?;
         let delay = from.varint()?;
-        let more_ranges = from.varint()?;
+        let count = from.varint()?;
         let first_range = from.varint()?;
         let start = from.rest();
         let mut smallest = largest.checked_sub(first_range).ok_or(Malformed)?;
-        for _ in 0..more_ranges {
+        for _ in 0..count {
             let gap = from.varint()?;
             let len = from.varint()?;
             let next = smallest.checked_sub(gap).and_then(|next| next.checked_sub(2)).ok_or(Malformed)?;
             smallest = next.checked_sub(len).ok_or(Malformed)?;
         }
         let read = start.len().saturating_sub(from.remaining());
-        let ranges = start.get(..read).ok_or(Malformed)?;
-        let ecn = if frame_type == 0x03 {
+        let more_ranges = start.get(..read).ok_or(Malformed)?;
+        let ecn = if with_ecn {
             Some(EcnCounts { ect0: from.varint()?, ect1: from.varint()?, ce: from.varint()? })
         } else {
             None
         };
-        Ok(Self { largest, delay, ecn, first_range, more_ranges, ranges })
+        Ok(Self { largest, delay, ecn, first_range, more_ranges })
     }
 
     /// The acknowledged packet numbers, from the largest range down.
@@ -62,18 +67,22 @@ impl<'a> Ack<'a> {
         AckRanges {
             first: Some((self.largest, self.first_range)),
             smallest: self.largest,
-            rest: Reader::new(self.ranges),
+            rest: Reader::new(self.more_ranges),
         }
     }
 
     /// A frame as it was parsed; [`emit`] makes one from ranges.
     pub(super) fn emit(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
-        out.u8(if self.ecn.is_some() { 0x03 } else { 0x02 })?;
+        self.emit_for(None, out)
+    }
+
+    pub(super) fn emit_for(&self, path: Option<(Dialect, u64)>, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+        emit_head(path, self.ecn.is_some(), out)?;
         out.varint(self.largest)?;
         out.varint(self.delay)?;
-        out.varint(self.more_ranges)?;
+        out.varint(self.ranges().skip(1).count() as u64)?;
         out.varint(self.first_range)?;
-        out.bytes(self.ranges)?;
+        out.bytes(self.more_ranges)?;
         emit_ecn(self.ecn, out)
     }
 }
@@ -107,21 +116,23 @@ impl Iterator for AckRanges<'_> {
 const MAX_MORE_RANGES: u64 = 63;
 const _: () = assert!(ACK_RANGES as u64 <= MAX_MORE_RANGES + 1);
 
-/// Writes an ACK frame of `ranges`, which come from the largest down, disjoint and not adjacent; as many of them as
-/// fit (RFC 9000 13.2.3: older ranges are left out first).
+/// Writes an ACK frame, or a PATH_ACK where a path ID is named, of `ranges`, which come from the largest down, disjoint
+/// and not adjacent; as many of them as fit (RFC 9000 13.2.3: older ranges are left out first).
 ///
 /// # Errors
 /// [`NoSpace`] if not even the first range fits, or there is none; nothing is written then.
 pub fn emit(
+    path: Option<(Dialect, PathId)>,
     delay: u64,
     ecn: Option<EcnCounts>,
     ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
     out: &mut Writer<'_>,
 ) -> Result<(), NoSpace> {
-    out.whole(|out| emit_parts(delay, ecn, ranges, out))
+    out.whole(|out| emit_parts(path, delay, ecn, ranges, out))
 }
 
 fn emit_parts(
+    path: Option<(Dialect, PathId)>,
     delay: u64,
     ecn: Option<EcnCounts>,
     mut ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
@@ -130,7 +141,7 @@ fn emit_parts(
     let (smallest, largest) = ranges.next().ok_or(NoSpace)?.into_inner();
     let first = largest.checked_sub(smallest).ok_or(NoSpace)?;
     let more = Pairs { smallest, ranges };
-    out.u8(if ecn.is_some() { 0x03 } else { 0x02 })?;
+    emit_head(path.map(|(dialect, PathId(path))| (dialect, path.into())), ecn.is_some(), out)?;
     out.varint(largest)?;
     out.varint(delay)?;
     // The count stands before the ranges, so they are measured first and written second.
@@ -152,6 +163,15 @@ fn emit_parts(
         out.varint(len)?;
     }
     emit_ecn(ecn, out)
+}
+
+fn emit_head(path: Option<(Dialect, u64)>, with_ecn: bool, out: &mut Writer<'_>) -> Result<(), NoSpace> {
+    let Some((dialect, path)) = path else {
+        return out.u8(if with_ecn { 0x03 } else { 0x02 });
+    };
+    let types = &dialect.numbers().path_ack;
+    out.varint(if with_ecn { *types.end() } else { *types.start() })?;
+    out.varint(path)
 }
 
 /// Ranges as the frame tells them: the gap below the range before, and the length (RFC 9000 19.3.1).

@@ -18,6 +18,10 @@ pub struct NewConnectionId {
 
 impl NewConnectionId {
     pub(super) fn parse(_: u64, from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::parse_body(from)
+    }
+
+    pub(super) fn parse_body(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         let seq = from.varint()?;
         let retire_prior_to = from.varint()?;
         let cid = Cid::parse(from)?;
@@ -30,6 +34,10 @@ impl NewConnectionId {
 
     pub(super) fn emit(self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
         out.u8(0x18)?;
+        self.emit_body(out)
+    }
+
+    pub(super) fn emit_body(&self, out: &mut Writer<'_>) -> Result<(), NoSpace> {
         out.varint(self.seq)?;
         out.varint(self.retire_prior_to)?;
         self.cid.emit(out)?;
