@@ -12,12 +12,13 @@
 //! ```
 //!
 //! The controller holds what every algorithm shares; NewReno and CUBIC say how the window grows in congestion avoidance
-//! and where it falls to. All sums are `u32`: 65,535 packets of 65,535 bytes, more than a connection can have in
+//! and where it falls to. NewReno's growth may depend on the other routes of the connection ([`Coupled`]). All sums are `u32`: 65,535 packets of 65,535 bytes, more than a connection can have in
 //! flight, stay below 2^32.
 //!
 //! Not here: which packets are lost or acknowledged, RTT, ECN validation, the anti-amplification limit. Packets
 //! lost before the peer had keys count like others (RFC 9002 7.4 permits, but does not ask, to ignore them).
 
+mod coupled;
 mod cubic;
 mod hystart;
 mod newreno;
@@ -26,6 +27,8 @@ pub mod pacer;
 use crate::limits::BASE_MTU;
 use crate::time::{Instant, Span};
 
+use coupled::Flow;
+pub use coupled::{Coupled, Coupling};
 use cubic::Cubic;
 use hystart::HyStart;
 use newreno::NewReno;
@@ -60,6 +63,8 @@ pub struct Acked {
     pub sample: Option<Span>,
     /// The smoothed RTT.
     pub smoothed: Span,
+    /// How the window grows beside those of other routes ([`Controller::coupling`]).
+    pub coupling: Coupling,
 }
 
 /// How the window grows, with what that takes to know.
@@ -69,15 +74,18 @@ enum Growth {
     FirstSlowStart {
         hystart: HyStart,
         then: Algorithm,
+        /// Bytes acknowledged.
+        acked: u32,
     },
     NewReno(NewReno),
     Cubic(Cubic),
 }
 
 impl Growth {
-    const fn by(algorithm: Algorithm) -> Self {
+    /// `acked`: bytes acknowledged in the first slow start.
+    const fn by(algorithm: Algorithm, acked: u32) -> Self {
         match algorithm {
-            Algorithm::NewReno => Self::NewReno(NewReno::new()),
+            Algorithm::NewReno => Self::NewReno(NewReno::new(acked)),
             Algorithm::Cubic => Self::Cubic(Cubic::new()),
         }
     }
@@ -85,12 +93,29 @@ impl Growth {
     /// The window after a sign of congestion, which ends the first slow start.
     fn on_congestion(&mut self, window: u32) -> u32 {
         match self {
-            Self::FirstSlowStart { then, .. } => {
-                *self = Self::by(*then);
+            Self::FirstSlowStart { then, acked, .. } => {
+                *self = Self::by(*then, *acked);
                 self.on_congestion(window)
             }
             Self::NewReno(reno) => reno.on_congestion(window),
             Self::Cubic(cubic) => cubic.on_congestion(window),
+        }
+    }
+
+    fn on_acked(&mut self, bytes: u32) {
+        match self {
+            Self::FirstSlowStart { acked, .. } => *acked = acked.saturating_add(bytes),
+            Self::NewReno(reno) => reno.on_acked(bytes),
+            Self::Cubic(_) => {}
+        }
+    }
+
+    /// What OLIA judges a route by.
+    fn loss_free(&self) -> u32 {
+        match self {
+            Self::FirstSlowStart { acked, .. } => *acked,
+            Self::NewReno(reno) => reno.loss_free(),
+            Self::Cubic(_) => 0,
         }
     }
 }
@@ -120,7 +145,7 @@ impl Controller {
             in_flight: 0,
             slow_start_until: u32::MAX,
             fresh_from: Instant::ZERO,
-            growth: Growth::FirstSlowStart { hystart: HyStart::new(), then: algorithm },
+            growth: Growth::FirstSlowStart { hystart: HyStart::new(), then: algorithm, acked: 0 },
             mtu: at_least_base(mtu),
             app_limited: false,
             one_more: false,
@@ -131,7 +156,7 @@ impl Controller {
     pub const BLANK: Self = Self {
         window: 0,
         slow_start_until: 0,
-        growth: Growth::FirstSlowStart { hystart: HyStart::BLANK, then: Algorithm::NewReno },
+        growth: Growth::FirstSlowStart { hystart: HyStart::BLANK, then: Algorithm::NewReno, acked: 0 },
         mtu: 0,
         ..Self::new(Algorithm::NewReno, BASE_MTU)
     };
@@ -183,10 +208,30 @@ impl Controller {
         self.app_limited = app_limited;
     }
 
+    /// How this window grows beside those of the connection's other routes, each with its smoothed RTT: what
+    /// [`Controller::on_acked`] is to be told. Of others, those count whose windows are made use of; at most seven.
+    pub fn coupling<'a>(
+        &self,
+        coupled: Coupled,
+        smoothed: Span,
+        others: impl Iterator<Item = (&'a Self, Span)>,
+    ) -> Coupling {
+        if self.is_slow_start() || !matches!(self.growth, Growth::NewReno(_)) {
+            return Coupling::ALONE;
+        }
+        let in_use = others.filter(|(other, _)| other.in_flight > 0 && other.is_used());
+        coupled.coupling(self.flow(smoothed), in_use.map(|(other, smoothed)| other.flow(smoothed)))
+    }
+
+    fn flow(&self, smoothed: Span) -> Flow {
+        Flow::new(self.window, smoothed, self.growth.loss_free())
+    }
+
     /// Packets were acknowledged.
     pub fn on_acked(&mut self, now: Instant, acked: &Acked) {
         let is_used = self.is_used();
         self.in_flight = self.in_flight.saturating_sub(acked.bytes);
+        self.growth.on_acked(acked.bytes);
         if acked.newest < self.fresh_from {
             return;
         }
@@ -260,23 +305,27 @@ impl Controller {
 
     fn grow(&mut self, now: Instant, acked: &Acked) {
         let (window, bytes, mtu) = (self.window, acked.bytes, self.mtu.into());
-        let doubled = window.saturating_add(bytes);
+        let (doubled, least) = (window.saturating_add(bytes), self.min_window());
         self.window = match &mut self.growth {
-            Growth::FirstSlowStart { hystart, then } => {
+            Growth::FirstSlowStart { hystart, then, acked: before } => {
                 match hystart.on_acked(now, acked.newest, acked.sample) {
                     hystart::Advice::Double => doubled,
                     hystart::Advice::Slower => window.saturating_add(bytes / hystart::GROWTH_DIVISOR),
                     hystart::Advice::Leave => {
-                        self.growth = Growth::by(*then);
+                        self.growth = Growth::by(*then, *before);
                         self.slow_start_until = window;
                         window
                     }
                 }
             }
             _ if window < self.slow_start_until => doubled.min(self.slow_start_until),
-            Growth::NewReno(reno) => reno.grow(window, bytes, mtu),
+            Growth::NewReno(reno) => reno.grow(window, bytes, mtu, acked.coupling).max(least),
             Growth::Cubic(cubic) => cubic.grow(now, window, bytes, mtu, acked.smoothed),
         };
+        if self.window < window {
+            // Coupling made it shrink, which is no reason to start again.
+            self.slow_start_until = self.slow_start_until.min(self.window);
+        }
     }
 
     fn on_congestion(&mut self, now: Instant, newest: Instant) {
@@ -310,5 +359,7 @@ const fn at_least_base(mtu: u16) -> u16 {
     if mtu > BASE_MTU { mtu } else { BASE_MTU }
 }
 
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,13 @@ fn send(controller: &mut Controller, now: Instant, packets: u32) {
 /// Acknowledges packets one by one that were sent 100 ms ago.
 fn ack(controller: &mut Controller, now: u64, packets: u32) {
     let rtt = Span::from_millis(100);
-    let acked = Acked { bytes: MTU.into(), newest: ms(now - 100), sample: Some(rtt), smoothed: rtt };
+    let acked = Acked {
+        bytes: MTU.into(),
+        newest: ms(now - 100),
+        sample: Some(rtt),
+        smoothed: rtt,
+        coupling: Coupling::ALONE,
+    };
     for _ in 0..packets {
         controller.on_acked(ms(now), &acked);
     }
@@ -164,7 +170,13 @@ fn persistent_congestion_leaves_two_datagrams_and_slow_start() {
         assert_eq!(packets(&controller), 4);
         send(&mut controller, ms(5100), 4);
         let rtt = Span::from_millis(100);
-        let all = Acked { bytes: 4 * u32::from(MTU), newest: ms(5100), sample: Some(rtt), smoothed: rtt };
+        let all = Acked {
+            bytes: 4 * u32::from(MTU),
+            newest: ms(5100),
+            sample: Some(rtt),
+            smoothed: rtt,
+            coupling: Coupling::ALONE,
+        };
         controller.on_acked(ms(5200), &all);
         assert_eq!(packets(&controller), threshold);
         assert!(!controller.is_slow_start());
@@ -219,7 +231,13 @@ fn a_growing_queue_ends_slow_start_without_a_loss() {
         send(&mut controller, sent, window);
         now = sent.after(Span::from_millis(u64::from(window.max(100))));
         let rtt = now.since(sent);
-        let acked = Acked { bytes: MTU.into(), newest: sent, sample: Some(rtt), smoothed: rtt };
+        let acked = Acked {
+            bytes: MTU.into(),
+            newest: sent,
+            sample: Some(rtt),
+            smoothed: rtt,
+            coupling: Coupling::ALONE,
+        };
         for _ in 0..window {
             controller.on_acked(now, &acked);
         }
@@ -250,7 +268,8 @@ fn what_goes_out_comes_back() {
                 0 => controller.on_lost(now, bytes, Some(newest), random.below(5) == 0),
                 1 => controller.on_discarded(bytes),
                 _ => {
-                    let acked = Acked { bytes, newest, sample: Some(rtt), smoothed: rtt };
+                    let acked =
+                        Acked { bytes, newest, sample: Some(rtt), smoothed: rtt, coupling: Coupling::ALONE };
                     controller.on_acked(now, &acked);
                 }
             }
@@ -259,4 +278,80 @@ fn what_goes_out_comes_back() {
             assert!(controller.per_rtt() > u64::from(controller.window()));
         }
     }
+}
+
+#[test]
+fn routes_are_coupled_once_out_of_slow_start_and_with_those_in_use() {
+    let rtt = Span::from_millis(100);
+    let busy = |mut controller: Controller| {
+        let window = packets(&controller);
+        send(&mut controller, ms(300), window);
+        controller
+    };
+    let (own, idle) = (busy(reduced(Algorithm::NewReno)), reduced(Algorithm::NewReno));
+    let mut scarce = busy(idle);
+    scarce.set_app_limited(true);
+    scarce.on_discarded(5 * u32::from(MTU));
+    let with = |own: &Controller, coupled, others: &[&Controller]| {
+        own.coupling(coupled, rtt, others.iter().map(|other| (*other, rtt)))
+    };
+    for coupled in [Coupled::Lia, Coupled::Olia] {
+        let quarter = with(&own, coupled, &[&own]);
+        assert_eq!(quarter, Coupling::part(1, 4));
+        assert_eq!(with(&own, coupled, &[&idle, &own, &scarce]), quarter, "others that are not in use");
+        assert_eq!(with(&own, coupled, &[&idle, &scarce]), Coupling::ALONE);
+        let starting = busy(Controller::new(Algorithm::NewReno, MTU));
+        assert_eq!(with(&starting, coupled, &[&own]), Coupling::ALONE);
+        assert_ne!(with(&own, coupled, &[&starting]), Coupling::ALONE);
+        let cubic = busy(reduced(Algorithm::Cubic));
+        assert_eq!(with(&cubic, coupled, &[&cubic]), Coupling::ALONE);
+    }
+    assert_eq!(with(&own, Coupled::None, &[&own]), Coupling::ALONE);
+}
+
+#[test]
+fn a_window_that_shrinks_neither_starts_again_nor_vanishes() {
+    let mut controller = reduced(Algorithm::NewReno);
+    let rtt = Span::from_millis(100);
+    let coupling = Coupling::part(-1, 2);
+    for round in 3..90 {
+        let window = packets(&controller);
+        send(&mut controller, ms(round * 100), window);
+        let (bytes, newest) = (controller.in_flight(), ms(round * 100));
+        let acked = Acked { bytes, newest, sample: Some(rtt), smoothed: rtt, coupling };
+        controller.on_acked(ms(round * 100 + 100), &acked);
+        assert!(packets(&controller) <= window && !controller.is_slow_start());
+    }
+    assert_eq!(packets(&controller), 2);
+}
+
+#[test]
+fn bytes_without_a_loss_are_counted_from_the_first() {
+    let lossless = |controller: &Controller| controller.growth.loss_free() / u32::from(MTU);
+    let mut controller = Controller::new(Algorithm::NewReno, MTU);
+    send(&mut controller, ms(0), 10);
+    ack(&mut controller, 100, 10);
+    assert_eq!(lossless(&controller), 10);
+    // Of 20 more, 19 arrive: the ten before the loss are the longer time until 11 of them have.
+    send(&mut controller, ms(100), 20);
+    controller.on_lost(ms(200), MTU.into(), Some(ms(100)), false);
+    ack(&mut controller, 200, 10);
+    assert_eq!(lossless(&controller), 10);
+    ack(&mut controller, 200, 9);
+    assert_eq!(lossless(&controller), 19);
+    // Nor does leaving slow start without a loss forget any.
+    let mut gentle = Controller::new(Algorithm::NewReno, MTU);
+    let mut now = ms(1);
+    for round in 1..30 {
+        let sent = now;
+        send(&mut gentle, sent, 10);
+        now = sent.after(Span::from_millis(round * 100));
+        let rtt = now.since(sent);
+        let bytes = MTU.into();
+        let acked =
+            Acked { bytes, newest: sent, sample: Some(rtt), smoothed: rtt, coupling: Coupling::ALONE };
+        (0..10).for_each(|_| gentle.on_acked(now, &acked));
+    }
+    assert!(matches!(gentle.growth, Growth::NewReno(_)));
+    assert_eq!(lossless(&gentle), 290);
 }

@@ -82,11 +82,9 @@ impl State {
             route.rtt.on_sample(now, sample, delay, confirmed.then_some(self.peer.max_ack_delay()));
         }
         if let Some(newest) = acked.newest {
-            let smoothed = route.rtt.smoothed();
-            let bytes = acked.bytes;
-            route
-                .congestion
-                .on_acked(now, &congestion::Acked { bytes, newest, sample: acked.sample, smoothed });
+            let (bytes, sample, smoothed) = (acked.bytes, acked.sample, route.rtt.smoothed());
+            let coupling = congestion::Coupling::ALONE;
+            route.congestion.on_acked(now, &congestion::Acked { bytes, newest, sample, smoothed, coupling });
             let ce = match said.ecn {
                 EcnReport::Stale => 0,
                 EcnReport::Increase(growth) => {

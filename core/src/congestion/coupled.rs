@@ -1,0 +1,174 @@
+//! Coupled growth of the routes of a connection (RFC 6356, and OLIA: Khalili et al., "MPTCP is not Pareto-optimal", 2012).
+//!
+//! Routes that share a bottleneck would take a share of it each. Coupled, they take about one together, and send more where
+//! there is less congestion. All that changes is how fast a window grows in congestion avoidance, which is told as a part of
+//! NewReno's growth, [`Coupling`]. With w a window, x = w / RTT its rate and X the sum of all rates it is, for the route r:
+//!
+//! ```text
+//! LIA    min(1, w_r * (w_m / RTT_m^2) / X^2)    m: the route where w / RTT^2 is largest
+//! OLIA   min(1, (x_r / X)^2 + alpha_r)          alpha: from the largest windows to the best routes with smaller ones
+//! ```
+//!
+//! LIA's is alpha * w_r / w_total in the words of RFC 6356 3, where w_total cancels out. OLIA knows no minimum; here it is
+//! bounded like LIA, so that no route is faster than a flow of its own would be.
+//!
+//! Not here: slow start and what a loss does, which stay as they are; which routes are in use. CUBIC is not coupled.
+
+use core::cmp::Ordering;
+
+use crate::time::Span;
+
+/// Fractional bits of a [`Coupling`].
+const BITS: u32 = 30;
+/// Routes that are coupled at most: as many as there are paths.
+const FLOWS: usize = 8;
+/// All of it.
+const WHOLE: u64 = 1 << BITS;
+/// Fractional bits of a rate in bytes per microsecond: those of the fastest, 2^32 bytes in one, sum up below 2^64.
+const RATE_BITS: u32 = 28;
+/// Bits that a factor of a product with a [`Coupling`] may have.
+const FACTOR_BITS: u32 = u64::BITS - BITS - 1;
+
+/// How the routes of a connection share what they may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Coupled {
+    /// Each takes what a connection of its own would.
+    None,
+    /// Linked increases (RFC 6356).
+    #[default]
+    Lia,
+    /// Opportunistic linked increases: leaves congested routes more than LIA does, and takes up free ones faster.
+    Olia,
+}
+
+/// How fast a route's window grows, as a part of what it would grow alone. Less than nothing where OLIA moves traffic away
+/// from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coupling(i64);
+
+impl Coupling {
+    /// There is no other route.
+    pub const ALONE: Self = Self(WHOLE.cast_signed());
+
+    #[cfg(test)]
+    pub(super) const fn part(numerator: i64, denominator: i64) -> Self {
+        Self(WHOLE.cast_signed() * numerator / denominator)
+    }
+
+    /// What so many bytes count, in units of 2^-30 bytes.
+    pub(super) fn of(self, bytes: u32) -> i64 {
+        // 2^30 times 2^32 at most.
+        self.0.wrapping_mul(bytes.into())
+    }
+}
+
+/// A route as the others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flow {
+    window: u32,
+    rtt_micros: u32,
+    /// Bytes acknowledged since the last loss, or between the last two if those are more.
+    loss_free: u32,
+}
+
+impl Flow {
+    pub(super) fn new(window: u32, rtt: Span, loss_free: u32) -> Self {
+        Self { window, rtt_micros: rtt.short_micros().max(1), loss_free }
+    }
+
+    fn rate(&self) -> u64 {
+        rate(self.window, self.rtt_micros)
+    }
+
+    /// By the rate at which a window's growth feeds on itself, w / RTT^2.
+    fn by_growth(&self, other: &Self) -> Ordering {
+        by_rtt_squared((self.window, self.rtt_micros), (other.window, other.rtt_micros))
+    }
+
+    /// By the square of the rate that a flow alone would have here: about the root of the bytes between losses, per RTT.
+    fn by_promise(&self, other: &Self) -> Ordering {
+        by_rtt_squared((self.loss_free, self.rtt_micros), (other.loss_free, other.rtt_micros))
+    }
+}
+
+impl Coupled {
+    /// How fast `own` grows beside the others that are in use. Others than the first seven do not count.
+    pub(super) fn coupling(self, own: Flow, others: impl Iterator<Item = Flow>) -> Coupling {
+        let couple = match self {
+            Self::None => return Coupling::ALONE,
+            Self::Lia => lia,
+            Self::Olia => olia,
+        };
+        let mut flows = [own; FLOWS];
+        let mut len = 1_usize;
+        for (place, flow) in flows.iter_mut().skip(1).zip(others) {
+            *place = flow;
+            len = len.saturating_add(1);
+        }
+        Coupling(couple(own, flows.get(..len).unwrap_or(&[])).min(WHOLE.cast_signed()))
+    }
+}
+
+fn lia(own: Flow, all: &[Flow]) -> i64 {
+    let total = total(all);
+    let leader = all.iter().copied().max_by(Flow::by_growth).unwrap_or(own);
+    let led = scaled(WHOLE, leader.rate(), total);
+    scaled(led, rate(own.window, leader.rtt_micros), total).cast_signed()
+}
+
+fn olia(own: Flow, all: &[Flow]) -> i64 {
+    let total = total(all);
+    let part = scaled(scaled(WHOLE, own.rate(), total), own.rate(), total).cast_signed();
+    let widest = all.iter().map(|flow| flow.window).max().unwrap_or(own.window);
+    let best = all.iter().copied().max_by(Flow::by_promise).unwrap_or(own);
+    let is_widest = |flow: &&Flow| flow.window == widest;
+    let is_promising = |flow: &&Flow| flow.by_promise(&best).is_eq() && !is_widest(flow);
+    let promising = all.iter().filter(is_promising).count();
+    if promising == 0 {
+        part
+    } else if is_promising(&&own) {
+        part.saturating_add(alpha(all, promising))
+    } else if is_widest(&&own) {
+        part.saturating_sub(alpha(all, all.iter().filter(is_widest).count()))
+    } else {
+        part
+    }
+}
+
+/// What OLIA gives to, or takes from, each of so many routes.
+fn alpha(all: &[Flow], shared_by: usize) -> i64 {
+    let parts = u64::try_from(all.len().saturating_mul(shared_by)).unwrap_or(u64::MAX);
+    WHOLE.checked_div(parts).unwrap_or(0).cast_signed()
+}
+
+/// The sum of all rates.
+fn total(all: &[Flow]) -> u64 {
+    all.iter().fold(0, |sum, flow| sum.saturating_add(flow.rate()))
+}
+
+/// Bytes per microsecond, with [`RATE_BITS`].
+fn rate(window: u32, rtt_micros: u32) -> u64 {
+    (u64::from(window) << RATE_BITS).checked_div(rtt_micros.into()).unwrap_or(0)
+}
+
+/// Orders by a value over the square of the RTT.
+fn by_rtt_squared((left, left_rtt): (u32, u32), (right, right_rtt): (u32, u32)) -> Ordering {
+    // Three factors of 32 bits.
+    let product = |value: u32, rtt: u32| {
+        u128::from(u64::from(rtt).saturating_mul(rtt.into())).wrapping_mul(value.into())
+    };
+    product(left, right_rtt).cmp(&product(right, left_rtt))
+}
+
+/// `part`, at most [`WHOLE`], times a fraction. Low bits of it are dropped above and below until the product fits, which makes
+/// a relative error of 2^-32 times the fraction. A fraction too large to tell makes all of it.
+fn scaled(part: u64, numerator: u64, denominator: u64) -> u64 {
+    let bits = u64::BITS.saturating_sub(numerator.max(denominator).leading_zeros());
+    let dropped = bits.saturating_sub(FACTOR_BITS);
+    let product = part.saturating_mul(numerator >> dropped);
+    product.checked_div(denominator >> dropped).unwrap_or(WHOLE)
+}
+
+#[cfg(test)]
+mod tests;
