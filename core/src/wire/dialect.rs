@@ -126,6 +126,27 @@ const fn one(number: u64) -> RangeInclusive<u64> {
     number..=number
 }
 
+/// A number for each dialect in which there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PerDialect([Option<u64>; Dialect::ALL.len()]);
+
+impl PerDialect {
+    /// That of `dialect`.
+    pub fn get(&self, dialect: Dialect) -> Option<u64> {
+        let mut numbers = Dialect::ALL.iter().zip(self.0);
+        numbers.find(|(of, _)| **of == dialect).and_then(|(_, number)| number)
+    }
+
+    /// The same, but `number` in `dialect`.
+    #[must_use]
+    pub fn with(mut self, dialect: Dialect, number: u64) -> Self {
+        for (_, place) in Dialect::ALL.iter().zip(&mut self.0).filter(|(of, _)| **of == dialect) {
+            *place = Some(number);
+        }
+        self
+    }
+}
+
 /// Why a path is abandoned (draft 21 4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
