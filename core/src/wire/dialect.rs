@@ -6,6 +6,7 @@
 use core::ops::RangeInclusive;
 
 use crate::error::Code;
+use crate::limits::MAX_VARINT;
 
 /// A dialect of multipath QUIC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -39,12 +40,12 @@ impl Dialect {
     }
 
     /// Whether a peer can be told that connection IDs are missing on a path (draft 21 4.7).
-    pub fn has_path_cids_blocked(self) -> bool {
-        !self.numbers().path_cids_blocked.is_empty()
+    pub const fn has_path_cids_blocked(self) -> bool {
+        *self.numbers().path_cids_blocked.start() <= MAX_VARINT
     }
 }
 
-/// What a dialect writes on the wire. A frame that it lacks has no types.
+/// What a dialect writes on the wire: frame types, where nothing else is said.
 #[derive(Debug)]
 pub struct Numbers {
     /// The transport parameter initial_max_path_id.
@@ -118,11 +119,32 @@ impl Numbers {
     };
 }
 
-/// The types of a frame that there is no number for. It begins beyond every varint: such a frame cannot be written.
-const NONE: RangeInclusive<u64> = u64::MAX..=0;
+/// The type of a frame that a dialect lacks: no varint is that large, so that such a frame is neither read nor written.
+const NONE: RangeInclusive<u64> = one(u64::MAX);
 
 const fn one(number: u64) -> RangeInclusive<u64> {
     number..=number
+}
+
+/// A number for each dialect in which there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PerDialect([Option<u64>; Dialect::ALL.len()]);
+
+impl PerDialect {
+    /// That of `dialect`.
+    pub fn get(&self, dialect: Dialect) -> Option<u64> {
+        let mut numbers = Dialect::ALL.iter().zip(self.0);
+        numbers.find(|(of, _)| **of == dialect).and_then(|(_, number)| number)
+    }
+
+    /// The same, but `number` in `dialect`.
+    #[must_use]
+    pub fn with(mut self, dialect: Dialect, number: u64) -> Self {
+        for (_, place) in Dialect::ALL.iter().zip(&mut self.0).filter(|(of, _)| **of == dialect) {
+            *place = Some(number);
+        }
+        self
+    }
 }
 
 /// Why a path is abandoned (draft 21 4.2).

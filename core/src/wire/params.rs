@@ -1,7 +1,7 @@
-//! Transport parameters (RFC 9000 7.4, 18; RFC 9221 3; RFC 9287 3), from one table.
+//! Transport parameters (RFC 9000 7.4, 18; RFC 9221 3; RFC 9287 3; draft-ietf-quic-multipath-21 2.1), from one table.
 //!
-//! A row is the only place where a parameter's number, default and bounds are written. It yields the field of
-//! [`TransportParams`], its parser and its emitter. Whether the connection IDs are those of the handshake
+//! A row is the only place where a parameter's number, default and bounds are written, but for numbers that differ by
+//! [`Dialect`]. It yields the field of [`TransportParams`], its parser and its emitter. Whether the connection IDs are those of the handshake
 //! (RFC 9000 7.3), and present at all, is checked where these are known.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
@@ -16,7 +16,8 @@ use crate::limits::{
     RESET_TOKEN_LEN,
 };
 use crate::time::Span;
-use crate::wire::{Cid, Malformed, NoSpace, Reader, Writer};
+use crate::wire::dialect::PerDialect;
+use crate::wire::{Cid, Dialect, Malformed, NoSpace, Reader, Writer};
 
 /// Any variable-length integer.
 const ANY: RangeInclusive<u64> = 0..=MAX_VARINT;
@@ -29,6 +30,7 @@ macro_rules! transport_params {
     (
         integers { $($(#[$integer_doc:meta])* $integer:ident = $integer_id:literal, $default:expr, $bounds:expr;)* }
         others { $($(#[$other_doc:meta])* $other:ident: $kind:ty = $other_id:literal, $senders:expr;)* }
+        by_dialect { $($(#[$path_doc:meta])* $path:ident, $path_bounds:expr;)* }
     ) => {
         /// What an endpoint declares of itself in the handshake. The default is what holds for one that declares
         /// nothing (RFC 9000 18.2).
@@ -36,20 +38,33 @@ macro_rules! transport_params {
         pub struct TransportParams {
             $($(#[$integer_doc])* pub $integer: u64,)*
             $($(#[$other_doc])* pub $other: $kind,)*
+            $($(#[$path_doc])* pub $path: PerDialect,)*
         }
 
         impl Default for TransportParams {
             fn default() -> Self {
-                Self { $($integer: $default,)* $($other: Default::default(),)* }
+                Self {
+                    $($integer: $default,)*
+                    $($other: Default::default(),)*
+                    $($path: PerDialect::default(),)*
+                }
             }
         }
 
-        /// The numbers of the table.
+        /// The numbers of the table, but for those that differ by dialect.
         const IDS: &[u64] = &[$($integer_id,)* $($other_id,)*];
+
+        fn is_known(id: u64) -> bool {
+            IDS.contains(&id) $(|| Dialect::ALL.iter().any(|dialect| dialect.numbers().$path == id))*
+        }
 
         impl TransportParams {
             /// Takes the value of a parameter of the table.
             fn read(&mut self, sender: Side, id: u64, value: &[u8]) -> Result<(), TransportError> {
+                $(if let Some(dialect) = Dialect::ALL.iter().find(|dialect| dialect.numbers().$path == id) {
+                    self.$path = self.$path.with(*dialect, parse_integer(value, $path_bounds)?);
+                    return Ok(());
+                })*
                 match id {
                     $($integer_id => self.$integer = parse_integer(value, $bounds)?,)*
                     $($other_id if $senders.contains(&sender) => self.$other = parse_value(value)?,)*
@@ -66,6 +81,11 @@ macro_rules! transport_params {
                 })*
                 $(if self.$other != default.$other && $senders.contains(&sender) {
                     emit_value($other_id, &self.$other, out)?;
+                })*
+                $(for dialect in Dialect::ALL {
+                    if let Some(value) = self.$path.get(*dialect) {
+                        emit_value(dialect.numbers().$path, &value, out)?;
+                    }
                 })*
                 Ok(())
             }
@@ -118,6 +138,11 @@ transport_params! {
         /// It takes packets whose fixed bit is cleared (RFC 9287 3).
         grease_quic_bit: bool = 0x2ab2, BOTH;
     }
+    by_dialect {
+        // name, bounds
+        /// MAX_PATH_ID to begin with, by dialect; none in one that it does not speak.
+        initial_max_path_id, 0..=u64::from(u32::MAX);
+    }
 }
 
 /// Unknown parameters that are remembered in order to find duplicates. Those beyond are ignored unseen.
@@ -133,11 +158,12 @@ impl TransportParams {
     /// TRANSPORT_PARAMETER_ERROR for what is cut off, twice there, out of bounds, or not the sender's to declare.
     pub fn parse(sender: Side, bytes: &[u8]) -> Result<Self, TransportError> {
         let mut params = Self::default();
-        let (mut known, mut unknown) = (Vec::<u64, { IDS.len() }>::new(), Vec::<u64, UNKNOWN_SEEN>::new());
+        let mut known = Vec::<u64, { IDS.len() + Dialect::ALL.len() }>::new();
+        let mut unknown = Vec::<u64, UNKNOWN_SEEN>::new();
         let mut from = Reader::new(bytes);
         while !from.is_empty() {
             let (id, value) = parse_one(&mut from).map_err(|Malformed| error("parameter is cut off"))?;
-            let is_known = IDS.contains(&id);
+            let is_known = is_known(id);
             let seen = if is_known { known.as_mut_view() } else { unknown.as_mut_view() };
             if seen.contains(&id) {
                 return Err(error("parameter is there twice"));

@@ -34,6 +34,9 @@ fn full(sender: Side) -> TransportParams {
         initial_scid: Some(cid(&[5])),
         retry_scid: server.then_some(Cid::EMPTY),
         grease_quic_bit: true,
+        initial_max_path_id: (0..).zip(Dialect::ALL).fold(PerDialect::default(), |all, (lower, dialect)| {
+            all.with(*dialect, u64::from(u32::MAX) - lower)
+        }),
     }
 }
 
@@ -81,7 +84,11 @@ fn cut_off_anywhere_is_refused_or_lacks_the_last_parameters() {
     let params = full(Side::Server);
     let bytes = emit(&params, Side::Server, None);
     let whole = (0..bytes.len()).filter(|end| !refused(Side::Server, &bytes[..*end])).count();
-    assert_eq!(whole, IDS.len(), "one for each parameter that ends before the last, and the empty block");
+    assert_eq!(
+        whole,
+        IDS.len() + Dialect::ALL.len(),
+        "one for each parameter that ends before the last, and the empty block"
+    );
 }
 
 #[test]
@@ -196,7 +203,7 @@ fn preferred_address_needs_connection_ids() {
 fn duplicates_are_refused_and_unknown_ones_ignored() {
     assert!(refused(Side::Client, &[0x01, 1, 5, 0x01, 1, 5]));
     assert!(refused(Side::Client, &[0x3b, 0, 0x01, 1, 5, 0x3b, 1, 9]));
-    let many: Bytes<u8> = (0x21..0x3f).flat_map(|id| [id, 1, 0xff]).collect();
+    let many: Bytes<u8> = (0x21..0x3e).flat_map(|id| [id, 1, 0xff]).collect();
     let with_known = [&many[..], &[0x01, 1, 5]].concat();
     assert_eq!(TransportParams::parse(Side::Client, &with_known).unwrap().max_idle_timeout_ms, 5);
     assert!(refused(Side::Client, &[&with_known[..], &[0x01, 1, 5]].concat()));
@@ -206,7 +213,50 @@ fn duplicates_are_refused_and_unknown_ones_ignored() {
 fn reserved_ids_are_27_modulo_31() {
     for number in [0, 1, 77, MAX_VARINT, u64::MAX, (MAX_VARINT - 27) / 31] {
         let id = reserved_id(number);
-        assert!(id <= MAX_VARINT && id % 31 == 27 && !IDS.contains(&id));
+        assert!(id <= MAX_VARINT && id % 31 == 27 && !is_known(id));
     }
     assert_eq!([reserved_id(0), reserved_id(2)], [27, 89]);
+}
+
+#[test]
+#[cfg(feature = "multipath")]
+fn initial_max_path_id_in_either_dialect_and_in_both() {
+    let eleven = [&[0xcf, 0x73, 0x9b, 0xbc, 0x1b, 0x66, 0x6d, 0x11][..], &[1, 7]].concat();
+    let twenty_one = [0x3e, 1, 0];
+    let none = TransportParams::default().initial_max_path_id;
+    let (in_11, in_21) = (none.with(Dialect::Draft11, 7), none.with(Dialect::Draft21, 0));
+    for (bytes, declared) in [
+        (&eleven[..], in_11),
+        (&twenty_one, in_21),
+        (&[&twenty_one, &eleven[..]].concat(), in_11.with(Dialect::Draft21, 0)),
+    ] {
+        let params = TransportParams { initial_max_path_id: declared, ..TransportParams::default() };
+        for sender in [Side::Client, Side::Server] {
+            assert_eq!(TransportParams::parse(sender, bytes), Ok(params));
+            assert_eq!(emit(&params, sender, None), bytes);
+        }
+    }
+    assert_eq!((in_11.get(Dialect::Draft11), in_11.get(Dialect::Draft21)), (Some(7), None));
+    for twice in [[&eleven[..], &eleven].concat(), [twenty_one, twenty_one].concat()] {
+        assert!(refused(Side::Server, &twice));
+    }
+}
+
+/// Draft 21 2.1, draft 11 2: path IDs are 32 bits of the nonce.
+#[test]
+#[cfg(feature = "multipath")]
+fn initial_max_path_id_has_32_bits() {
+    for id in [&[0xcf, 0x73, 0x9b, 0xbc, 0x1b, 0x66, 0x6d, 0x11][..], &[0x3e]] {
+        let with = |value: &[u8]| [id, &[value.len() as u8], value].concat();
+        assert!(!refused(Side::Client, &with(&[0xc0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])));
+        assert!(refused(Side::Client, &with(&[0xc0, 0, 0, 1, 0, 0, 0, 0])));
+        assert!(refused(Side::Client, &with(&[])) && refused(Side::Client, &with(&[1, 0])));
+    }
+}
+
+#[test]
+#[cfg(not(feature = "multipath"))]
+fn without_multipath_its_parameter_is_one_of_the_unknown() {
+    assert_eq!(TransportParams::parse(Side::Client, &[0x3e, 1, 7]), Ok(TransportParams::default()));
+    assert_eq!(size_of::<PerDialect>(), 0);
 }
