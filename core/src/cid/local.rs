@@ -16,8 +16,8 @@ use crate::delivery::Delivery;
 use crate::error::{Code, Full, TransportError};
 use crate::ids::PathId;
 use crate::limits::RESET_TOKEN_LEN;
-use crate::wire::frame::{Frame, NewConnectionId};
-use crate::wire::{Cid, PacketWriter};
+use crate::wire::frame::{Frame, NewConnectionId, PathNewConnectionId};
+use crate::wire::{Cid, Dialect, PacketWriter};
 
 /// A connection ID we issued, or a free row.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +179,35 @@ impl LocalCids {
         usize::from(limit).saturating_sub(active).min(free)
     }
 
+    /// The number of the next ID.
+    pub const fn next_seq(&self) -> u64 {
+        self.next_seq as u64
+    }
+
+    /// Whether the peer was given an ID, or is about to learn of it.
+    pub const fn has_shown(&self) -> bool {
+        self.shown > 0
+    }
+
+    /// The path is abandoned: the peer is given no more IDs, and those that it has not heard of are of no use.
+    pub fn stop(&mut self, rows: &mut [LocalCid]) {
+        let path = self.path;
+        self.supply = Supply::UpTo(0);
+        for row in rows.iter_mut().filter(|row| row.path == path && row.is_issued()) {
+            if row.delivery.is_wanted() {
+                self.retire(row);
+            }
+        }
+    }
+
+    /// The path has ended, and with it all its IDs. [`take_retired`] is to follow.
+    pub fn retire_all(&mut self, rows: &mut [LocalCid]) {
+        let path = self.path;
+        for row in rows.iter_mut().filter(|row| row.path == path && row.is_issued()) {
+            self.retire(row);
+        }
+    }
+
     /// Adds an ID, to be told in a NEW_CONNECTION_ID frame; returns its sequence number.
     ///
     /// # Errors
@@ -278,8 +307,16 @@ impl LocalCids {
         self.unsent > 0
     }
 
-    /// Writes NEW_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, the oldest first, as many as fit.
-    pub fn write(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64, out: &mut PacketWriter<'_>) {
+    /// Writes NEW_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, the oldest first, as many as fit; of
+    /// multipath where a dialect of it is spoken.
+    pub fn write(
+        &mut self,
+        rows: &mut [LocalCid],
+        dialect: Option<Dialect>,
+        space: PathId,
+        pn: u64,
+        out: &mut PacketWriter<'_>,
+    ) {
         while self.has_wanted() {
             let path = self.path;
             let oldest = rows.iter_mut().filter(|row| row.path == path && row.delivery.is_wanted());
@@ -292,7 +329,10 @@ impl LocalCids {
                 cid: row.cid,
                 reset_token: row.reset_token,
             };
-            if out.push(&Frame::NewConnectionId(frame)).is_err() {
+            let frame = dialect.map_or(Frame::NewConnectionId(frame), |dialect| {
+                Frame::PathNewConnectionId(PathNewConnectionId { dialect, path: path.0.into(), cid: frame })
+            });
+            if out.push(&frame).is_err() {
                 return;
             }
             row.delivery.on_sent();

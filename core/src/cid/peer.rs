@@ -23,8 +23,8 @@ use crate::delivery::Delivery;
 use crate::error::{Code, Full, TransportError, Trap};
 use crate::ids::{CidTag, PathId};
 use crate::limits::RESET_TOKEN_LEN;
-use crate::wire::frame::{Frame, NewConnectionId, RetireConnectionId};
-use crate::wire::{Cid, PacketWriter};
+use crate::wire::frame::{Frame, NewConnectionId, PathRetireConnectionId, RetireConnectionId};
+use crate::wire::{Cid, Dialect, PacketWriter};
 
 /// A connection ID that the peer issued, or a free row.
 #[derive(Clone, Copy, Debug)]
@@ -393,13 +393,31 @@ impl PeerCids {
         self.unsent > 0
     }
 
-    /// Writes RETIRE_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, as many as fit.
-    pub fn write(&mut self, retiring: &mut [Retirement], space: PathId, pn: u64, out: &mut PacketWriter<'_>) {
+    /// The number of the next ID that the peer is expected to give.
+    pub const fn next_seq(&self) -> u64 {
+        self.seen.next as u64
+    }
+
+    /// Writes RETIRE_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, as many as fit; of multipath where a
+    /// dialect of it is spoken.
+    pub fn write(
+        &mut self,
+        retiring: &mut [Retirement],
+        dialect: Option<Dialect>,
+        space: PathId,
+        pn: u64,
+        out: &mut PacketWriter<'_>,
+    ) {
         if !self.has_wanted() {
             return;
         }
+        let path = self.path.0.into();
         for row in retiring.iter_mut().filter(|row| row.path == self.path && row.delivery.is_wanted()) {
-            if out.push(&Frame::RetireConnectionId(RetireConnectionId { seq: row.seq.into() })).is_err() {
+            let seq = row.seq.into();
+            let frame = dialect.map_or(Frame::RetireConnectionId(RetireConnectionId { seq }), |dialect| {
+                Frame::PathRetireConnectionId(PathRetireConnectionId { dialect, path, seq })
+            });
+            if out.push(&frame).is_err() {
                 return;
             }
             row.delivery.on_sent();

@@ -3,6 +3,7 @@
 use core::net::{SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 
+use super::multipath::MultipathConfig;
 use super::routes::{MigrationPolicy, NoSpareCid, WhenSuspect};
 use crate::congestion::Algorithm;
 use crate::limits;
@@ -58,6 +59,8 @@ pub struct Config {
     /// Whether a client moves by itself to a validated route that has a higher
     /// [`Preference`](crate::path::Preference), or is much faster.
     pub choose_automatically: bool,
+    /// Several paths at once, if the application wants them; see [`MultipathConfig::speaking`].
+    pub multipath: Option<MultipathConfig>,
     /// What to do about a peer's new address when there is no unused connection ID for it.
     pub no_spare_cid: NoSpareCid,
 }
@@ -86,6 +89,7 @@ impl Default for Config {
             when_suspect: WhenSuspect::default(),
             suspect_after: None,
             choose_automatically: false,
+            multipath: None,
             no_spare_cid: NoSpareCid::default(),
         }
     }

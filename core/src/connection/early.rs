@@ -125,9 +125,9 @@ impl State {
             streams_bidi: params.initial_max_streams_bidi,
             streams_uni: params.initial_max_streams_uni,
         });
-        let share = lent.buffers.local_cids.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
+        let share = self.local_cid_share(lent);
         let path = lent.buffers.paths.first_mut().trap("a connection has a path")?;
-        path.local_cids.on_peer_limit(params.active_cid_limit, share.min(super::MAX_LOCAL_CIDS));
+        path.local_cids.on_peer_limit(params.active_cid_limit, share);
         if let Some(token) = params.stateless_reset_token {
             path.peer_cids.on_reset_token(lent.buffers.peer_cids, token);
         }
@@ -135,7 +135,7 @@ impl State {
             let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
             path.peer_cids.on_preferred(&mut rows, preferred.cid, preferred.reset_token)?;
         }
-        Ok(())
+        self.agree(lent, &params)
     }
 
     fn on_complete(&mut self, now: Instant, lent: &mut Lent<'_>) -> Result<(), TransportError> {

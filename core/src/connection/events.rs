@@ -4,8 +4,10 @@
 //! that could overflow and no fact that could be lost; what happened twice before anybody asked is told once.
 
 use super::Lent;
+use super::paths::PathEvent;
 use super::routes::{MoveCause, Moved, id};
 use super::start::State;
+use crate::ids::PathId;
 use crate::lifecycle::Cause;
 use crate::path::{RouteId, Told};
 use crate::stream::StreamEvent;
@@ -48,6 +50,10 @@ pub enum Event {
     SpareCid,
     /// The peer came from a new address that the application's policy forbids.
     PolicyRefused,
+    /// Something about a path of several.
+    Path(PathId, PathEvent),
+    /// A client that missed path IDs or connection IDs for another path may open one now.
+    PathPossible,
     /// The connection is over, for this reason. Only [`Event::Drained`] follows.
     Closed(Cause),
     /// Nothing more will be sent or received: memory can be taken back.
@@ -86,6 +92,7 @@ pub(super) enum Fact {
     /// The address of the peer may be another one. It is for the endpoint.
     Remote = 2048,
     SpareCid = 4096,
+    PathPossible = 8192,
     /// Not told yet: it is told when there is a cause.
     Closed = 128,
     /// As `Closed`.
@@ -133,6 +140,7 @@ impl State {
             (Fact::NoSpareCid, Event::NoSpareCid),
             (Fact::SpareCid, Event::SpareCid),
             (Fact::PolicyRefused, Event::PolicyRefused),
+            (Fact::PathPossible, Event::PathPossible),
         ] {
             if self.facts.take(fact) {
                 return Some(event);
@@ -140,6 +148,9 @@ impl State {
         }
         if let Some(event) = self.poll_route_event(lent) {
             return Some(event);
+        }
+        if let Some((path, event)) = self.poll_path_event(lent) {
+            return Some(Event::Path(path, event));
         }
         self.streams.poll_event(&mut lent.buffers.streams).map(Event::Stream)
     }

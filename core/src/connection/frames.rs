@@ -83,16 +83,14 @@ impl State {
             Frame::HandshakeDone(_) | Frame::NewToken(_) => {
                 Err(TransportError::new(Code::PROTOCOL_VIOLATION, "frame that only a server may send"))
             }
-            Frame::PathAck(_)
-            | Frame::PathAbandon(_)
-            | Frame::PathStatus(_)
-            | Frame::PathNewConnectionId(_)
-            | Frame::PathRetireConnectionId(_)
-            | Frame::MaxPathId(_)
-            | Frame::PathsBlocked(_)
-            | Frame::PathCidsBlocked(_) => {
-                Err(TransportError::internal("frame of a dialect that is not spoken"))
-            }
+            Frame::PathAck(frame) => self.on_path_ack(now, lent, seat, frame),
+            Frame::PathAbandon(frame) => self.on_path_abandon_frame(now, lent, frame),
+            Frame::PathStatus(frame) => self.on_path_status(lent, frame),
+            Frame::PathNewConnectionId(frame) => self.on_path_new_cid(lent, frame),
+            Frame::PathRetireConnectionId(frame) => self.on_path_retire_cid(lent, seat, frame),
+            Frame::MaxPathId(frame) => self.on_max_path_id(lent, frame),
+            Frame::PathsBlocked(frame) => self.on_paths_blocked(frame),
+            Frame::PathCidsBlocked(frame) => self.on_path_cids_blocked(lent, frame),
         }
     }
 

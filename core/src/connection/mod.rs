@@ -12,6 +12,9 @@
 //! | `app` | what the application may do |
 //! | `routes` | how routes begin, are taken into use, and end |
 //! | `cids` | which connection IDs routes use, and when they are replaced |
+//! | `multipath` | several paths at once: what was agreed on |
+//! | `paths`, `path_frames` | how paths begin and end; what is said of them |
+//! | `schedule` | which path carries what; what becomes of it when that falls silent |
 //! | `preferred` | a client's way to the address that its server prefers |
 //! | `migrate` | what the application may do about routes |
 //! | `events` | what it is told |
@@ -30,9 +33,12 @@ mod multipath;
 mod outcome;
 mod packet;
 mod path;
+mod path_frames;
+mod paths;
 mod preferred;
 mod receive;
 mod routes;
+mod schedule;
 mod start;
 mod stats;
 mod storage;
@@ -46,7 +52,9 @@ pub use app::{DatagramError, RouteView};
 pub use config::Config;
 pub use events::{Event, RouteEvent};
 pub use migrate::{NetworkChange, RouteError};
+pub use multipath::{AckReturn, MultipathConfig};
 pub use path::Path;
+pub use paths::{PathError, PathEvent, PathView};
 pub use routes::{MigrationPolicy, MoveCause, NoSpareCid, WhenSuspect};
 pub use start::{Accepted, Opened};
 pub use stats::Stats;

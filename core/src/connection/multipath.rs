@@ -1,44 +1,256 @@
-//! Several paths at once (draft-ietf-quic-multipath).
+//! Several paths at once (draft-ietf-quic-multipath-21): what is offered, what was agreed on, and how many paths there may be.
+//!
+//! From when multipath is agreed on each row of the table of paths stands for a path ID: the first rows for 0, 1, 2 and so on,
+//! and the row of a path that has ended for the next ID, which MAX_PATH_ID tells the peer of. So an ID within our limit that
+//! has no row has ended, and never comes back (draft-21 3.4); nothing else need be remembered of it.
+//!
+//! Without the feature `multipath` there is no [`Dialect`], so that only [`Multipath::Off`] can exist, and what this and the
+//! rooms `paths`, `path_frames` and `schedule` do for others is left out by the compiler.
+
+use core::time::Duration;
 
 use super::Lent;
-use super::receive::Addressee;
+use super::path::Path;
 use super::start::State;
-use crate::error::Why;
-use crate::ids::PathRow;
-use crate::path::Addresses;
-use crate::session::Level;
-use crate::time::Instant;
+use crate::cid::{LocalCids, PeerCids};
+use crate::congestion::Coupled;
+use crate::error::{Code, TransportError};
+use crate::ids::{PathId, PathRow};
+use crate::path::failover::{PATIENCE, Validations};
+use crate::path::parcel::Parcel;
+use crate::path::schedule::{self, MAX_PATHS, Scheduler};
+use crate::wire::Dialect;
+use crate::wire::params::TransportParams;
 
-/// What was agreed on with the peer.
+/// Connection IDs that are given ahead for a path that is not open yet: one to open it with, and one to move it with.
+const CIDS_AHEAD: usize = 2;
+
+/// Over which path acknowledgments return.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum AckReturn {
+    /// That of the packets. Round-trip times are those of the path.
+    #[default]
+    SamePath,
+    /// The fastest: losses are found sooner, and a path that carries nothing else is not kept busy.
+    Fastest,
+}
+
+/// What an application wants of multipath.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Multipath {
-    rows: u8,
+pub struct MultipathConfig {
+    /// The dialect to be spoken, if the peer knows it.
+    dialect: Dialect,
+    /// The one to be spoken else.
+    other: Option<Dialect>,
+    /// Paths at once, those included that have been abandoned lately: two at least are of use. As many as the memory lent has rows
+    /// for if those are fewer.
+    pub max_paths: u8,
+    /// Which path carries what is tied to none.
+    pub scheduler: Scheduler,
+    /// Over which path acknowledgments return.
+    pub acks: AckReturn,
+    /// How the windows of paths grow that may share a bottleneck; only those of NewReno are coupled.
+    pub coupled: Coupled,
+    /// How long a path may leave what is sent over it without an answer, until it is sent over another. A probe timeout, if
+    /// nothing else is said; not sooner than an answer can be there.
+    pub failover: Option<Duration>,
+    /// For how long a path may stay silent until it is abandoned, if another one works; `None`: for ever.
+    pub patience: Option<Duration>,
+}
+
+impl MultipathConfig {
+    /// Several paths in one of these dialects, the first that the peer knows. Nothing if there are none: without the feature
+    /// `multipath` that is so.
+    ///
+    /// ```
+    /// use peregrine_core::connection::{Config, MultipathConfig};
+    /// use peregrine_core::wire::Dialect;
+    /// let config = Config { multipath: MultipathConfig::speaking(Dialect::ALL), ..Config::default() };
+    /// ```
+    pub fn speaking(dialects: &[Dialect]) -> Option<Self> {
+        Some(Self {
+            dialect: *dialects.first()?,
+            other: dialects.get(1).copied(),
+            max_paths: 8,
+            scheduler: Scheduler::default(),
+            acks: AckReturn::default(),
+            coupled: Coupled::default(),
+            failover: None,
+            patience: Some(PATIENCE.into()),
+        })
+    }
+
+    /// The dialects that are offered, the preferred one first.
+    pub(super) fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
+        core::iter::once(self.dialect).chain(self.other)
+    }
+
+    /// Rows of a table of so many that are used.
+    pub(super) fn rows(&self, paths: usize) -> u8 {
+        u8::try_from(paths.min(MAX_PATHS)).unwrap_or(1).min(self.max_paths).max(1)
+    }
+}
+
+/// How far multipath has come.
+#[derive(Debug)]
+pub(super) enum Multipath {
+    /// Nobody wants it, or the peer does not.
+    Off,
+    /// The peer's transport parameters are not known yet.
+    Offered(MultipathConfig),
+    Spoken(Spoken),
 }
 
 impl Multipath {
+    /// What was agreed on, if anything was.
+    pub(super) const fn spoken(&self) -> Option<&Spoken> {
+        if let Self::Spoken(spoken) = self { Some(spoken) } else { None }
+    }
+
+    /// As [`Self::spoken`], to be changed.
+    pub(super) const fn spoken_mut(&mut self) -> Option<&mut Spoken> {
+        if let Self::Spoken(spoken) = self { Some(spoken) } else { None }
+    }
+
+    /// The dialect of frames.
+    pub(super) fn dialect(&self) -> Option<Dialect> {
+        self.spoken().map(|spoken| spoken.dialect)
+    }
+
+    /// Rows of the table of paths that are in use.
     pub(super) fn rows(&self) -> usize {
-        usize::from(self.rows)
+        self.spoken().map_or(1, |spoken| spoken.rows.into())
+    }
+}
+
+/// What was agreed on, and what concerns no single path.
+#[derive(Debug)]
+pub(super) struct Spoken {
+    pub(super) dialect: Dialect,
+    pub(super) config: MultipathConfig,
+    pub(super) rows: u8,
+    /// The largest path ID that the peer may use, on its way to the peer.
+    pub(super) max: u32,
+    pub(super) max_told: Parcel,
+    /// The largest path ID that we may use: by the transport parameter, and now.
+    pub(super) peer_first_max: u32,
+    pub(super) peer_max: u32,
+    /// The peer's active_connection_id_limit, which holds for each path.
+    peer_cid_limit: u8,
+    pub(super) scheduling: schedule::State,
+    /// Word that path IDs are missed.
+    pub(super) ids_missed: Parcel,
+    /// Word that connection IDs are missed, and of which path.
+    pub(super) cids_missed: Parcel,
+    pub(super) cids_missed_on: PathRow,
+    pub(super) validations: Validations,
+}
+
+impl Spoken {
+    /// Whether both sides allow a path of this ID.
+    pub(super) const fn allows(&self, id: PathId) -> bool {
+        id.0 <= self.max && id.0 <= self.peer_max
     }
 }
 
 impl State {
-    pub(super) fn shared_path(&self, _now: Instant, _lent: &Lent<'_>) -> Option<PathRow> {
-        Some(self.main)
+    /// Writes into our transport parameters what is offered. With connection IDs of no bytes paths could not be told apart.
+    pub(super) fn offer(&self, lent: &Lent<'_>, params: &mut TransportParams) {
+        let Multipath::Offered(config) = &self.multipath else { return };
+        if self.first_flight.scid().is_empty() {
+            return;
+        }
+        let max = u64::from(config.rows(lent.buffers.paths.len())).saturating_sub(1);
+        for dialect in config.dialects() {
+            params.initial_max_path_id = params.initial_max_path_id.with(dialect, max);
+        }
     }
-    pub(super) fn ack_path(&self, _lent: &Lent<'_>, _level: Level, path: PathRow) -> PathRow {
-        path
-    }
-    pub(super) fn is_unused(&self, _lent: &Lent<'_>, _path: PathRow) -> bool {
-        false
-    }
-    pub(super) fn welcome(
+
+    /// The peer's transport parameters are known: the first dialect of ours that it knows is spoken (draft-21 2).
+    pub(super) fn agree(
         &mut self,
-        _now: Instant,
-        _lent: &mut Lent<'_>,
-        _seen: &Addresses,
-        _to: Addressee,
-        _len: usize,
-    ) -> Result<usize, Why> {
-        Err(Why::Address)
+        lent: &mut Lent<'_>,
+        params: &TransportParams,
+    ) -> Result<(), TransportError> {
+        let Multipath::Offered(config) = core::mem::replace(&mut self.multipath, Multipath::Off) else {
+            return Ok(());
+        };
+        let offered = config.dialects().filter(|_| !self.first_flight.scid().is_empty());
+        let known = |dialect: Dialect| Some((dialect, params.initial_max_path_id.get(dialect)?));
+        let Some((dialect, peer_max)) = offered.into_iter().find_map(known) else { return Ok(()) };
+        if lent.buffers.paths.first().is_some_and(|path| path.peer_cids.is_zero_length()) {
+            return Err(TransportError::new(
+                Code::PROTOCOL_VIOLATION,
+                "multipath offered with a zero-length connection ID",
+            ));
+        }
+        let rows = config.rows(lent.buffers.paths.len());
+        let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
+        self.multipath = Multipath::Spoken(Spoken {
+            dialect,
+            config,
+            rows,
+            max: u32::from(rows).saturating_sub(1),
+            max_told: Parcel::NONE,
+            peer_first_max: peer_max,
+            peer_max,
+            peer_cid_limit: u8::try_from(params.active_cid_limit).unwrap_or(u8::MAX),
+            scheduling: schedule::State::new(),
+            ids_missed: Parcel::NONE,
+            cids_missed: Parcel::NONE,
+            cids_missed_on: PathRow::FIRST,
+            validations: Validations::new(),
+        });
+        for id in 1..u32::from(rows) {
+            self.begin_path(lent, PathRow::new(id as usize), PathId(id));
+        }
+        Ok(())
+    }
+
+    /// A row stands for this path ID from now on.
+    pub(super) fn begin_path(&self, lent: &mut Lent<'_>, row: PathRow, id: PathId) {
+        let limit = self.cid_limit(lent);
+        let mut random = [0; 2];
+        lent.session.fill_random(&mut random);
+        let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
+        *path = Path::EMPTY;
+        (path.local_cids, path.peer_cids) = (LocalCids::new(id), PeerCids::new(id, limit));
+        path.skips.schedule(0, u16::from_ne_bytes(random));
+        self.give_cids_ahead(lent, row);
+    }
+
+    /// Connection IDs are given ahead for a path that both sides allow (draft-21 3.2.1).
+    pub(super) fn give_cids_ahead(&self, lent: &mut Lent<'_>, row: PathRow) {
+        let Some(spoken) = self.multipath.spoken() else { return };
+        let share = self.local_cid_share(lent);
+        let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
+        if path.abandon.is_open() && spoken.allows(path.id()) {
+            let most = if path.is_open() { share } else { share.min(CIDS_AHEAD) };
+            path.local_cids.on_peer_limit(spoken.peer_cid_limit.into(), most);
+        }
+    }
+
+    /// The row of the path that a frame speaks of; nothing if that has ended, and the frame is to be ignored (draft-21 4).
+    ///
+    /// # Errors
+    /// PROTOCOL_VIOLATION if the ID is larger than we have allowed.
+    pub(super) fn path_named(&self, lent: &Lent<'_>, id: u64) -> Result<Option<PathRow>, TransportError> {
+        let max = self.multipath.spoken().map_or(0, |spoken| spoken.max);
+        match u32::try_from(id) {
+            Ok(id) if id <= max => Ok(self.row_of(lent, PathId(id))),
+            _ => Err(TransportError::new(Code::PROTOCOL_VIOLATION, "path ID is larger than MAX_PATH_ID")),
+        }
+    }
+
+    /// Whether a path was neither opened nor abandoned yet.
+    pub(super) fn is_unused(&self, lent: &Lent<'_>, path: PathRow) -> bool {
+        let is_unused = |path: &Path| !path.is_open() && path.abandon.is_open();
+        self.multipath.spoken().is_some() && lent.buffers.paths.get(path.index()).is_some_and(is_unused)
+    }
+
+    /// Whether there is a choice between paths to send over.
+    pub(super) fn has_choice(&self, lent: &Lent<'_>) -> bool {
+        self.multipath.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
     }
 }

@@ -55,8 +55,9 @@ impl State {
         };
         for route in 0..lent.buffers.routes.len() {
             if path_of(lent, route) == of && self.has_flight(lent, seat.level, route) {
-                // An acknowledgment that came another way than its packet went tells the RTT of neither.
-                let delay = (seat.route == route).then_some(delay);
+                // An acknowledgment that came another way than its packet went tells the RTT of neither. Between paths it does: that is
+                // how long an answer takes (draft-21 5.4).
+                let delay = (seat.route == route || seat.path != of).then_some(delay);
                 self.on_ack_of_flight(now, lent, seat.level, route, &Said { ranges: &ranges, ecn }, delay);
             }
         }
@@ -83,7 +84,9 @@ impl State {
         }
         if let Some(newest) = acked.newest {
             let (bytes, sample, smoothed) = (acked.bytes, acked.sample, route.rtt.smoothed());
-            let coupling = congestion::Coupling::ALONE;
+            let coupling = self.coupling(lent, route_row);
+            self.restore(now, lent, route_row);
+            let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
             route.congestion.on_acked(now, &congestion::Acked { bytes, newest, sample, smoothed, coupling });
             let ce = match said.ecn {
                 EcnReport::Stale => 0,
@@ -183,7 +186,7 @@ impl State {
                 route.mtu.on_acked(row.size);
             }
         }
-        self.on_kinds_acked(lent, path_of(lent, route_row), row.kinds, pn);
+        self.on_kinds_acked(now, lent, path_of(lent, route_row), row.kinds, pn);
         let mut next = Some(handle);
         while let Some(handle) = next {
             next = take_rest(lent.buffers.sent, handle);
@@ -196,20 +199,28 @@ impl State {
         }
     }
 
-    fn on_kinds_acked(&mut self, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
+    fn on_kinds_acked(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        over: PathRow,
+        kinds: Kinds,
+        pn: u64,
+    ) {
         if kinds.has(Kind::HandshakeDone) {
             self.handshake_done.on_acked();
         }
         if kinds.has(Kind::NewToken) {
             self.token.delivery.on_acked();
         }
+        self.on_path_kinds_acked(now, lent, over, kinds, pn);
         let space = space_id(lent, over);
         for path in self.path_rows() {
             let Some(path) = lent.buffers.paths.get_mut(path.index()) else { return };
-            if kinds.has(Kind::NewConnectionId) {
+            if kinds.has(Kind::NewConnectionId) || kinds.has(Kind::PathNewConnectionId) {
                 path.local_cids.on_acked(lent.buffers.local_cids, space, pn);
             }
-            if kinds.has(Kind::RetireConnectionId) {
+            if kinds.has(Kind::RetireConnectionId) || kinds.has(Kind::PathRetireConnectionId) {
                 path.peer_cids.on_acked(lent.buffers.retirements, space, pn);
             }
         }
@@ -248,13 +259,14 @@ impl State {
         if kinds.has(Kind::NewToken) && !self.token.delivery.is_done() {
             self.token.delivery.on_lost();
         }
+        self.on_path_kinds_lost(lent, over, kinds, pn);
         let space = space_id(lent, over);
         for path in self.path_rows() {
             let Some(path) = lent.buffers.paths.get_mut(path.index()) else { return };
-            if kinds.has(Kind::NewConnectionId) {
+            if kinds.has(Kind::NewConnectionId) || kinds.has(Kind::PathNewConnectionId) {
                 path.local_cids.on_lost(lent.buffers.local_cids, space, pn);
             }
-            if kinds.has(Kind::RetireConnectionId) {
+            if kinds.has(Kind::RetireConnectionId) || kinds.has(Kind::PathRetireConnectionId) {
                 path.peer_cids.on_lost(lent.buffers.retirements, space, pn);
             }
         }

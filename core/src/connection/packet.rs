@@ -68,6 +68,8 @@ const ABOVE_CID: usize = 22;
 /// Packets with nothing else are left as they are. PADDING would put them in flight, and nothing would take them out again
 /// (RFC 9000 13.2.7).
 const ONLY_ACK: Kinds = Kinds::NONE.with(Kind::Ack);
+/// As [`ONLY_ACK`], of multipath.
+const ONLY_PATH_ACK: Kinds = Kinds::NONE.with(Kind::PathAck);
 /// Less room than this behind a packet holds no further one.
 const MIN_PACKET: usize = 128;
 
@@ -103,13 +105,14 @@ impl State {
         let Some(room) = out.get_mut(layout.end..end) else { return 0 };
         let mut packet = PacketWriter::new(room);
         let mut draft = Draft::new();
-        self.contribute(now, lent, order, pn, &mut packet, &mut draft);
+        let mut acks = Acks::NONE;
+        self.contribute(now, lent, order, pn, &mut packet, &mut draft, &mut acks);
         if packet.is_empty() {
             return 0;
         }
         // Header protection needs a sample (RFC 9001 5.4.2).
         packet.pad_to(BEFORE_SAMPLE.saturating_sub(truncated.width()));
-        if level == Level::OneRtt && packet.kinds() != ONLY_ACK {
+        if level == Level::OneRtt && ![ONLY_ACK, ONLY_PATH_ACK].contains(&packet.kinds()) {
             let size = ABOVE_CID.saturating_add(self.first_flight.scid().len());
             packet.pad_to(size.saturating_sub(layout.end).saturating_sub(TAG_LEN));
         }
@@ -132,6 +135,7 @@ impl State {
                 mtu_probe: order.allowed == Allowed::MtuProbe,
                 ect0: order.ecn == Ecn::Ect0,
             },
+            acks,
             in_flight: packet.is_in_flight(),
             pings: packet.is_ack_eliciting() && !packet.is_probing(),
         };
@@ -200,6 +204,7 @@ impl State {
         pn: u64,
         out: &mut PacketWriter<'_>,
         draft: &mut Draft,
+        acks: &mut Acks,
     ) {
         let level = order.level;
         match order.allowed {
@@ -214,7 +219,7 @@ impl State {
             Allowed::Path => return self.contribute_path(now, lent, order, out),
             Allowed::AckOnly | Allowed::All | Allowed::Probe => {}
         }
-        let confirm = self.contribute_acks(now, lent, order, out);
+        let confirm = self.contribute_acks(now, lent, order, out, acks);
         if !order.allowed.in_flight() {
             return;
         }
@@ -250,12 +255,21 @@ impl State {
         lent: &mut Lent<'_>,
         order: &Order,
         out: &mut PacketWriter<'_>,
+        acks: &mut Acks,
     ) -> bool {
-        let space = self.space_mut(lent, order.level, order.path);
+        let dialect = self.multipath.dialect().filter(|_| order.level == Level::OneRtt);
         let mut confirm = false;
-        if space.received.due().is_set() {
-            space.received.write(now, ACK_DELAY_EXPONENT, None, out).ok();
-            confirm = space.received.wants_confirmation();
+        for path in self.path_rows() {
+            if self.ack_path(lent, order.level, path) != order.path {
+                continue;
+            }
+            let id = lent.buffers.paths.get(path.index()).map_or(PathId::ZERO, Path::id);
+            let received = &self.space_mut(lent, order.level, path).received;
+            let names = dialect.map(|dialect| (dialect, id));
+            if received.due().is_set() && received.write(now, ACK_DELAY_EXPONENT, names, out).is_ok() {
+                confirm |= path == order.path && received.wants_confirmation();
+                acks.note(path);
+            }
         }
         confirm
     }
@@ -306,13 +320,15 @@ impl State {
         if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
             self.handshake_done.on_sent();
         }
+        let dialect = self.multipath.dialect();
         let space = lent.buffers.paths.get(over.index()).map_or(PathId::ZERO, Path::id);
         for path in self.path_rows() {
             if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-                path.local_cids.write(lent.buffers.local_cids, space, pn, out);
-                path.peer_cids.write(lent.buffers.retirements, space, pn, out);
+                path.local_cids.write(lent.buffers.local_cids, dialect, space, pn, out);
+                path.peer_cids.write(lent.buffers.retirements, dialect, space, pn, out);
             }
         }
+        self.contribute_paths(lent, over, pn, out);
         if self.token.delivery.is_wanted() {
             let token = lent.buffers.token.get(..usize::from(self.token.len)).unwrap_or_default();
             if out.push(&Frame::NewToken(NewToken { token })).is_ok() {
@@ -378,9 +394,13 @@ impl State {
         let pto = self.pto(lent, order.path);
         self.stats.sent_packets = self.stats.sent_packets.saturating_add(1);
         self.space_mut(lent, level, order.path).on_sent();
-        if packet.kinds.has(Kind::Ack) {
-            let space = self.space_mut(lent, level, PathRow::FIRST);
-            space.received.on_ack_sent(packet.pn, packet.ack_eliciting);
+        for path in self.path_rows().filter(|path| sent.acks.has(*path)) {
+            let received = &mut self.space_mut(lent, level, path).received;
+            if path == order.path {
+                received.on_ack_sent(packet.pn, packet.ack_eliciting);
+            } else {
+                received.on_ack_sent_elsewhere();
+            }
         }
         if sent.in_flight {
             let mut table = self.sent;
@@ -421,7 +441,7 @@ impl State {
             self.discard_level(now, lent, discarded);
         }
         if level == Level::OneRtt {
-            if packet.kinds.has(Kind::Ack) {
+            if !sent.acks.is_none() {
                 self.keys.on_ack_sent();
             }
             let path = lent.buffers.paths.get_mut(order.path.index());
@@ -431,9 +451,30 @@ impl State {
     }
 }
 
+/// The paths whose packets a packet acknowledges, a bit for each row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Acks(u8);
+
+impl Acks {
+    const NONE: Self = Self(0);
+
+    const fn note(&mut self, path: PathRow) {
+        self.0 |= 1_u8.wrapping_shl(path.index() as u32);
+    }
+
+    const fn has(self, path: PathRow) -> bool {
+        self.0 & 1_u8.wrapping_shl(path.index() as u32) != 0
+    }
+
+    const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// A packet that was sealed.
 struct Sent {
     packet: Packet,
+    acks: Acks,
     in_flight: bool,
     /// Whether it draws an acknowledgment as a PING would, and shows where we are.
     pings: bool,

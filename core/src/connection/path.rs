@@ -1,13 +1,16 @@
 //! A path: what a path ID owns, whatever route it takes (RFC 9000 12.3, 5.1).
 
+use core::num::NonZeroU8;
+
 use super::Lent;
-use super::multipath::Multipath;
+use super::paths::PathTold;
 use super::start::{Probes, State};
 use crate::cid::local::LocalCids;
 use crate::cid::peer::PeerCids;
 use crate::delivery::Delivery;
 use crate::handshake::PathPhase;
 use crate::ids::{PathId, PathRow};
+use crate::path::{Abandon, Status};
 use crate::recovery::{Skips, Space};
 use crate::table::ranges::widen;
 
@@ -35,6 +38,16 @@ pub struct Path {
     pub(super) phase: PathPhase,
     /// Its packet number space.
     pub space: Space,
+    /// Whether the peer was ever reached over it.
+    pub(super) is_proved: bool,
+    /// What the application was not told yet.
+    pub(super) told: PathTold,
+    /// Its share, for schedulers that give shares.
+    pub(super) weight: NonZeroU8,
+    /// How it should be used.
+    pub(super) status: Status,
+    /// Its end.
+    pub(super) abandon: Abandon,
     /// The connection IDs that the peer sends to.
     pub local_cids: LocalCids,
     /// The connection IDs that we send to.
@@ -53,6 +66,11 @@ impl Path {
         skips: Skips::NEVER,
         phase: PathPhase::NEW,
         space: Space::new(),
+        is_proved: false,
+        told: PathTold::ALL,
+        weight: NonZeroU8::MIN,
+        status: Status::UNKNOWN,
+        abandon: Abandon::OPEN,
         local_cids: LocalCids::new(PathId::ZERO),
         peer_cids: PeerCids::new(PathId::ZERO, 0),
     };
@@ -68,6 +86,23 @@ impl Path {
     /// Its number.
     pub const fn id(&self) -> PathId {
         self.local_cids.path()
+    }
+
+    /// The peer was reached over it.
+    pub(super) const fn on_proved(&mut self) {
+        if !self.is_proved {
+            self.told.note(PathTold::VALIDATED);
+        }
+        self.is_proved = true;
+    }
+
+    /// It is abandoned: nothing is sent over it any more.
+    pub(super) const fn close(&mut self) {
+        self.active = NOWHERE;
+        self.newest_on = NOWHERE;
+        self.others = 0;
+        self.ping.forget();
+        self.probes = Probes::NONE;
     }
 
     /// The peer's packet `pn`, which is not only probing, came over this route. Returns whether none with a larger number
@@ -99,7 +134,7 @@ impl Path {
 impl State {
     /// The rows of the table of paths that are in use: the first one, and all of them where multipath is spoken.
     pub(super) fn path_rows(&self) -> impl Iterator<Item = PathRow> + use<> {
-        (0..self.multipath.as_ref().map_or(1, Multipath::rows)).map(PathRow::new)
+        (0..self.multipath.rows()).map(PathRow::new)
     }
 
     /// The row of a path. One that has ended has none.

@@ -123,13 +123,13 @@ impl State {
         }
         let (mut ack_eliciting, mut non_probing, mut renewed) = (false, false, false);
         // Frames are looked at where they are returned: to move what was just stored is to wait for the stores.
-        let mut frames = Frames::new(level, payload);
+        let mut frames = Frames::new(level, payload).in_dialect(self.multipath.dialect());
         while let Some(parsed) = &frames.next() {
             let frame = parsed.as_ref().map_err(|error| *error)?;
             let kind = frame.kind();
             ack_eliciting |= kind.rules().ack_eliciting;
             non_probing |= !kind.rules().probing;
-            renewed |= kind == Kind::NewConnectionId;
+            renewed |= matches!(kind, Kind::NewConnectionId | Kind::PathNewConnectionId);
             self.on_frame(now, lent, &seat, frame).map_err(|error| error.in_frame(frame.types().0))?;
         }
         let ack_delay = if level == Level::OneRtt { self.ack_delay() } else { Span::ZERO };
@@ -294,7 +294,7 @@ impl State {
         payload: &[u8],
     ) -> Result<(), Refusal> {
         let pto = self.longest_base_pto(lent);
-        for frame in Frames::new(level, payload) {
+        for frame in Frames::new(level, payload).in_dialect(self.multipath.dialect()) {
             if let Ok(Frame::ConnectionClose(close)) = frame {
                 self.lifecycle.on_peer_close(now, pto, &close);
             }

@@ -180,13 +180,15 @@ impl State {
         pn: u64,
         non_probing: bool,
     ) {
+        let has_choice = self.has_choice(lent);
         let (Some(path), Some(route)) =
             (lent.buffers.paths.get_mut(seat.path.index()), lent.buffers.routes.get_mut(seat.route))
         else {
             return;
         };
         route.last_packet = now;
-        if route.health == Health::Suspect {
+        // With several paths a route that brings something need not carry anything: that an acknowledgment tells.
+        if route.is_suspect() && !has_choice {
             route.health = Health::Works;
         }
         let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn, seat.route);
@@ -277,7 +279,7 @@ impl State {
         self.give_cid(lent, row);
         if cause == MoveCause::PreferredAddress {
             self.settle_at_preferred(lent, row);
-        } else if self.side.is_client() {
+        } else if self.side.is_client() && path == PathRow::FIRST {
             self.retry_preferred(now, lent, row);
         }
         self.moved = Some(moved);
@@ -343,9 +345,9 @@ impl State {
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let confirmed = self.levels.is_confirmed();
         let mut renew = false;
-        let paths = &*lent.buffers.paths;
         for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
-            let in_use = paths.get(route.path.index()).is_some_and(|path| usize::from(path.active) == row);
+            let path = lent.buffers.paths.get_mut(route.path.index());
+            let path = path.filter(|path| usize::from(path.active) == row);
             if let Some(sample) = route.validation.sample(now, data).filter(|_| row == seat.route) {
                 route.rtt.on_sample(now, sample, Span::ZERO, None);
             }
@@ -356,7 +358,8 @@ impl State {
                 Proved::Route => {
                     route.amplification.on_validated();
                     route.told.note(Told::VALIDATED);
-                    if in_use && confirmed {
+                    if let Some(path) = path.filter(|_| confirmed) {
+                        path.on_proved();
                         route.mtu.start(now, max_mtu);
                         renew |= is_new;
                     }
@@ -445,6 +448,9 @@ impl State {
             if settled || !last {
                 self.release(lent, row, Told::FAILED);
             }
+            return;
+        }
+        if self.last_to_work(lent, row).is_none() && self.give_up_new_path(now, lent, path) {
             return;
         }
         match self.last_to_work(lent, row) {

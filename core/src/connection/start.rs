@@ -163,8 +163,7 @@ pub(crate) struct State {
     pub(super) side: Side,
     /// The path that stands for the connection where only one can.
     pub(super) main: PathRow,
-    /// What of it was agreed on.
-    pub(super) multipath: Option<Multipath>,
+    pub(super) multipath: Multipath,
     pub(super) version: u32,
     pub(super) lifecycle: Lifecycle,
     pub(super) first_flight: FirstFlight,
@@ -281,7 +280,7 @@ impl State {
         Self {
             side,
             main: PathRow::FIRST,
-            multipath: None,
+            multipath: config.multipath.map_or(Multipath::Off, Multipath::Offered),
             version,
             lifecycle: Lifecycle::new(now, &timeouts, pto),
             first_flight,
@@ -373,7 +372,7 @@ impl State {
             streams_uni,
         } = self.streams.first_limits();
         let cids = self.first_flight.params();
-        let params = TransportParams {
+        let mut params = TransportParams {
             max_idle_timeout_ms: Span::from(config.max_idle_timeout)
                 .as_millis()
                 .min(crate::limits::MAX_VARINT),
@@ -401,6 +400,7 @@ impl State {
             grease_quic_bit: config.grease,
             ..TransportParams::default()
         };
+        self.offer(lent, &mut params);
         params
             .emit(self.side, grease, out)
             .map_err(|_| TransportError::internal("transport parameters do not fit"))
@@ -410,6 +410,12 @@ impl State {
     pub(super) fn cid_limit(&self, lent: &Lent<'_>) -> u8 {
         let rows = lent.buffers.peer_cids.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
         u8::try_from((rows as u64).max(crate::limits::MIN_ACTIVE_CID_LIMIT)).unwrap_or(u8::MAX)
+    }
+
+    /// How many connection IDs of ours a path may have.
+    pub(super) fn local_cid_share(&self, lent: &Lent<'_>) -> usize {
+        let share = lent.buffers.local_cids.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
+        share.min(super::MAX_LOCAL_CIDS)
     }
 
     /// The peer's connection ID of the handshake is known.

@@ -30,7 +30,8 @@ impl State {
         let alive = self.liveness.next_timeout(self.liveness_pto(lent));
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
         let acks = if self.is_mute(lent) { Deadline::NEVER } else { self.next_ack(lent) };
-        [self.keys.next_timeout(), self.levels.next_timeout(), alarm, alive, route, acks, self.paced_until]
+        let paths = self.next_path_timeout(lent);
+        [self.keys.next_timeout(), self.levels.next_timeout(), alarm, alive, route, acks, paths, self.paced_until]
             .into_iter()
             .fold(life, Deadline::min)
     }
@@ -69,6 +70,7 @@ impl State {
             self.discard_level(now, lent, level);
         }
         self.on_route_timeout(now, lent);
+        self.on_path_timeout(now, lent);
         self.on_alarm_elsewhere(now, lent);
         for path in self.path_rows() {
             let row = active(lent, path);
@@ -161,6 +163,21 @@ impl State {
         if let Some(place) = self.flight_mut(lent, level, row) {
             *place = flight;
         }
+    }
+
+    /// What all packets carried that are under way on a route is wanted again, elsewhere.
+    pub(super) fn repeat_all(&mut self, lent: &mut Lent<'_>, row: usize) {
+        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+        let mut repeated = route.flight.repeat_all(lent.buffers.sent, &mut self.sent);
+        let (path, flight) = (route.path, route.flight);
+        while let Some(handle) = repeated.pop(lent.buffers.sent) {
+            let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
+            if let Some(route) = lent.buffers.routes.get_mut(row) {
+                route.congestion.on_discarded(left.into());
+            }
+            self.on_packet_lost(lent, path, &flight, handle);
+        }
+        self.free_unowned(lent);
     }
 
     /// When something is due of what is under way on routes that are not in use any more.

@@ -250,6 +250,7 @@ impl State {
             || self.crypto.wants_to_send(Level::OneRtt, lent.session)
             || self.handshake_done.is_wanted()
             || self.token.delivery.is_wanted()
+            || self.wants_paths(lent)
             || self.path_rows().any(cids)
     }
 
@@ -313,6 +314,9 @@ impl State {
             _ => {}
         }
         self.spend(lent, plan, len);
+        if plan.shared && plan.allowed == Allowed::All {
+            self.on_shared_sent(now, lent, plan.path, len);
+        }
         let FourTuple { local, remote, interface } = plan.on();
         Transmit { local, remote, interface, ecn: plan.ecn, flow_label: plan.flow_label, len, segment_size }
     }

@@ -13,6 +13,7 @@ mod newcomers;
 pub mod parcel;
 pub mod preferred;
 mod route;
+pub mod schedule;
 pub mod status;
 pub mod validation;
 

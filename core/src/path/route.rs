@@ -139,6 +139,15 @@ pub struct RouteStats {
     pub ce_packets: u32,
 }
 
+impl RouteStats {
+    /// Of a thousand datagrams so many were lost. A datagram is about a packet.
+    pub fn lost_permille(&self) -> u16 {
+        let lost = u64::from(self.lost_packets).saturating_mul(1000);
+        let permille = lost.checked_div(self.sent_datagrams.into()).unwrap_or(0);
+        u16::try_from(permille).unwrap_or(u16::MAX).min(1000)
+    }
+}
+
 /// A row of the table of routes.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -184,7 +193,7 @@ pub struct Route {
     pub stats: RouteStats,
     /// When something authentic last came over it.
     pub last_packet: Instant,
-    /// When it ceased to be the active one.
+    /// When it ceased to be the active one, or, while it is that, to work, or began to again.
     pub left: Instant,
 }
 
@@ -323,6 +332,11 @@ impl Route {
     /// Whether nothing can be sent from its local address now.
     pub const fn is_down(&self) -> bool {
         matches!(self.health, Health::Down)
+    }
+
+    /// Whether what was sent over it is not answered.
+    pub const fn is_suspect(&self) -> bool {
+        matches!(self.health, Health::Suspect)
     }
 
     /// It has another connection ID to send to, and its packets another flow label to bear (RFC 9000 9.7).

@@ -186,6 +186,12 @@ impl<R: Rows + ?Sized> Received<R> {
         }
     }
 
+    /// Our packet with an ACK frame was sent in another space, whose acknowledgments are not followed here.
+    pub const fn on_ack_sent_elsewhere(&mut self) {
+        self.pending = 0;
+        self.due = Deadline::NEVER;
+    }
+
     /// The peer acknowledged `ranges` of our packets.
     pub(super) fn on_ack(&mut self, ranges: &AckedRanges) {
         let Some(Followed { pn, largest }) = self.followed else { return };

@@ -184,33 +184,63 @@ impl Flight {
         for _ in 0..REPEAT_SEARCH {
             let packet = *row(rows, at)?;
             if packet.is_ack_eliciting() && has_content(packet.kinds) {
-                match table.take(rows) {
-                    Some(stand_in) => {
-                        if let Some(row) = row(rows, stand_in) {
-                            *row = SentPacket {
-                                chunk: Chunk::NOTHING,
-                                kinds: Kinds::NONE,
-                                more: NONE,
-                                ..packet
-                            };
-                        }
-                        self.packets.replace(rows, before, at, stand_in);
-                        row(rows, at)?.size = 0;
-                    }
-                    None => {
-                        self.packets.unlink(rows, before, at);
-                        self.count_out(&packet);
-                        if let Some(next) = row(rows, packet.next) {
-                            next.marks =
-                                next.marks.with(Marks::AFTER_ACKED, packet.marks.has(Marks::AFTER_ACKED));
-                        }
-                    }
-                }
+                self.stand_in(rows, table, before, at, &packet);
                 return Some(at);
             }
             (before, at) = (at, packet.next);
         }
         None
+    }
+
+    /// When the oldest packet under way was sent, if it is ack-eliciting.
+    pub fn oldest(&self, rows: &[SentPacket]) -> Option<Instant> {
+        let packet = rows.get(usize::from(self.packets.head)).filter(|packet| packet.is_ack_eliciting())?;
+        Some(packet.sent(self.last_ack_eliciting))
+    }
+
+    /// As [`Self::repeat_oldest`] for all packets: their content is to be sent again elsewhere, as if they were lost. Returns the
+    /// rows, which belong to the caller as if popped; the `size` of each is what left the flight.
+    pub fn repeat_all(&mut self, rows: &mut [SentPacket], table: &mut SentTable) -> Chain {
+        let mut repeated = Chain::EMPTY;
+        let (mut before, mut at) = (NONE, self.packets.head);
+        while let Some(packet) = row(rows, at).copied() {
+            let next = packet.next;
+            let mut stays = at;
+            if packet.is_ack_eliciting() && has_content(packet.kinds) {
+                stays = self.stand_in(rows, table, before, at, &packet).unwrap_or(before);
+                repeated.push(rows, at);
+            }
+            (before, at) = (stays, next);
+        }
+        repeated
+    }
+
+    /// Puts a packet of no content in the place of one, so that its acknowledgment still counts; the row of the first is the
+    /// caller's, its `size` what left the flight. Where the table has no row left it has no place any more.
+    fn stand_in(
+        &mut self,
+        rows: &mut [SentPacket],
+        table: &mut SentTable,
+        before: u16,
+        at: u16,
+        packet: &SentPacket,
+    ) -> Option<u16> {
+        let Some(stand_in) = table.take(rows) else {
+            self.packets.unlink(rows, before, at);
+            self.count_out(packet);
+            if let Some(next) = row(rows, packet.next) {
+                next.marks = next.marks.with(Marks::AFTER_ACKED, packet.marks.has(Marks::AFTER_ACKED));
+            }
+            return None;
+        };
+        if let Some(row) = row(rows, stand_in) {
+            *row = SentPacket { chunk: Chunk::NOTHING, kinds: Kinds::NONE, more: NONE, ..*packet };
+        }
+        self.packets.replace(rows, before, at, stand_in);
+        if let Some(row) = row(rows, at) {
+            row.size = 0;
+        }
+        Some(stand_in)
     }
 
     /// Everything leaves the flight, neither acknowledged nor lost: its keys are discarded, its route is gone, 0-RTT
@@ -241,7 +271,8 @@ impl Default for Flight {
 fn has_content(kinds: Kinds) -> bool {
     const PING: Kinds = Kinds::NONE.with(Kind::Ping);
     const PADDED: Kinds = PING.with(Kind::Padding);
-    ![Kinds::NONE, PING, PADDED, PING.with(Kind::Ack), PADDED.with(Kind::Ack)].contains(&kinds)
+    let kinds = kinds.without(Kind::Ack).without(Kind::PathAck);
+    ![Kinds::NONE, PING, PADDED].contains(&kinds)
 }
 
 #[cfg(test)]

@@ -53,7 +53,8 @@ impl Pto {
         Self { backoff: 0, restarted: Halves::new(now.as_micros()) }
     }
 
-    const fn restarted(&self) -> Instant {
+    /// Since when the timer runs: the last progress, or the last timeout.
+    pub const fn restarted(&self) -> Instant {
         Instant::from_micros(self.restarted.get())
     }
 

@@ -9,6 +9,9 @@ use crate::stream::row::{ORDER, Stream};
 use crate::stream::send::Demand;
 use crate::table::list::{Linked, List, at, at_mut};
 
+/// Streams of each urgency that are looked at to tell how much waits.
+const FIRST: usize = 4;
+
 /// The lists.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
@@ -23,6 +26,15 @@ impl Order {
     pub(super) fn next(&self, rows: &[Stream], fresh: bool) -> Option<u16> {
         let may = |head: &u16| fresh || at(rows, *head).is_some_and(|row| row.queued == Demand::Free);
         self.lists.iter().filter_map(List::head).find(may)
+    }
+
+    /// The first slots of each urgency, the most urgent before the others.
+    pub(super) fn first<'a>(&'a self, rows: &'a [Stream]) -> impl Iterator<Item = u16> + use<'a> {
+        let first = move |list| {
+            let list: &List<ORDER> = list;
+            core::iter::successors(list.head(), move |slot| list.next(rows, *slot)).take(FIRST)
+        };
+        self.lists.iter().flat_map(first)
     }
 
     /// Puts a stream where its demand belongs. One whose demand is as before keeps its place.

@@ -48,6 +48,13 @@ impl Streams {
         self.order.next(memory.rows, self.outflow.room() > 0).is_some()
     }
 
+    /// About how many bytes wait to be sent: of streams that may send, and of them the first of each urgency and a few more.
+    pub fn backlog(&self, memory: &StreamMemory<'_>) -> u64 {
+        let room = self.outflow.room();
+        let waiting = self.order.first(memory.rows).filter_map(|slot| at(memory.rows, slot));
+        waiting.fold(0, |sum, row| row.send.backlog(room.saturating_sub(sum)).saturating_add(sum))
+    }
+
     /// Writes the frames about the whole connection that are wanted and fit: MAX_DATA, MAX_STREAMS, DATA_BLOCKED,
     /// STREAMS_BLOCKED. The packet's [`Kinds`] are all that must be remembered of them.
     pub fn write_limits(&mut self, out: &mut PacketWriter<'_>) {

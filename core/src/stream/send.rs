@@ -155,6 +155,13 @@ impl SendHalf {
         }
     }
 
+    /// About how many bytes it would send now, if the limit of all streams leaves `room` for new ones. Lost ones count as one.
+    pub(super) fn backlog(&self, room: u64) -> u64 {
+        let unsent = self.ring.end().saturating_sub(self.sent);
+        let fresh = unsent.min(self.credit.room(self.sent)).min(room);
+        fresh.saturating_add(self.chunks.has_lost().into())
+    }
+
     /// Whether RESET_STREAM or STREAM_DATA_BLOCKED is to be sent.
     pub(super) const fn wants_frame(&self) -> bool {
         self.reset.is_wanted() || self.credit.wants_frame()

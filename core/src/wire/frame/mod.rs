@@ -61,6 +61,12 @@ impl Kinds {
         Self(self.0 | (1 << kind as u8))
     }
 
+    /// These without `kind`.
+    #[must_use]
+    pub const fn without(self, kind: Kind) -> Self {
+        Self(self.0 & !(1 << kind as u8))
+    }
+
     /// Whether there are none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -1,0 +1,518 @@
+//! The life of paths: how one is opened, by us or by the peer, and how it ends (draft-21 3.1, 3.4).
+//!
+//! ```text
+//! unused ── open_path, or a packet of the client ──▶ open ── abandoned by either side ──▶ abandoned ── both have said so, 3 PTO ──▶ ended:
+//!    '─────────────────────── abandoned by either side ─────────────────────────────────▶'                 its row takes the next ID
+//! ```
+
+use core::fmt;
+
+use super::events::Fact;
+use super::multipath::Multipath;
+use super::path::{Path, is_open};
+use super::receive::Addressee;
+use super::start::State;
+use super::{Connection, Lent, Memory, RouteView};
+use crate::cid::peer::PeerCidRows;
+use crate::error::{Code, TransportError, Why};
+use crate::ids::{CidTag, FourTuple, PathId, PathRow};
+use crate::lifecycle::Close;
+use crate::path::abandon::{By, Effect};
+use crate::path::{Addresses, Availability, Opener, Role, Route, Told};
+use crate::session::Session;
+use crate::time::{Deadline, Instant};
+use crate::wire::dialect::AbandonCode;
+
+/// Why a path was not opened, or not abandoned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum PathError {
+    /// Multipath was not agreed on with the peer.
+    Unsupported,
+    /// Only a client opens paths.
+    Server,
+    /// The handshake is not confirmed yet; an event tells when it is.
+    Unconfirmed,
+    /// The peer has asked us not to open paths to the address of its handshake (disable_active_migration).
+    Forbidden,
+    /// All path IDs that the peer allows are used up. It was told; an event tells when there is another one.
+    NoPathId,
+    /// There are no connection IDs for another path yet. The peer was told; an event tells when there are.
+    NoCid,
+    /// There is no row for another route in the memory lent.
+    Full,
+    /// Too many paths are being tried: wait until one is validated, or has failed.
+    Busy,
+    /// There is no such path (any more).
+    Unknown,
+    /// It is the only path: close the connection instead.
+    Last,
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsupported => "multipath was not agreed on; both sides have to offer it",
+            Self::Server => "only a client opens paths",
+            Self::Unconfirmed => "the handshake is not confirmed yet; wait for the event that says so",
+            Self::Forbidden => "the peer allows no paths to the address of its handshake",
+            Self::NoPathId => "all path IDs that the peer allows are used up; wait for the event of another one",
+            Self::NoCid => "there are no connection IDs for another path yet; wait for the event that says so",
+            Self::Full => "there is no room for another route; give the connection more memory",
+            Self::Busy => "too many paths are being tried; wait until one is validated or has failed",
+            Self::Unknown => "there is no such path",
+            Self::Last => "it is the only path; close the connection instead",
+        })
+    }
+}
+
+impl core::error::Error for PathError {}
+
+/// What may happen to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum PathEvent {
+    /// It is open: by us, or by the peer.
+    Opened,
+    /// The peer was reached over it: it carries data from now on.
+    Validated,
+    /// What was sent over it is not answered, and is sent over others.
+    Suspect,
+    /// It answers again.
+    Restored,
+    /// The peer would now have it used as this.
+    Status(Availability),
+    /// It was abandoned: nothing is sent over it any more.
+    Abandoned,
+}
+
+/// What of a path was not told yet, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct PathTold(u8);
+
+impl PathTold {
+    pub(super) const ALL: Self = Self(0);
+    pub(super) const OPENED: Self = Self(1);
+    pub(super) const VALIDATED: Self = Self(2);
+    pub(super) const SUSPECT: Self = Self(4);
+    pub(super) const RESTORED: Self = Self(8);
+    pub(super) const STATUS: Self = Self(16);
+    pub(super) const ABANDONED: Self = Self(32);
+
+    pub(super) const fn note(&mut self, what: Self) {
+        self.0 |= what.0;
+    }
+
+    const fn take(&mut self, what: Self) -> bool {
+        let noted = self.0 & what.0 != 0;
+        self.0 &= !what.0;
+        noted
+    }
+}
+
+/// What is known of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PathView {
+    /// Its ID.
+    pub id: PathId,
+    /// The route that its packets take; none once it is abandoned.
+    pub route: Option<RouteView>,
+    /// Whether what was sent over it is not answered.
+    pub suspect: bool,
+    /// How we would have the peer use it.
+    pub local_status: Availability,
+    /// How the peer would have us use it.
+    pub peer_status: Availability,
+    /// Who has abandoned it and why, if anybody has.
+    pub abandoned: Option<(By, AbandonCode)>,
+}
+
+impl<M: Memory, S: Session> Connection<M, S> {
+    /// Opens another path between these addresses (draft-21 3.1), to be used as `status` says: by the peer too, which is told. An
+    /// event tells when the peer was reached over it; until then nothing but that is tried. Returns its ID.
+    ///
+    /// The remote address is the peer's as [`Self::remote`] tells it, or another one where it is known to be. Paths may have the
+    /// same addresses.
+    ///
+    /// # Errors
+    /// See [`PathError`].
+    pub fn open_path(
+        &mut self,
+        now: Instant,
+        on: FourTuple,
+        status: Availability,
+    ) -> Result<PathId, PathError> {
+        let (state, mut lent) = self.lend();
+        state.open_path(now, &mut lent, on, status)
+    }
+
+    /// Gives up a path: what is under way on it is sent over the others, and the peer is told why.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`], [`PathError::Last`].
+    pub fn abandon_path(&mut self, now: Instant, path: PathId, why: AbandonCode) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        let is_open = |path: &Path| path.abandon.is_open();
+        if !lent.buffers.paths.get(row.index()).is_some_and(is_open) {
+            return Err(PathError::Unknown);
+        }
+        if state.open_paths(&lent).all(|open| open == row) {
+            return Err(PathError::Last);
+        }
+        state.abandon_path(now, &mut lent, row, why);
+        Ok(())
+    }
+
+    /// Says how a path should be used, to the peer and to our own scheduler.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`], [`PathError::Unsupported`].
+    pub fn set_path_status(&mut self, path: PathId, backup: bool) -> Result<(), PathError> {
+        let (state, lent) = self.lend();
+        if state.multipath.spoken().is_none() {
+            return Err(PathError::Unsupported);
+        }
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        let path = lent.buffers.paths.get_mut(row.index()).filter(|path| path.abandon.is_open());
+        path.ok_or(PathError::Unknown)?.status.set(backup);
+        Ok(())
+    }
+
+    /// The paths that are open, or were abandoned lately. A connection that speaks no multipath has one.
+    pub fn paths(&mut self) -> impl Iterator<Item = PathView> {
+        let (state, lent) = self.lend();
+        let rows = state.path_rows();
+        rows.filter_map(move |row| view(state, &lent, row))
+    }
+
+    /// A path.
+    pub fn path(&mut self, id: PathId) -> Option<PathView> {
+        let (state, lent) = self.lend();
+        view(state, &lent, state.row_of(&lent, id)?)
+    }
+
+    /// Whether multipath was agreed on.
+    pub fn is_multipath(&self) -> bool {
+        self.state.multipath.spoken().is_some()
+    }
+}
+
+fn view(state: &State, lent: &Lent<'_>, row: PathRow) -> Option<PathView> {
+    let path = lent.buffers.paths.get(row.index())?;
+    if !path.is_open() && path.abandon.is_open() {
+        return None;
+    }
+    let route = usize::from(path.active);
+    let active = lent.buffers.routes.get(route);
+    Some(PathView {
+        id: path.id(),
+        route: active.map(|active| RouteView::of(route, active)),
+        suspect: active.is_some_and(Route::is_suspect),
+        local_status: path.status.ours(),
+        peer_status: path.status.peers(),
+        abandoned: path.abandon.cause().and_then(|(by, code)| {
+            Some((by, AbandonCode::from_number(state.multipath.dialect()?, code)))
+        }),
+    })
+}
+
+impl State {
+    fn open_path(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        on: FourTuple,
+        status: Availability,
+    ) -> Result<PathId, PathError> {
+        if self.multipath.spoken().is_none() {
+            return Err(PathError::Unsupported);
+        }
+        if !self.side.is_client() {
+            return Err(PathError::Server);
+        }
+        if !self.levels.is_confirmed() || !self.lifecycle.is_open() {
+            return Err(PathError::Unconfirmed);
+        }
+        let in_use = lent.buffers.routes.get(self.route(lent)).map(Route::on);
+        if self.peer.no_migration && in_use.is_some_and(|in_use| in_use.remote == on.remote) {
+            return Err(PathError::Forbidden);
+        }
+        let row = self.next_path(lent)?;
+        self.begin_route(now, lent, row, on, Opener::Local)?;
+        let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Unknown)?;
+        if status != Availability::Unknown {
+            path.status.set(status == Availability::Backup);
+        }
+        Ok(path.id())
+    }
+
+    /// The unused path with the smallest ID for which both sides have connection IDs (draft-21 3.2.1). What is missing the peer is
+    /// told.
+    fn next_path(&mut self, lent: &Lent<'_>) -> Result<PathRow, PathError> {
+        let unused = self.path_rows().filter(|row| self.is_unused(lent, *row));
+        let paths = unused.filter_map(|row| Some((row, lent.buffers.paths.get(row.index())?)));
+        let Multipath::Spoken(spoken) = &self.multipath else { return Err(PathError::Unsupported) };
+        let mut allowed = paths.filter(|(_, path)| spoken.allows(path.id())).peekable();
+        let Some((first, _)) = allowed.peek().copied() else {
+            if let Some(spoken) = self.multipath.spoken_mut()
+                && spoken.peer_max <= spoken.max
+            {
+                spoken.ids_missed.want();
+            }
+            return Err(PathError::NoPathId);
+        };
+        let ready = |path: &Path| {
+            path.local_cids.has_shown() && path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
+        };
+        let ready = allowed.filter(|(_, path)| ready(path)).min_by_key(|(_, path)| path.id());
+        if let Some((row, _)) = ready {
+            return Ok(row);
+        }
+        if let Some(spoken) = self.multipath.spoken_mut().filter(|spoken| spoken.dialect.has_path_cids_blocked()) {
+            spoken.cids_missed.want();
+            spoken.cids_missed_on = first;
+        }
+        Err(PathError::NoCid)
+    }
+
+    /// A path gets its first route. Over a route that was validated for another path nothing has to be proved (draft-21 3.1).
+    fn begin_route(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        row: PathRow,
+        on: FourTuple,
+        opener: Opener,
+    ) -> Result<usize, PathError> {
+        let proved = |route: &Route| route.is_open() && route.validation.is_validated() && route.on() == on;
+        let known = lent.buffers.routes.iter().any(proved);
+        let running = lent.buffers.routes.iter().filter(|route| route.validation.is_running()).count();
+        if let Some(spoken) = self.multipath.spoken_mut()
+            && !known
+            && !spoken.validations.admit(now, running)
+        {
+            return Err(PathError::Busy);
+        }
+        let pto = self.longest_base_pto(lent);
+        let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
+        let route_row = self.open_route(now, lent, row, on, opener).ok_or(PathError::Full)?;
+        let route = lent.buffers.routes.get_mut(route_row).ok_or(PathError::Full)?;
+        route.role = Role::Active;
+        if known {
+            route.amplification.on_validated();
+            route.validation.on_handshake(now);
+            route.mtu.start(now, max_mtu);
+        } else {
+            route.validation.start(now, pto);
+        }
+        let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Full)?;
+        path.others = 0;
+        path.active = u8::try_from(route_row).unwrap_or(u8::MAX);
+        path.told.note(PathTold::OPENED);
+        if known {
+            path.on_proved();
+        }
+        self.give_cids_ahead(lent, row);
+        Ok(route_row)
+    }
+
+    /// A packet of the client came on a path that was not used yet: that opens it, whatever its frames are (draft-21 3.1).
+    pub(super) fn welcome(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        seen: &Addresses,
+        to: Addressee,
+        len: usize,
+    ) -> Result<usize, Why> {
+        let on = seen.get();
+        // Only a client opens paths.
+        if self.side.is_client() {
+            return Err(Why::Address);
+        }
+        let from = lent.buffers.routes.get(self.route(lent)).map_or(on, Route::on);
+        if !(self.policy)(&from, &on) {
+            self.facts.note(Fact::PolicyRefused);
+            self.abandon_path(now, lent, to.path, AbandonCode::Application);
+            return Err(Why::Policy);
+        }
+        let row = match self.begin_route(now, lent, to.path, on, Opener::Peer) {
+            Ok(row) => row,
+            Err(PathError::Full) => {
+                self.abandon_path(now, lent, to.path, AbandonCode::ResourceLimit);
+                return Err(Why::Full);
+            }
+            Err(_) => return Err(Why::Full),
+        };
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            route.on_received(len);
+            route.reached_at = to.seq.map(CidTag::of);
+        }
+        self.give_cid(lent, row);
+        Ok(row)
+    }
+
+    /// A route in use could not be validated. Returns whether its path is given up for it: there are others, and nobody was ever
+    /// reached over it (draft-21 3.1).
+    pub(super) fn give_up_new_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) -> bool {
+        let is_proved = lent.buffers.paths.get(row.index()).is_some_and(|path| path.is_proved);
+        let gives_up = self.has_choice(lent) && !is_proved;
+        if gives_up {
+            self.abandon_path(now, lent, row, AbandonCode::Unstable);
+        }
+        gives_up
+    }
+
+    /// We abandon a path, which is not the last one.
+    pub(super) fn abandon_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow, why: AbandonCode) {
+        let Some(dialect) = self.multipath.dialect() else { return };
+        let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
+        if let Some(effect) = path.abandon.abandon(why.number(dialect)) {
+            self.on_abandon_effect(now, lent, row, effect);
+        }
+    }
+
+    /// The peer abandons a path.
+    pub(super) fn on_path_abandon(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        row: PathRow,
+        code: u64,
+    ) -> Result<(), TransportError> {
+        let is_last = is_open(lent, row) && self.open_paths(lent).all(|open| open == row);
+        if is_last {
+            // There is no other path to say so, and none that could be opened (draft-21 3.4).
+            self.close(now, lent, Close::transport(&LAST_ABANDONED));
+            return Ok(());
+        }
+        let pto = self.longest_base_pto(lent);
+        let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return Ok(()) };
+        if let Some(effect) = path.abandon.on_frame(now, code, pto) {
+            self.on_abandon_effect(now, lent, row, effect);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_abandon_effect(
+        &mut self,
+        now: Instant,
+        lent: &mut Lent<'_>,
+        row: PathRow,
+        effect: Effect,
+    ) {
+        match effect {
+            Effect::Retire => self.retire_path(now, lent, row),
+            Effect::End => self.end_path(lent, row),
+            // Its row is all that it costs.
+            Effect::Answered | Effect::Unanswered => {}
+        }
+    }
+
+    /// Nothing is sent over a path any more: what is under way on it is wanted on others, and the peer's connection IDs are retired
+    /// without a word (draft-21 3.4).
+    fn retire_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) {
+        if let Some(path) = lent.buffers.paths.get_mut(row.index()) {
+            let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+            path.peer_cids.clear(&mut rows);
+            path.local_cids.stop(lent.buffers.local_cids);
+            path.status.on_abandoned();
+            path.told.note(PathTold::ABANDONED);
+        }
+        for route in 0..lent.buffers.routes.len() {
+            if lent.buffers.routes.get(route).is_some_and(|it| it.is_open() && it.path == row) {
+                self.release(lent, route, Told::CLOSED);
+            }
+        }
+        if let Some(path) = lent.buffers.paths.get_mut(row.index()) {
+            path.close();
+        }
+        if self.main == row {
+            self.main = self.open_paths(lent).next().unwrap_or(row);
+            self.facts.note(Fact::Remote);
+        }
+        // Who waits for what the path was to bring waits for the others now.
+        self.liveness.on_received(now);
+    }
+
+    /// Nothing need be known of a path any more: its row takes the next path ID, which the peer may use from now on.
+    fn end_path(&mut self, lent: &mut Lent<'_>, row: PathRow) {
+        if let Some(path) = lent.buffers.paths.get_mut(row.index()) {
+            path.local_cids.retire_all(lent.buffers.local_cids);
+        }
+        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        // 2^32 paths take more than the three PTOs of each.
+        let Some(next) = spoken.max.checked_add(1) else { return };
+        spoken.max = next;
+        spoken.max_told.want();
+        self.begin_path(lent, row, PathId(next));
+        self.note_possible_path(lent);
+    }
+
+    /// Who wants another path may have waited for what it takes.
+    pub(super) fn note_possible_path(&mut self, lent: &Lent<'_>) {
+        let Some(spoken) = self.multipath.spoken() else { return };
+        let possible = |row: &PathRow| {
+            lent.buffers.paths.get(row.index()).is_some_and(|path| {
+                spoken.allows(path.id())
+                    && path.local_cids.has_shown()
+                    && path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
+            })
+        };
+        if self.side.is_client() && self.path_rows().filter(|row| self.is_unused(lent, *row)).any(|row| possible(&row)) {
+            self.facts.note(Fact::PathPossible);
+        }
+    }
+
+    /// When a path that was abandoned has had its time.
+    pub(super) fn next_path_timeout(&self, lent: &Lent<'_>) -> Deadline {
+        if self.multipath.spoken().is_none() {
+            return Deadline::NEVER;
+        }
+        let path = |row: PathRow| lent.buffers.paths.get(row.index());
+        let ends = self.path_rows().filter_map(path).map(|path| path.abandon.next_timeout());
+        ends.chain(self.open_paths(lent).map(|row| self.next_failover(lent, row))).min().unwrap_or_default()
+    }
+
+    pub(super) fn on_path_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
+        if self.multipath.spoken().is_none() {
+            return;
+        }
+        for row in self.path_rows() {
+            let path = lent.buffers.paths.get_mut(row.index());
+            if let Some(effect) = path.and_then(|path| path.abandon.on_timeout(now)) {
+                self.on_abandon_effect(now, lent, row, effect);
+            }
+            self.on_failover(now, lent, row);
+        }
+    }
+
+    /// What is to be told of paths.
+    pub(super) fn poll_path_event(&mut self, lent: &mut Lent<'_>) -> Option<(PathId, PathEvent)> {
+        self.multipath.spoken()?;
+        for row in self.path_rows() {
+            let path = lent.buffers.paths.get_mut(row.index())?;
+            if path.told == PathTold::ALL {
+                continue;
+            }
+            for (told, event) in [
+                (PathTold::OPENED, PathEvent::Opened),
+                (PathTold::VALIDATED, PathEvent::Validated),
+                (PathTold::SUSPECT, PathEvent::Suspect),
+                (PathTold::RESTORED, PathEvent::Restored),
+                (PathTold::STATUS, PathEvent::Status(path.status.peers())),
+                (PathTold::ABANDONED, PathEvent::Abandoned),
+            ] {
+                if path.told.take(told) {
+                    return Some((path.id(), event));
+                }
+            }
+        }
+        None
+    }
+}
+
+const LAST_ABANDONED: TransportError =
+    TransportError::new(Code::NO_ERROR, "the last path was abandoned");

@@ -1,0 +1,210 @@
+//! Which path carries what is tied to none, and what becomes of it when a path falls silent (draft-21 5.5, 5.7).
+
+use core::num::NonZeroU8;
+
+use super::Lent;
+use super::multipath::AckReturn;
+use super::path::{active, is_open};
+use super::paths::PathTold;
+use super::start::State;
+use crate::congestion::{Budget, Coupling};
+use crate::path::failover::{Waiting, given_up_at, silent_at};
+use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
+use crate::path::{Availability, Health, Route};
+use crate::ids::{PathId, PathRow};
+use crate::session::Level;
+use crate::time::{Deadline, Instant, Span};
+use crate::wire::dialect::AbandonCode;
+
+const NOTHING: Facts = Facts {
+    path: PathId::ZERO,
+    usable: false,
+    suspect: false,
+    local: Availability::Unknown,
+    peer: Availability::Unknown,
+    smoothed_rtt: Span::ZERO,
+    min_rtt: Span::ZERO,
+    rtt_variation: Span::ZERO,
+    window: 0,
+    in_flight: 0,
+    room: 0,
+    wait: Span::ZERO,
+    mtu: 0,
+    lost_permille: 0,
+    weight: NonZeroU8::MIN,
+    backlog: 0,
+};
+
+impl State {
+    /// The path that carries what is tied to none, if there is anything of it and one that has room.
+    pub(super) fn shared_path(&mut self, now: Instant, lent: &mut Lent<'_>) -> Option<PathRow> {
+        if !self.has_choice(lent) || !self.levels.is_confirmed() {
+            return Some(self.main);
+        }
+        if !self.wants_somewhere(lent) {
+            return None;
+        }
+        let facts = self.facts_of_paths(now, lent);
+        let spoken = self.multipath.spoken()?;
+        match spoken.config.scheduler.choose(&spoken.scheduling, &facts) {
+            Choice::Path(row) => Some(PathRow::new(row)),
+            Choice::Wait => {
+                let wait = next_wait(&facts).map(|wait| now.after(wait));
+                self.paced_until = self.paced_until.min(wait.into());
+                None
+            }
+            // None was validated yet, or none can be sent from: whatever the first one can do is better than nothing.
+            Choice::None => Some(self.main),
+        }
+    }
+
+    /// A datagram with what is tied to no path went over this one.
+    pub(super) fn on_shared_sent(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, bytes: usize) {
+        if self.multipath.spoken().is_none() {
+            return;
+        }
+        let facts = self.facts_of_paths(now, lent);
+        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        spoken.config.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
+    }
+
+    fn facts_of_paths(&self, now: Instant, lent: &mut Lent<'_>) -> [Facts; MAX_PATHS] {
+        let mut all = [NOTHING; MAX_PATHS];
+        let backlog = self.streams.backlog(&lent.buffers.streams);
+        for (row, facts) in self.path_rows().zip(&mut all) {
+            if is_open(lent, row) {
+                let usable = self.is_usable(lent, row);
+                *facts = Facts { usable, backlog, ..facts_of(now, lent, row).unwrap_or(NOTHING) };
+            }
+        }
+        all
+    }
+
+    /// Whether a path may carry data: a server's only once its client was reached over it (draft-21 3.1), and a client waits for
+    /// that too.
+    fn is_usable(&self, lent: &Lent<'_>, path: PathRow) -> bool {
+        let route = lent.buffers.routes.get(active(lent, path));
+        !self.is_blocked(lent, path) && route.is_some_and(|route| route.validation.is_validated())
+    }
+
+    /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
+    /// on a path that does not answer, or was abandoned, goes over another.
+    pub(super) fn ack_path(&self, lent: &Lent<'_>, level: Level, path: PathRow) -> PathRow {
+        let Some(spoken) = self.multipath.spoken().filter(|_| level == Level::OneRtt) else {
+            return PathRow::FIRST;
+        };
+        let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
+        let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !suspect(*path);
+        if spoken.config.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
+            return path;
+        }
+        let rtt = |path: &PathRow| lent.buffers.routes.get(active(lent, *path)).map(|route| route.rtt.smoothed());
+        let serving = self.open_paths(lent).filter(serves);
+        serving.filter(|path| self.is_usable(lent, *path)).min_by_key(rtt).unwrap_or_else(|| {
+            if is_open(lent, path) { path } else { self.main }
+        })
+    }
+
+    /// When a path is to be taken for silent, or to be given up.
+    pub(super) fn next_failover(&self, lent: &Lent<'_>, path: PathRow) -> Deadline {
+        let Some(route) = lent.buffers.routes.get(active(lent, path)) else { return Deadline::NEVER };
+        let Some(spoken) = self.multipath.spoken() else { return Deadline::NEVER };
+        let Some(working) = self.works_elsewhere(lent, path) else { return Deadline::NEVER };
+        if route.is_suspect() || route.is_down() {
+            return given_up_at(route.left, Some(working), spoken.config.patience.map(Span::from));
+        }
+        let max_ack_delay = self.peer.max_ack_delay();
+        let waiting = Waiting {
+            oldest: route.flight.oldest(lent.buffers.sent),
+            progress: route.pto.restarted(),
+            answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
+            pto: self.base_pto(lent, path),
+        };
+        silent_at(&waiting, spoken.config.failover.map(Span::from))
+    }
+
+    /// Since when another path works, if one does.
+    fn works_elsewhere(&self, lent: &Lent<'_>, path: PathRow) -> Option<Instant> {
+        let others = self.open_paths(lent).filter(|other| *other != path && self.is_usable(lent, *other));
+        let routes = others.filter_map(|other| lent.buffers.routes.get(active(lent, other)));
+        routes.filter(|route| route.health == Health::Works).map(|route| route.left).min()
+    }
+
+    pub(super) fn on_failover(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+        if !self.next_failover(lent, path).is_due(now) {
+            return;
+        }
+        match lent.buffers.routes.get(active(lent, path)).map(|route| route.health) {
+            Some(Health::Works) => self.suspect(now, lent, path),
+            Some(Health::Suspect | Health::Down) => self.abandon_path(now, lent, path, AbandonCode::Unstable),
+            None => {}
+        }
+    }
+
+    /// A path does not answer: what is under way on it is sent over others too. It is probed as ever.
+    pub(super) fn suspect(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+        let row = active(lent, path);
+        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+        if route.health == Health::Works {
+            route.health = Health::Suspect;
+        }
+        route.left = now;
+        self.repeat_all(lent, row);
+        if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
+            path.told.note(PathTold::SUSPECT);
+        }
+    }
+
+    /// How the window of a route grows beside those of the other paths.
+    pub(super) fn coupling(&self, lent: &Lent<'_>, row: usize) -> Coupling {
+        let (Some(spoken), Some(own)) = (self.multipath.spoken(), lent.buffers.routes.get(row)) else {
+            return Coupling::ALONE;
+        };
+        let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
+        let others = others.filter_map(|other| lent.buffers.routes.get(other));
+        let others = others.map(|other| (&other.congestion, other.rtt.smoothed()));
+        own.congestion.coupling(spoken.config.coupled, own.rtt.smoothed(), others)
+    }
+
+    /// A packet that was sent over a route was acknowledged: it works.
+    pub(super) fn restore(&self, now: Instant, lent: &mut Lent<'_>, row: usize) {
+        let Some(route) = lent.buffers.routes.get_mut(row).filter(|route| route.is_suspect()) else { return };
+        route.health = Health::Works;
+        route.left = now;
+        if let Some(path) = lent.buffers.paths.get_mut(route.path.index())
+            && usize::from(path.active) == row
+        {
+            path.told.note(PathTold::RESTORED);
+        }
+    }
+}
+
+fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
+    let path = lent.buffers.paths.get(row.index())?;
+    let route = lent.buffers.routes.get_mut(usize::from(path.active))?;
+    let pace = route.pace();
+    let wait = match route.pacer.budget(now, &pace) {
+        Budget::Bytes(_) => Span::ZERO,
+        Budget::Until(until) => until.since(now),
+    };
+    Some(Facts {
+        path: path.id(),
+        usable: false,
+        suspect: route.is_suspect(),
+        local: path.status.ours(),
+        peer: path.status.peers(),
+        smoothed_rtt: route.rtt.smoothed(),
+        min_rtt: route.rtt.min(),
+        rtt_variation: route.rtt.variation(),
+        window: route.congestion.window(),
+        in_flight: route.congestion.in_flight(),
+        // Less than a datagram is no room.
+        room: Some(route.congestion.available()).filter(|room| *room >= route.mtu.current().into()).unwrap_or(0),
+        wait,
+        mtu: route.mtu.current(),
+        lost_permille: route.stats.lost_permille(),
+        weight: path.weight,
+        backlog: 0,
+    })
+}
