@@ -418,8 +418,8 @@ impl State {
                         self.rows[handle.slot()] = None;
                     }
                 }
-                Event::Route(..) | Event::Moved { .. } => self.wake(handle, Wait::Route),
-                Event::SpareCid => self.wake(handle, Wait::SpareCid),
+                Event::Route(..) | Event::Moved { .. } | Event::Path(..) => self.wake(handle, Wait::Route),
+                Event::SpareCid | Event::PathPossible => self.wake(handle, Wait::SpareCid),
                 Event::Token
                 | Event::KeysUpdated(_)
                 | Event::Mtu(_)

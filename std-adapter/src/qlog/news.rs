@@ -31,7 +31,9 @@ impl Log {
             | Event::Stream(_)
             | Event::Datagram
             | Event::DatagramRoom
-            | Event::SpareCid => {}
+            | Event::SpareCid
+            | Event::Path(..)
+            | Event::PathPossible => {}
         }
     }
 

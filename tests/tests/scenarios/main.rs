@@ -14,6 +14,7 @@ mod handshake;
 mod keys;
 mod migration;
 mod mtu;
+mod multipath;
 mod musts;
 mod pitfalls;
 mod preferred_address;

@@ -34,7 +34,7 @@ fn retire(
 
 /// Writes one packet; the (seq, retire_prior_to) of its frames.
 fn written(local: &mut LocalCids, rows: &mut [LocalCid], pn: u64, room: usize) -> Vec<(u64, u64)> {
-    let payload = packet(room, |out| local.write(rows, P0, pn, out));
+    let payload = packet(room, |out| local.write(rows, None, P0, pn, out));
     let told = frames(&payload).into_iter().map(|frame| match frame {
         Frame::NewConnectionId(new) => {
             assert_eq!((new.cid, new.reset_token), (cid(new.seq), token(new.seq)));
@@ -162,7 +162,7 @@ fn paths_number_for_themselves_and_end_alone() {
     assert_eq!(other.supply(&mut rows, cid(100), token(100)), Ok(0));
     assert_eq!(other.supply(&mut rows, cid(101), token(101)), Ok(1));
     assert_eq!(find(&rows, cid(101).as_slice()).unwrap().path(), PathId(1));
-    packet(500, |out| other.write(&mut rows, PathId(1), 0, out));
+    packet(500, |out| other.write(&mut rows, None, PathId(1), 0, out));
     assert!(local.has_wanted() && !other.has_wanted());
     assert_eq!(retire(&mut other, &mut rows, 0, 1), Ok(Some(cid(100))));
     assert_eq!((other.pop(&mut rows), other.pop(&mut rows)), (Some(cid(101)), None));

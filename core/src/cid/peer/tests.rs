@@ -71,7 +71,7 @@ impl Rig {
 
     /// The numbers retired in one packet.
     fn written(&mut self, pn: u64, room: usize) -> Vec<u64> {
-        let payload = packet(room, |out| self.peer.write(&mut self.retiring, P0, pn, out));
+        let payload = packet(room, |out| self.peer.write(&mut self.retiring, None, P0, pn, out));
         let seqs = frames(&payload).into_iter().map(|frame| match frame {
             Frame::RetireConnectionId(retire) => retire.seq,
             other => panic!("{other:?}"),
