@@ -93,8 +93,8 @@ impl Facts {
         self.min_rtt.half().saturating_add(queue.max(self.unseen_queue()))
     }
 
-    /// How long what no acknowledgment has told of yet may stand there: a pacer's burst, or the quarter of a window by which a
-    /// pacer outruns the path.
+    /// How long it may stand behind what no acknowledgment has told of yet: a pacer's burst, or the quarter of a window by which
+    /// a pacer outruns the path.
     fn unseen_queue(&self) -> Span {
         let unseen = u64::from(self.mtu).saturating_mul(BURST).max(u64::from(self.window) / 4);
         let bytes = u64::from(self.in_flight).min(unseen);
@@ -142,14 +142,15 @@ pub enum Scheduler {
     Primary,
     /// Shares of bytes by weight, as far as the paths used permit: one that is behind is waited for.
     Weighted,
-    /// The application's own, of at most [`MAX_PATHS`] paths. What it chooses must be ready; else nothing is sent.
+    /// The application's own. It is asked only while some path is usable, and for every packet: it should be quick. What it chooses
+    /// must be ready; else nothing is sent now.
     Custom(fn(&[Facts]) -> Choice),
 }
 
 /// What a scheduler remembers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State {
-    /// What each path carried beyond the one that carried the least, in parts of bytes for each unit of weight.
+    /// What each path carried beyond its share, measured from the one furthest behind, in parts of bytes for each unit of weight.
     ahead: [u32; MAX_PATHS],
 }
 
@@ -159,11 +160,12 @@ impl State {
         Self { ahead: [0; MAX_PATHS] }
     }
 
+    /// How far the path in this place is ahead.
     fn ahead(&self, row: usize) -> u32 {
         self.ahead.get(row).copied().unwrap_or(0)
     }
 
-    /// How far the furthest behind of those in use is ahead of one that was.
+    /// The same of the furthest behind of a class.
     fn least(&self, facts: &[Facts], class: u8) -> u32 {
         of_class(facts, class).map(|(row, _)| self.ahead(row)).min().unwrap_or(0)
     }
@@ -174,9 +176,7 @@ impl Scheduler {
     pub fn choose(&self, state: &State, facts: &[Facts]) -> Choice {
         let Some(class) = best_class(facts) else { return Choice::None };
         match self {
-            Self::LowestRtt => path(
-                of_class(facts, class).filter(|(_, it)| it.is_ready()).min_by_key(|(_, it)| it.smoothed_rtt),
-            ),
+            Self::LowestRtt => path(ready(facts, class).min_by_key(|(_, it)| it.smoothed_rtt)),
             Self::EarliestCompletion => earliest_completion(facts, class),
             Self::Primary => {
                 let heaviest = of_class(facts, class).min_by_key(|(_, it)| core::cmp::Reverse(it.weight));
@@ -184,10 +184,8 @@ impl Scheduler {
             }
             Self::Weighted => {
                 let most = state.least(facts, class).saturating_add(AHEAD);
-                let furthest_behind = of_class(facts, class)
-                    .filter(|(row, it)| it.is_ready() && state.ahead(*row) <= most)
-                    .min_by_key(|(row, _)| state.ahead(*row));
-                path(furthest_behind)
+                let may = ready(facts, class).filter(|(row, _)| state.ahead(*row) <= most);
+                path(may.min_by_key(|(row, _)| state.ahead(*row)))
             }
             Self::Custom(choose) => match choose(facts) {
                 Choice::Path(row) => path(facts.get(row).filter(|it| it.is_ready()).map(|it| (row, it))),
@@ -213,27 +211,27 @@ impl Scheduler {
 
 /// How long until a pacer lets go what waits for nothing else, if one does.
 pub fn next_wait(facts: &[Facts]) -> Option<Span> {
-    let class = best_class(facts)?;
-    let paced = of_class(facts, class).filter(|(_, it)| it.room > 0 && !it.wait.is_zero());
-    paced.map(|(_, it)| it.wait).min()
+    let paced = facts.iter().filter(|it| it.usable && it.room > 0 && !it.wait.is_zero());
+    paced.map(|it| it.wait).min()
 }
 
-/// Of those that have room, the one over which a datagram arrives first, if it arrives before those over which it would have
-/// arrived sooner, had they room, have delivered all that waits.
+/// Of those that have room, the one over which a datagram arrives first; but none, if those over which it would have arrived
+/// sooner, had they room, deliver all that waits before it does.
 ///
-/// The reckoning of ECF (Lim et al., "ECF: An MPTCP Path Scheduler to Manage Heterogeneous Paths", CoNEXT 2017), which compares
-/// the wait for the fast path with the slow path's delay, for any number of paths; and, for the backlog ends where flow control
-/// does, that of BLEST (Ferlin et al., "BLEST: Blocking Estimation-based MPTCP Scheduler for Heterogeneous Networks", IFIP
-/// Networking 2016), which keeps a slow path from holding the credit that a fast one could use. It remembers nothing: where
-/// they keep a path from being chosen and left in turns, here each datagram is judged by what waits behind it.
+/// In the manner of ECF (Lim et al., "ECF: An MPTCP Path Scheduler to Manage Heterogeneous Paths", CoNEXT 2017), which weighs
+/// the wait for the fast path's window against the slow path's delay, and of BLEST (Ferlin et al., "BLEST: Blocking
+/// Estimation-based MPTCP Scheduler for Heterogeneous Networks", IFIP Networking 2016), which keeps the slow path from holding
+/// credit that the fast one could use: here the backlog ends where flow control does. Other than theirs it is for any number
+/// of paths and remembers nothing.
 fn earliest_completion(facts: &[Facts], class: u8) -> Choice {
-    let ready = of_class(facts, class).filter(|(_, it)| it.is_ready());
-    let Some((row, best)) = ready.min_by_key(|(_, it)| it.arrival()) else { return Choice::Wait };
+    let first = ready(facts, class).min_by_key(|(_, it)| it.arrival());
+    let Some((row, best)) = first else { return Choice::Wait };
     let arrival = best.arrival();
     let without = of_class(facts, class)
         .filter(|(_, it)| it.arrival() < arrival && it.will_be_ready())
         .fold(0_u64, |bytes, (_, it)| bytes.saturating_add(it.delivers_within(arrival)));
-    if without < best.backlog { Choice::Path(row) } else { Choice::Wait }
+    // Control frames are not counted as waiting.
+    if without == 0 || without < best.backlog { Choice::Path(row) } else { Choice::Wait }
 }
 
 fn best_class(facts: &[Facts]) -> Option<u8> {
@@ -243,6 +241,11 @@ fn best_class(facts: &[Facts]) -> Option<u8> {
 /// The usable paths of a class with their places.
 fn of_class(facts: &[Facts], class: u8) -> impl Iterator<Item = (usize, &Facts)> {
     facts.iter().enumerate().take(MAX_PATHS).filter(move |(_, it)| it.usable && it.class() == class)
+}
+
+/// Those of them that can carry a datagram now.
+fn ready(facts: &[Facts], class: u8) -> impl Iterator<Item = (usize, &Facts)> {
+    of_class(facts, class).filter(|(_, it)| it.is_ready())
 }
 
 fn path(chosen: Option<(usize, &Facts)>) -> Choice {

@@ -105,7 +105,7 @@ impl Status {
         if newest <= self.peers.get() | 1 {
             return false;
         }
-        self.peers = Halves::new(newest.saturating_add(backup as u64));
+        self.peers = Halves::new(newest.saturating_add(backup.into()));
         self.peers() != before
     }
 }

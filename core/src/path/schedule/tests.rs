@@ -2,6 +2,8 @@ extern crate std;
 
 mod model;
 
+use std::vec::Vec;
+
 use super::*;
 use model::{Link, alone, ideal, transfer};
 
@@ -96,13 +98,12 @@ fn a_slow_path_is_used_for_what_faster_ones_could_not_deliver_before_it_does() {
     let earliest = Scheduler::EarliestCompletion;
     assert_eq!(choose(earliest, &pair(1_425_001)), Choice::Path(1));
     assert_eq!(choose(earliest, &pair(1_425_000)), Choice::Wait);
-    // What was sent just before is in its way: 12 kB of a window of 100 kB take 36 of 300 ms.
-    let busy = Facts { in_flight: 50_000, ..pair(1_810_000)[1] };
-    assert_eq!(choose(earliest, &[pair(1_810_000)[0], busy]), Choice::Wait);
-    assert_eq!(
-        choose(earliest, &[pair(1_810_001)[0], Facts { backlog: 1_810_001, ..busy }]),
-        Choice::Path(1)
-    );
+    // What was sent over it just before is in its way: a quarter of a window takes 75 of 300 ms.
+    for (in_flight, limit) in [(10_000, 1_725_000), (50_000, 2_175_000), (90_000, 2_175_000)] {
+        let slow = |backlog| Facts { in_flight, backlog, ..facts(300) };
+        assert_eq!(choose(earliest, &[full(10), slow(limit)]), Choice::Wait, "{in_flight}");
+        assert_eq!(choose(earliest, &[full(10), slow(limit + 1)]), Choice::Path(1), "{in_flight}");
+    }
     // A second fast path takes its part of it.
     let [fast, slow] = pair(2_850_000);
     assert_eq!(choose(earliest, &[fast, slow, fast]), Choice::Wait);
@@ -132,6 +133,20 @@ fn nobody_waits_for_a_path_that_nothing_will_set_free() {
     let paced = Facts { in_flight: 0, wait: Span::from_millis(2), ..facts(10) };
     assert_eq!(choose(Scheduler::EarliestCompletion, &[paced, slow]), Choice::Wait);
     assert_eq!(next_wait(&[paced, slow]), Some(Span::from_millis(2)));
+}
+
+#[test]
+fn control_frames_go_though_nothing_is_counted_as_waiting() {
+    let idle = |it: Facts| Facts { backlog: 0, ..it };
+    for scheduler in ALL {
+        assert_eq!(choose(scheduler, &[idle(facts(10)), idle(facts(300))]), Choice::Path(0), "{scheduler:?}");
+    }
+    let earliest = Scheduler::EarliestCompletion;
+    assert_eq!(
+        choose(earliest, &[idle(full(10)), Facts { in_flight: 0, ..idle(facts(12)) }]),
+        Choice::Path(1)
+    );
+    assert_eq!(choose(earliest, &[idle(full(10)), idle(facts(300))]), Choice::Wait, "sooner over the other");
 }
 
 #[test]
@@ -229,15 +244,16 @@ fn a_slow_link_never_makes_a_fast_one_slower() {
 
 #[test]
 fn links_of_all_kinds_are_no_worse_than_the_best_of_them() {
-    for (one, other) in [
-        ((20, 20), (20, 20)),
-        ((50, 15), (5, 60)),
-        ((8, 80), (8, 25)),
-        ((100, 100), (3, 10)),
-        ((100, 10), (10, 100)),
-        ((30, 30), (20, 90)),
+    for kinds in [
+        &[(20, 20), (20, 20)][..],
+        &[(50, 15), (5, 60)],
+        &[(8, 80), (8, 25)],
+        &[(100, 100), (3, 10)],
+        &[(100, 10), (10, 100)],
+        &[(30, 30), (20, 90)],
+        &[(20, 20), (10, 40), (5, 80)],
     ] {
-        let links = [one, other].map(|(rate, rtt)| Link::new(rate, rtt));
+        let links: Vec<Link> = kinds.iter().map(|(rate, rtt)| Link::new(*rate, *rtt)).collect();
         for bytes in [30_000, 60_000, 100_000, 200_000, MB, 5 * MB] {
             let took = transfer(Scheduler::EarliestCompletion, &links, bytes);
             let best = links.iter().map(|link| alone(link, bytes)).min().unwrap();
