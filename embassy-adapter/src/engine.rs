@@ -447,7 +447,9 @@ impl<S: EndpointSession> Engine<S> {
                 Event::Stream(event) => self.waiters.on_stream(handle, event),
                 Event::Datagram => self.waiters.wake(of, Wait::Datagram),
                 Event::DatagramRoom => self.waiters.wake(of, Wait::DatagramRoom),
-                Event::Route(..) | Event::Moved { .. } | Event::Path(..) => self.waiters.wake(of, Wait::Route),
+                Event::Route(..) | Event::Moved { .. } | Event::Path(..) => {
+                    self.waiters.wake(of, Wait::Route)
+                }
                 Event::SpareCid | Event::PathPossible => {
                     self.waiters.wake(of, Wait::SpareCid);
                     self.go_on(handle);

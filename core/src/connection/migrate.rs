@@ -266,7 +266,9 @@ impl State {
                 self.move_off(now, lent, path);
             }
             // Where it can move to no other route, other paths do what it cannot.
-            if lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_down) && self.has_choice(lent) {
+            if lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_down)
+                && self.has_choice(lent)
+            {
                 self.suspect(now, lent, path);
             }
         }

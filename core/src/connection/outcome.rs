@@ -199,14 +199,7 @@ impl State {
         }
     }
 
-    fn on_kinds_acked(
-        &mut self,
-        now: Instant,
-        lent: &mut Lent<'_>,
-        over: PathRow,
-        kinds: Kinds,
-        pn: u64,
-    ) {
+    fn on_kinds_acked(&mut self, now: Instant, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
         if kinds.has(Kind::HandshakeDone) {
             self.handshake_done.on_acked();
         }

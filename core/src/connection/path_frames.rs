@@ -121,9 +121,10 @@ impl State {
         spoken.max_told.is_wanted()
             || spoken.ids_missed.is_wanted()
             || spoken.cids_missed.is_wanted()
-            || self.path_rows().filter_map(path).any(|path| {
-                path.abandon.next_frame().is_some() || path.status.wants()
-            })
+            || self
+                .path_rows()
+                .filter_map(path)
+                .any(|path| path.abandon.next_frame().is_some() || path.status.wants())
     }
 
     /// What is to be said of paths, in packet `pn` of the path `over`.
@@ -156,7 +157,8 @@ impl State {
             spoken.max_told.on_sent(space, pn);
         }
         let max = spoken.peer_max.into();
-        if spoken.ids_missed.is_wanted() && out.push(&Frame::PathsBlocked(PathsBlocked { dialect, max })).is_ok()
+        if spoken.ids_missed.is_wanted()
+            && out.push(&Frame::PathsBlocked(PathsBlocked { dialect, max })).is_ok()
         {
             spoken.ids_missed.on_sent(space, pn);
         }
@@ -191,13 +193,7 @@ impl State {
     }
 
     /// A packet of the path `over` that carried these kinds was lost.
-    pub(super) fn on_path_kinds_lost(
-        &mut self,
-        lent: &mut Lent<'_>,
-        over: PathRow,
-        kinds: Kinds,
-        pn: u64,
-    ) {
+    pub(super) fn on_path_kinds_lost(&mut self, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
         let space = space(over);
         for row in self.path_rows() {
             let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };

@@ -56,8 +56,12 @@ impl fmt::Display for PathError {
             Self::Server => "only a client opens paths",
             Self::Unconfirmed => "the handshake is not confirmed yet; wait for the event that says so",
             Self::Forbidden => "the peer allows no paths to the address of its handshake",
-            Self::NoPathId => "all path IDs that the peer allows are used up; wait for the event of another one",
-            Self::NoCid => "there are no connection IDs for another path yet; wait for the event that says so",
+            Self::NoPathId => {
+                "all path IDs that the peer allows are used up; wait for the event of another one"
+            }
+            Self::NoCid => {
+                "there are no connection IDs for another path yet; wait for the event that says so"
+            }
             Self::Full => "there is no room for another route; give the connection more memory",
             Self::Busy => "too many paths are being tried; wait until one is validated or has failed",
             Self::Unknown => "there is no such path",
@@ -212,9 +216,10 @@ fn view(state: &State, lent: &Lent<'_>, row: PathRow) -> Option<PathView> {
         suspect: active.is_some_and(Route::is_suspect),
         local_status: path.status.ours(),
         peer_status: path.status.peers(),
-        abandoned: path.abandon.cause().and_then(|(by, code)| {
-            Some((by, AbandonCode::from_number(state.multipath.dialect()?, code)))
-        }),
+        abandoned: path
+            .abandon
+            .cause()
+            .and_then(|(by, code)| Some((by, AbandonCode::from_number(state.multipath.dialect()?, code)))),
     })
 }
 
@@ -270,7 +275,9 @@ impl State {
         if let Some((row, _)) = ready {
             return Ok(row);
         }
-        if let Some(spoken) = self.multipath.spoken_mut().filter(|spoken| spoken.dialect.has_path_cids_blocked()) {
+        if let Some(spoken) =
+            self.multipath.spoken_mut().filter(|spoken| spoken.dialect.has_path_cids_blocked())
+        {
             spoken.cids_missed.want();
             spoken.cids_missed_on = first;
         }
@@ -461,7 +468,9 @@ impl State {
                     && path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
             })
         };
-        if self.side.is_client() && self.path_rows().filter(|row| self.is_unused(lent, *row)).any(|row| possible(&row)) {
+        if self.side.is_client()
+            && self.path_rows().filter(|row| self.is_unused(lent, *row)).any(|row| possible(&row))
+        {
             self.facts.note(Fact::PathPossible);
         }
     }
@@ -514,5 +523,4 @@ impl State {
     }
 }
 
-const LAST_ABANDONED: TransportError =
-    TransportError::new(Code::NO_ERROR, "the last path was abandoned");
+const LAST_ABANDONED: TransportError = TransportError::new(Code::NO_ERROR, "the last path was abandoned");

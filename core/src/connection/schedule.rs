@@ -8,10 +8,10 @@ use super::path::{active, is_open};
 use super::paths::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
+use crate::ids::{PathId, PathRow};
 use crate::path::failover::{Waiting, given_up_at, silent_at};
 use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
 use crate::path::{Availability, Health, Route};
-use crate::ids::{PathId, PathRow};
 use crate::session::Level;
 use crate::time::{Deadline, Instant, Span};
 use crate::wire::dialect::AbandonCode;
@@ -99,11 +99,13 @@ impl State {
         if spoken.config.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
             return path;
         }
-        let rtt = |path: &PathRow| lent.buffers.routes.get(active(lent, *path)).map(|route| route.rtt.smoothed());
+        let rtt =
+            |path: &PathRow| lent.buffers.routes.get(active(lent, *path)).map(|route| route.rtt.smoothed());
         let serving = self.open_paths(lent).filter(serves);
-        serving.filter(|path| self.is_usable(lent, *path)).min_by_key(rtt).unwrap_or_else(|| {
-            if is_open(lent, path) { path } else { self.main }
-        })
+        serving
+            .filter(|path| self.is_usable(lent, *path))
+            .min_by_key(rtt)
+            .unwrap_or_else(|| if is_open(lent, path) { path } else { self.main })
     }
 
     /// When a path is to be taken for silent, or to be given up.
@@ -200,7 +202,9 @@ fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
         window: route.congestion.window(),
         in_flight: route.congestion.in_flight(),
         // Less than a datagram is no room.
-        room: Some(route.congestion.available()).filter(|room| *room >= route.mtu.current().into()).unwrap_or(0),
+        room: Some(route.congestion.available())
+            .filter(|room| *room >= route.mtu.current().into())
+            .unwrap_or(0),
         wait,
         mtu: route.mtu.current(),
         lost_permille: route.stats.lost_permille(),

@@ -31,9 +31,18 @@ impl State {
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
         let acks = if self.is_mute(lent) { Deadline::NEVER } else { self.next_ack(lent) };
         let paths = self.next_path_timeout(lent);
-        [self.keys.next_timeout(), self.levels.next_timeout(), alarm, alive, route, acks, paths, self.paced_until]
-            .into_iter()
-            .fold(life, Deadline::min)
+        [
+            self.keys.next_timeout(),
+            self.levels.next_timeout(),
+            alarm,
+            alive,
+            route,
+            acks,
+            paths,
+            self.paced_until,
+        ]
+        .into_iter()
+        .fold(life, Deadline::min)
     }
 
     fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
