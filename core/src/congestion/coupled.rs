@@ -2,7 +2,7 @@
 //!
 //! Routes that share a bottleneck would take a share of it each. Coupled, they take about one together, and send more where
 //! there is less congestion. All that changes is how fast a window grows in congestion avoidance, which is told as a part of
-//! NewReno's growth, [`Coupling`]. With w a window, x = w / RTT its rate and X the sum of all rates it is, for the route r:
+//! NewReno's growth, a [`Part`]. With w a window, x = w / RTT its rate and X the sum of all rates it is, for the route r:
 //!
 //! ```text
 //! LIA    min(1, w_r * (w_m / RTT_m^2) / X^2)    m: the route where w / RTT^2 is largest
@@ -18,7 +18,7 @@ use core::cmp::Ordering;
 
 use crate::time::Span;
 
-/// Fractional bits of a [`Coupling`].
+/// Fractional bits of a [`Part`].
 const BITS: u32 = 30;
 /// Routes that are coupled at most: as many as there are paths.
 const FLOWS: usize = 8;
@@ -26,7 +26,7 @@ const FLOWS: usize = 8;
 const WHOLE: u64 = 1 << BITS;
 /// Fractional bits of a rate in bytes per microsecond: those of the fastest, 2^32 bytes in one, sum up below 2^64.
 const RATE_BITS: u32 = 28;
-/// Bits that a factor of a product with a [`Coupling`] may have.
+/// Bits that a factor of a product with a [`Part`] may have.
 const FACTOR_BITS: u32 = u64::BITS - BITS - 1;
 
 /// How the routes of a connection share what they may send.
@@ -42,24 +42,35 @@ pub enum Coupled {
     Olia,
 }
 
-/// How fast a route's window grows, as a part of what it would grow alone. Less than nothing where OLIA moves traffic away
-/// from it.
+/// What the growth of a window depends on beside the route itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Coupling(i64);
+pub enum Coupling {
+    /// The connection has one path: it was never told otherwise.
+    Alone,
+    /// The connection may have others, of whose growth this route takes a part.
+    Beside(Part),
+}
 
-impl Coupling {
-    /// There is no other route.
-    pub const ALONE: Self = Self(WHOLE.cast_signed());
+/// A part of what a window would grow alone. Less than nothing where OLIA moves traffic away from a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part(i64);
+
+impl Part {
+    /// As if alone.
+    pub(super) const ALL: Self = Self(WHOLE.cast_signed());
 
     #[cfg(test)]
-    pub(super) const fn part(numerator: i64, denominator: i64) -> Self {
-        Self(WHOLE.cast_signed() * numerator / denominator)
+    pub(super) const fn new(numerator: i64, denominator: i64) -> Self {
+        Self(Self::ALL.0 * numerator / denominator)
     }
 
-    /// What so many bytes count, in units of 2^-30 bytes.
-    pub(super) fn of(self, bytes: u32) -> i64 {
+    /// What so many bytes count, in whole bytes; `carry` is what is over, from one time to the next.
+    pub(super) fn of(self, bytes: u32, carry: &mut u32) -> i64 {
         // 2^30 times 2^32 at most.
-        self.0.wrapping_mul(bytes.into())
+        let counted = self.0.wrapping_mul(bytes.into()).saturating_add((*carry).into());
+        let whole = counted >> BITS;
+        *carry = u32::try_from(counted.saturating_sub(whole << BITS)).unwrap_or(0);
+        whole
     }
 }
 
@@ -68,7 +79,8 @@ impl Coupling {
 pub(super) struct Flow {
     window: u32,
     rtt_micros: u32,
-    /// Bytes acknowledged since the last loss, or between the last two if those are more.
+    /// Bytes acknowledged since the last loss, or between the last two if those are more; the first slow start does not
+    /// count.
     loss_free: u32,
 }
 
@@ -94,9 +106,9 @@ impl Flow {
 
 impl Coupled {
     /// How fast `own` grows beside the others that are in use. Others than the first seven do not count.
-    pub(super) fn coupling(self, own: Flow, others: impl Iterator<Item = Flow>) -> Coupling {
+    pub(super) fn part(self, own: Flow, others: impl Iterator<Item = Flow>) -> Part {
         let couple = match self {
-            Self::None => return Coupling::ALONE,
+            Self::None => return Part::ALL,
             Self::Lia => lia,
             Self::Olia => olia,
         };
@@ -106,7 +118,7 @@ impl Coupled {
             *place = flow;
             len = len.saturating_add(1);
         }
-        Coupling(couple(own, flows.get(..len).unwrap_or(&[])).min(WHOLE.cast_signed()))
+        Part(couple(own, flows.get(..len).unwrap_or(&[])).min(Part::ALL.0))
     }
 }
 

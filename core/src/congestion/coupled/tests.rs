@@ -8,7 +8,7 @@ fn flow(window: u32, millis: u64) -> Flow {
 
 fn part(coupled: Coupled, own: usize, flows: &[Flow]) -> i64 {
     let others = flows.iter().enumerate().filter(|(nth, _)| *nth != own).map(|(_, flow)| *flow);
-    coupled.coupling(flows[own], others).0
+    coupled.part(flows[own], others).0
 }
 
 /// In millionths.
@@ -25,7 +25,8 @@ fn random_flows(random: &mut Random, most: usize) -> Vec<Flow> {
 #[test]
 fn lia_by_hand() {
     // alpha = total * max(w / RTT^2) / (sum of w / RTT)^2, and the part is alpha * w / total, at most 1.
-    let table: &[(&[(u32, u64)], &[i64])] = &[
+    type Windows<'a> = &'a [(u32, u64)];
+    let table: &[(Windows<'_>, &[i64])] = &[
         // alpha = 20 * 10/1 / 20^2 = 1/2.
         (&[(10_000, 100), (10_000, 100)], &[250_000, 250_000]),
         // 30 * 20 / 30^2 = 2/3.
@@ -132,13 +133,13 @@ fn lia_is_exact_and_all_together_have_the_rate_of_the_best_alone() {
         let mut best = 0;
         for (own, (w, rtt)) in small.iter().enumerate() {
             let found = part(Coupled::Lia, own, &flows) as u128;
-            let exact = ((w * growth << BITS) / (total * total)).min(WHOLE.into());
+            let exact = (((w * growth) << BITS) / (total * total)).min(WHOLE.into());
             let error = 4 + (exact >> 16);
             assert!(found.abs_diff(exact) <= error, "{own} of {flows:?}: {found} for {exact}");
             // A flow alone has the window w' at a loss rate of 2 / w'^2. Growing by a part of that, w is where w' times the
             // root of that part is; so alone it had the rate w / root(part) / RTT, to be compared with the sum of all.
             let rate = w * product / rtt;
-            best = best.max((rate * rate << BITS) / (total * total) * 1000 / found.max(1));
+            best = best.max(((rate * rate) << BITS) / (total * total) * 1000 / found.max(1));
         }
         assert!((990..=1010).contains(&best), "{best} of {flows:?}");
     }
@@ -162,5 +163,8 @@ fn extremes_saturate() {
             }
         }
     }
-    assert_eq!(Coupling::ALONE.of(u32::MAX), i64::from(u32::MAX) << BITS);
+    let mut carry = u32::MAX;
+    assert_eq!(Part::ALL.of(u32::MAX, &mut carry), i64::from(u32::MAX) + 3);
+    assert_eq!(carry, (1 << BITS) - 1);
+    assert_eq!(Part::new(-1, 1).of(u32::MAX, &mut carry), -i64::from(u32::MAX));
 }
