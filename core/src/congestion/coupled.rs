@@ -10,7 +10,8 @@
 //! ```
 //!
 //! LIA's is alpha * w_r / w_total in the words of RFC 6356 3, where w_total cancels out. OLIA knows no minimum; here it is
-//! bounded like LIA, so that no route is faster than a flow of its own would be.
+//! bounded like LIA, so that no route is faster than a flow of its own would be. The best route of OLIA is where the bytes
+//! between losses over RTT^2 are most; alpha is one over the number of routes, shared by those that get it, or give it.
 //!
 //! Not here: slow start and what a loss does, which stay as they are; which routes are in use. CUBIC is not coupled.
 
@@ -29,7 +30,7 @@ const RATE_BITS: u32 = 28;
 /// Bits that a factor of a product with a [`Part`] may have.
 const FACTOR_BITS: u32 = u64::BITS - BITS - 1;
 
-/// How the routes of a connection share what they may send.
+/// How the windows of a connection's routes grow together, if NewReno makes them grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Coupled {
@@ -93,12 +94,14 @@ impl Flow {
         rate(self.window, self.rtt_micros)
     }
 
-    /// By the rate at which a window's growth feeds on itself, w / RTT^2.
+    /// By w / RTT^2, which is largest where a flow alone would have the highest rate at the losses that keep windows as they
+    /// are (RFC 6356 5).
     fn by_growth(&self, other: &Self) -> Ordering {
         by_rtt_squared((self.window, self.rtt_micros), (other.window, other.rtt_micros))
     }
 
-    /// By the square of the rate that a flow alone would have here: about the root of the bytes between losses, per RTT.
+    /// By the square of the rate that a flow alone would have at the losses seen here: it goes with the root of the bytes
+    /// between losses, per RTT.
     fn by_promise(&self, other: &Self) -> Ordering {
         by_rtt_squared((self.loss_free, self.rtt_micros), (other.loss_free, other.rtt_micros))
     }
@@ -134,15 +137,15 @@ fn olia(own: Flow, all: &[Flow]) -> i64 {
     let part = scaled(scaled(WHOLE, own.rate(), total), own.rate(), total).cast_signed();
     let widest = all.iter().map(|flow| flow.window).max().unwrap_or(own.window);
     let best = all.iter().copied().max_by(Flow::by_promise).unwrap_or(own);
-    let is_widest = |flow: &&Flow| flow.window == widest;
-    let is_promising = |flow: &&Flow| flow.by_promise(&best).is_eq() && !is_widest(flow);
-    let promising = all.iter().filter(is_promising).count();
+    let is_widest = |flow: &Flow| flow.window == widest;
+    let is_promising = |flow: &Flow| flow.by_promise(&best).is_eq() && !is_widest(flow);
+    let promising = all.iter().filter(|flow| is_promising(flow)).count();
     if promising == 0 {
         part
-    } else if is_promising(&&own) {
+    } else if is_promising(&own) {
         part.saturating_add(alpha(all, promising))
-    } else if is_widest(&&own) {
-        part.saturating_sub(alpha(all, all.iter().filter(is_widest).count()))
+    } else if is_widest(&own) {
+        part.saturating_sub(alpha(all, all.iter().filter(|flow| is_widest(flow)).count()))
     } else {
         part
     }
@@ -173,8 +176,8 @@ fn by_rtt_squared((left, left_rtt): (u32, u32), (right, right_rtt): (u32, u32)) 
     product(left, right_rtt).cmp(&product(right, left_rtt))
 }
 
-/// `part`, at most [`WHOLE`], times a fraction. Low bits of it are dropped above and below until the product fits, which makes
-/// a relative error of 2^-32 times the fraction. A fraction too large to tell makes all of it.
+/// `part`, at most [`WHOLE`], times a fraction. Low bits of that are dropped above and below until the product fits: the error is
+/// within 2^-31 of `part`, and for a fraction above one, its square times as much. One too large to tell makes all of it.
 fn scaled(part: u64, numerator: u64, denominator: u64) -> u64 {
     let bits = u64::BITS.saturating_sub(numerator.max(denominator).leading_zeros());
     let dropped = bits.saturating_sub(FACTOR_BITS);

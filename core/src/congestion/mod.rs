@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The controller holds what every algorithm shares; NewReno and CUBIC say how the window grows in congestion avoidance
-//! and where it falls to. NewReno's growth may depend on the other routes of the connection ([`Coupled`]). All sums are `u32`: 65,535 packets of 65,535 bytes, more than a connection can have in
-//! flight, stay below 2^32.
+//! and where it falls to. NewReno's growth may depend on the connection's other routes ([`Coupled`]). All sums are `u32`:
+//! 65,535 packets of 65,535 bytes, more than a connection can have in flight, stay below 2^32.
 //!
 //! Not here: which packets are lost or acknowledged, RTT, ECN validation, the anti-amplification limit. Packets
 //! lost before the peer had keys count like others (RFC 9002 7.4 permits, but does not ask, to ignore them).
@@ -196,7 +196,7 @@ impl Controller {
         smoothed: Span,
         others: impl Iterator<Item = (&'a Self, Span)>,
     ) -> Coupling {
-        if self.is_slow_start() || !matches!(self.growth, Growth::NewReno(_)) {
+        if !matches!(self.growth, Growth::NewReno(_)) {
             return Coupling::Beside(Part::ALL);
         }
         let in_use = others.filter(|(other, _)| other.in_flight > 0 && other.is_used());
