@@ -86,7 +86,7 @@ fn equal_routes_grow_by_the_square_of_their_part() {
     for count in 1..=8 {
         let flows: Vec<Flow> = (0..count).map(|_| flow(60_000, 40)).collect();
         for coupled in [Coupled::Lia, Coupled::Olia] {
-            let whole = part(coupled, 0, &flows) * (count * count) as i64;
+            let whole = part(coupled, 0, &flows) * i64::from(count * count);
             assert!(whole.abs_diff(WHOLE as i64) <= 64 * 2, "{coupled:?} {count}: {whole}");
         }
     }
