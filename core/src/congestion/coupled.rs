@@ -95,7 +95,7 @@ impl Flow {
     }
 
     /// By w / RTT^2, which is largest where a flow alone would have the highest rate at the losses that keep windows as they
-    /// are (RFC 6356 5).
+    /// are (RFC 6356 3).
     fn by_growth(&self, other: &Self) -> Ordering {
         by_rtt_squared((self.window, self.rtt_micros), (other.window, other.rtt_micros))
     }
