@@ -2,7 +2,7 @@
 //!
 //! Routes that share a bottleneck would take a share of it each. Coupled, they take about one together, and send more where
 //! there is less congestion. All that changes is how fast a window grows in congestion avoidance, which is told as a part of
-//! NewReno's growth, [`Coupling`]. With w a window, x = w / RTT its rate and X the sum of all rates it is, for the route r:
+//! NewReno's growth, a [`Part`]. With w a window, x = w / RTT its rate and X the sum of all rates it is, for the route r:
 //!
 //! ```text
 //! LIA    min(1, w_r * (w_m / RTT_m^2) / X^2)    m: the route where w / RTT^2 is largest
@@ -10,7 +10,8 @@
 //! ```
 //!
 //! LIA's is alpha * w_r / w_total in the words of RFC 6356 3, where w_total cancels out. OLIA knows no minimum; here it is
-//! bounded like LIA, so that no route is faster than a flow of its own would be.
+//! bounded like LIA, so that no route is faster than a flow of its own would be. The best route of OLIA is where the bytes
+//! between losses over RTT^2 are most; alpha is one over the number of routes, shared by those that get it, or give it.
 //!
 //! Not here: slow start and what a loss does, which stay as they are; which routes are in use. CUBIC is not coupled.
 
@@ -18,7 +19,7 @@ use core::cmp::Ordering;
 
 use crate::time::Span;
 
-/// Fractional bits of a [`Coupling`].
+/// Fractional bits of a [`Part`].
 const BITS: u32 = 30;
 /// Routes that are coupled at most: as many as there are paths.
 const FLOWS: usize = 8;
@@ -26,10 +27,10 @@ const FLOWS: usize = 8;
 const WHOLE: u64 = 1 << BITS;
 /// Fractional bits of a rate in bytes per microsecond: those of the fastest, 2^32 bytes in one, sum up below 2^64.
 const RATE_BITS: u32 = 28;
-/// Bits that a factor of a product with a [`Coupling`] may have.
+/// Bits that a factor of a product with a [`Part`] may have.
 const FACTOR_BITS: u32 = u64::BITS - BITS - 1;
 
-/// How the routes of a connection share what they may send.
+/// How the windows of a connection's routes grow together, if NewReno makes them grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Coupled {
@@ -42,24 +43,35 @@ pub enum Coupled {
     Olia,
 }
 
-/// How fast a route's window grows, as a part of what it would grow alone. Less than nothing where OLIA moves traffic away
-/// from it.
+/// What the growth of a window depends on beside the route itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Coupling(i64);
+pub enum Coupling {
+    /// The connection has one path: it was never told otherwise.
+    Alone,
+    /// The connection may have others, of whose growth this route takes a part.
+    Beside(Part),
+}
 
-impl Coupling {
-    /// There is no other route.
-    pub const ALONE: Self = Self(WHOLE.cast_signed());
+/// A part of what a window would grow alone. Less than nothing where OLIA moves traffic away from a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part(i64);
+
+impl Part {
+    /// As if alone.
+    pub(super) const ALL: Self = Self(WHOLE.cast_signed());
 
     #[cfg(test)]
-    pub(super) const fn part(numerator: i64, denominator: i64) -> Self {
-        Self(WHOLE.cast_signed() * numerator / denominator)
+    pub(super) const fn new(numerator: i64, denominator: i64) -> Self {
+        Self(Self::ALL.0 * numerator / denominator)
     }
 
-    /// What so many bytes count, in units of 2^-30 bytes.
-    pub(super) fn of(self, bytes: u32) -> i64 {
+    /// What so many bytes count, in whole bytes; `carry` is what is over, from one time to the next.
+    pub(super) fn of(self, bytes: u32, carry: &mut u32) -> i64 {
         // 2^30 times 2^32 at most.
-        self.0.wrapping_mul(bytes.into())
+        let counted = self.0.wrapping_mul(bytes.into()).saturating_add((*carry).into());
+        let whole = counted >> BITS;
+        *carry = u32::try_from(counted.saturating_sub(whole << BITS)).unwrap_or(0);
+        whole
     }
 }
 
@@ -68,7 +80,8 @@ impl Coupling {
 pub(super) struct Flow {
     window: u32,
     rtt_micros: u32,
-    /// Bytes acknowledged since the last loss, or between the last two if those are more.
+    /// Bytes acknowledged since the last loss, or between the last two if those are more; the first slow start does not
+    /// count.
     loss_free: u32,
 }
 
@@ -81,12 +94,14 @@ impl Flow {
         rate(self.window, self.rtt_micros)
     }
 
-    /// By the rate at which a window's growth feeds on itself, w / RTT^2.
+    /// By w / RTT^2, which is largest where a flow alone would have the highest rate at the losses that keep windows as they
+    /// are (RFC 6356 3).
     fn by_growth(&self, other: &Self) -> Ordering {
         by_rtt_squared((self.window, self.rtt_micros), (other.window, other.rtt_micros))
     }
 
-    /// By the square of the rate that a flow alone would have here: about the root of the bytes between losses, per RTT.
+    /// By the square of the rate that a flow alone would have at the losses seen here: it goes with the root of the bytes
+    /// between losses, per RTT.
     fn by_promise(&self, other: &Self) -> Ordering {
         by_rtt_squared((self.loss_free, self.rtt_micros), (other.loss_free, other.rtt_micros))
     }
@@ -94,9 +109,9 @@ impl Flow {
 
 impl Coupled {
     /// How fast `own` grows beside the others that are in use. Others than the first seven do not count.
-    pub(super) fn coupling(self, own: Flow, others: impl Iterator<Item = Flow>) -> Coupling {
+    pub(super) fn part(self, own: Flow, others: impl Iterator<Item = Flow>) -> Part {
         let couple = match self {
-            Self::None => return Coupling::ALONE,
+            Self::None => return Part::ALL,
             Self::Lia => lia,
             Self::Olia => olia,
         };
@@ -106,7 +121,7 @@ impl Coupled {
             *place = flow;
             len = len.saturating_add(1);
         }
-        Coupling(couple(own, flows.get(..len).unwrap_or(&[])).min(WHOLE.cast_signed()))
+        Part(couple(own, flows.get(..len).unwrap_or(&[])).min(Part::ALL.0))
     }
 }
 
@@ -122,15 +137,15 @@ fn olia(own: Flow, all: &[Flow]) -> i64 {
     let part = scaled(scaled(WHOLE, own.rate(), total), own.rate(), total).cast_signed();
     let widest = all.iter().map(|flow| flow.window).max().unwrap_or(own.window);
     let best = all.iter().copied().max_by(Flow::by_promise).unwrap_or(own);
-    let is_widest = |flow: &&Flow| flow.window == widest;
-    let is_promising = |flow: &&Flow| flow.by_promise(&best).is_eq() && !is_widest(flow);
-    let promising = all.iter().filter(is_promising).count();
+    let is_widest = |flow: &Flow| flow.window == widest;
+    let is_promising = |flow: &Flow| flow.by_promise(&best).is_eq() && !is_widest(flow);
+    let promising = all.iter().filter(|flow| is_promising(flow)).count();
     if promising == 0 {
         part
-    } else if is_promising(&&own) {
+    } else if is_promising(&own) {
         part.saturating_add(alpha(all, promising))
-    } else if is_widest(&&own) {
-        part.saturating_sub(alpha(all, all.iter().filter(is_widest).count()))
+    } else if is_widest(&own) {
+        part.saturating_sub(alpha(all, all.iter().filter(|flow| is_widest(flow)).count()))
     } else {
         part
     }
@@ -161,8 +176,8 @@ fn by_rtt_squared((left, left_rtt): (u32, u32), (right, right_rtt): (u32, u32)) 
     product(left, right_rtt).cmp(&product(right, left_rtt))
 }
 
-/// `part`, at most [`WHOLE`], times a fraction. Low bits of it are dropped above and below until the product fits, which makes
-/// a relative error of 2^-32 times the fraction. A fraction too large to tell makes all of it.
+/// `part`, at most [`WHOLE`], times a fraction. Low bits of that are dropped above and below until the product fits: the error is
+/// within 2^-31 of `part`, and for a fraction above one, its square times as much. One too large to tell makes all of it.
 fn scaled(part: u64, numerator: u64, denominator: u64) -> u64 {
     let bits = u64::BITS.saturating_sub(numerator.max(denominator).leading_zeros());
     let dropped = bits.saturating_sub(FACTOR_BITS);

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The controller holds what every algorithm shares; NewReno and CUBIC say how the window grows in congestion avoidance
-//! and where it falls to. NewReno's growth may depend on the other routes of the connection ([`Coupled`]). All sums are `u32`: 65,535 packets of 65,535 bytes, more than a connection can have in
-//! flight, stay below 2^32.
+//! and where it falls to. NewReno's growth may depend on the connection's other routes ([`Coupled`]). All sums are `u32`:
+//! 65,535 packets of 65,535 bytes, more than a connection can have in flight, stay below 2^32.
 //!
 //! Not here: which packets are lost or acknowledged, RTT, ECN validation, the anti-amplification limit. Packets
 //! lost before the peer had keys count like others (RFC 9002 7.4 permits, but does not ask, to ignore them).
@@ -28,7 +28,7 @@ use crate::limits::BASE_MTU;
 use crate::time::{Instant, Span};
 
 use coupled::Flow;
-pub use coupled::{Coupled, Coupling};
+pub use coupled::{Coupled, Coupling, Part};
 use cubic::Cubic;
 use hystart::HyStart;
 use newreno::NewReno;
@@ -74,18 +74,15 @@ enum Growth {
     FirstSlowStart {
         hystart: HyStart,
         then: Algorithm,
-        /// Bytes acknowledged.
-        acked: u32,
     },
     NewReno(NewReno),
     Cubic(Cubic),
 }
 
 impl Growth {
-    /// `acked`: bytes acknowledged in the first slow start.
-    const fn by(algorithm: Algorithm, acked: u32) -> Self {
+    const fn by(algorithm: Algorithm) -> Self {
         match algorithm {
-            Algorithm::NewReno => Self::NewReno(NewReno::new(acked)),
+            Algorithm::NewReno => Self::NewReno(NewReno::new()),
             Algorithm::Cubic => Self::Cubic(Cubic::new()),
         }
     }
@@ -93,29 +90,12 @@ impl Growth {
     /// The window after a sign of congestion, which ends the first slow start.
     fn on_congestion(&mut self, window: u32) -> u32 {
         match self {
-            Self::FirstSlowStart { then, acked, .. } => {
-                *self = Self::by(*then, *acked);
+            Self::FirstSlowStart { then, .. } => {
+                *self = Self::by(*then);
                 self.on_congestion(window)
             }
             Self::NewReno(reno) => reno.on_congestion(window),
             Self::Cubic(cubic) => cubic.on_congestion(window),
-        }
-    }
-
-    fn on_acked(&mut self, bytes: u32) {
-        match self {
-            Self::FirstSlowStart { acked, .. } => *acked = acked.saturating_add(bytes),
-            Self::NewReno(reno) => reno.on_acked(bytes),
-            Self::Cubic(_) => {}
-        }
-    }
-
-    /// What OLIA judges a route by.
-    fn loss_free(&self) -> u32 {
-        match self {
-            Self::FirstSlowStart { acked, .. } => *acked,
-            Self::NewReno(reno) => reno.loss_free(),
-            Self::Cubic(_) => 0,
         }
     }
 }
@@ -145,7 +125,7 @@ impl Controller {
             in_flight: 0,
             slow_start_until: u32::MAX,
             fresh_from: Instant::ZERO,
-            growth: Growth::FirstSlowStart { hystart: HyStart::new(), then: algorithm, acked: 0 },
+            growth: Growth::FirstSlowStart { hystart: HyStart::new(), then: algorithm },
             mtu: at_least_base(mtu),
             app_limited: false,
             one_more: false,
@@ -156,7 +136,7 @@ impl Controller {
     pub const BLANK: Self = Self {
         window: 0,
         slow_start_until: 0,
-        growth: Growth::FirstSlowStart { hystart: HyStart::BLANK, then: Algorithm::NewReno, acked: 0 },
+        growth: Growth::FirstSlowStart { hystart: HyStart::BLANK, then: Algorithm::NewReno },
         mtu: 0,
         ..Self::new(Algorithm::NewReno, BASE_MTU)
     };
@@ -216,22 +196,26 @@ impl Controller {
         smoothed: Span,
         others: impl Iterator<Item = (&'a Self, Span)>,
     ) -> Coupling {
-        if self.is_slow_start() || !matches!(self.growth, Growth::NewReno(_)) {
-            return Coupling::ALONE;
+        if !matches!(self.growth, Growth::NewReno(_)) {
+            return Coupling::Beside(Part::ALL);
         }
         let in_use = others.filter(|(other, _)| other.in_flight > 0 && other.is_used());
-        coupled.coupling(self.flow(smoothed), in_use.map(|(other, smoothed)| other.flow(smoothed)))
+        let flows = in_use.map(|(other, smoothed)| other.flow(smoothed));
+        Coupling::Beside(coupled.part(self.flow(smoothed), flows))
     }
 
     fn flow(&self, smoothed: Span) -> Flow {
-        Flow::new(self.window, smoothed, self.growth.loss_free())
+        let loss_free = if let Growth::NewReno(reno) = &self.growth { reno.loss_free() } else { 0 };
+        Flow::new(self.window, smoothed, loss_free)
     }
 
     /// Packets were acknowledged.
     pub fn on_acked(&mut self, now: Instant, acked: &Acked) {
         let is_used = self.is_used();
         self.in_flight = self.in_flight.saturating_sub(acked.bytes);
-        self.growth.on_acked(acked.bytes);
+        if let (Coupling::Beside(_), Growth::NewReno(reno)) = (acked.coupling, &mut self.growth) {
+            reno.on_acked_beside(acked.bytes);
+        }
         if acked.newest < self.fresh_from {
             return;
         }
@@ -307,25 +291,29 @@ impl Controller {
         let (window, bytes, mtu) = (self.window, acked.bytes, self.mtu.into());
         let (doubled, least) = (window.saturating_add(bytes), self.min_window());
         self.window = match &mut self.growth {
-            Growth::FirstSlowStart { hystart, then, acked: before } => {
+            Growth::FirstSlowStart { hystart, then } => {
                 match hystart.on_acked(now, acked.newest, acked.sample) {
                     hystart::Advice::Double => doubled,
                     hystart::Advice::Slower => window.saturating_add(bytes / hystart::GROWTH_DIVISOR),
                     hystart::Advice::Leave => {
-                        self.growth = Growth::by(*then, *before);
+                        self.growth = Growth::by(*then);
                         self.slow_start_until = window;
                         window
                     }
                 }
             }
             _ if window < self.slow_start_until => doubled.min(self.slow_start_until),
-            Growth::NewReno(reno) => reno.grow(window, bytes, mtu, acked.coupling).max(least),
+            Growth::NewReno(reno) => match acked.coupling {
+                Coupling::Alone => reno.grow(window, bytes, mtu),
+                Coupling::Beside(part) => {
+                    let window = reno.grow_beside(window, bytes, mtu, part).max(least);
+                    // That it shrinks is no reason to start slowly again.
+                    self.slow_start_until = self.slow_start_until.min(window);
+                    window
+                }
+            },
             Growth::Cubic(cubic) => cubic.grow(now, window, bytes, mtu, acked.smoothed),
         };
-        if self.window < window {
-            // Coupling made it shrink, which is no reason to start again.
-            self.slow_start_until = self.slow_start_until.min(self.window);
-        }
     }
 
     fn on_congestion(&mut self, now: Instant, newest: Instant) {

@@ -23,7 +23,7 @@ fn ack(controller: &mut Controller, now: u64, packets: u32) {
         newest: ms(now - 100),
         sample: Some(rtt),
         smoothed: rtt,
-        coupling: Coupling::ALONE,
+        coupling: Coupling::Alone,
     };
     for _ in 0..packets {
         controller.on_acked(ms(now), &acked);
@@ -175,7 +175,7 @@ fn persistent_congestion_leaves_two_datagrams_and_slow_start() {
             newest: ms(5100),
             sample: Some(rtt),
             smoothed: rtt,
-            coupling: Coupling::ALONE,
+            coupling: Coupling::Alone,
         };
         controller.on_acked(ms(5200), &all);
         assert_eq!(packets(&controller), threshold);
@@ -236,7 +236,7 @@ fn a_growing_queue_ends_slow_start_without_a_loss() {
             newest: sent,
             sample: Some(rtt),
             smoothed: rtt,
-            coupling: Coupling::ALONE,
+            coupling: Coupling::Alone,
         };
         for _ in 0..window {
             controller.on_acked(now, &acked);
@@ -269,7 +269,7 @@ fn what_goes_out_comes_back() {
                 1 => controller.on_discarded(bytes),
                 _ => {
                     let acked =
-                        Acked { bytes, newest, sample: Some(rtt), smoothed: rtt, coupling: Coupling::ALONE };
+                        Acked { bytes, newest, sample: Some(rtt), smoothed: rtt, coupling: Coupling::Alone };
                     controller.on_acked(now, &acked);
                 }
             }
@@ -295,25 +295,24 @@ fn routes_are_coupled_once_out_of_slow_start_and_with_those_in_use() {
     let with = |own: &Controller, coupled, others: &[&Controller]| {
         own.coupling(coupled, rtt, others.iter().map(|other| (*other, rtt)))
     };
+    let alone = Coupling::Beside(Part::ALL);
     for coupled in [Coupled::Lia, Coupled::Olia] {
         let quarter = with(&own, coupled, &[&own]);
-        assert_eq!(quarter, Coupling::part(1, 4));
+        assert_eq!(quarter, Coupling::Beside(Part::new(1, 4)));
         assert_eq!(with(&own, coupled, &[&idle, &own, &scarce]), quarter, "others that are not in use");
-        assert_eq!(with(&own, coupled, &[&idle, &scarce]), Coupling::ALONE);
+        assert_eq!(with(&own, coupled, &[&idle, &scarce]), alone);
         let starting = busy(Controller::new(Algorithm::NewReno, MTU));
-        assert_eq!(with(&starting, coupled, &[&own]), Coupling::ALONE);
-        assert_ne!(with(&own, coupled, &[&starting]), Coupling::ALONE);
-        let cubic = busy(reduced(Algorithm::Cubic));
-        assert_eq!(with(&cubic, coupled, &[&cubic]), Coupling::ALONE);
+        assert_eq!(with(&starting, coupled, &[&own]), alone);
+        assert_ne!(with(&own, coupled, &[&starting]), alone);
     }
-    assert_eq!(with(&own, Coupled::None, &[&own]), Coupling::ALONE);
+    assert_eq!(with(&own, Coupled::None, &[&own]), alone);
 }
 
 #[test]
 fn a_window_that_shrinks_neither_starts_again_nor_vanishes() {
     let mut controller = reduced(Algorithm::NewReno);
     let rtt = Span::from_millis(100);
-    let coupling = Coupling::part(-1, 2);
+    let coupling = Coupling::Beside(Part::new(-1, 2));
     for round in 3..90 {
         let window = packets(&controller);
         send(&mut controller, ms(round * 100), window);
@@ -326,32 +325,43 @@ fn a_window_that_shrinks_neither_starts_again_nor_vanishes() {
 }
 
 #[test]
-fn bytes_without_a_loss_are_counted_from_the_first() {
-    let lossless = |controller: &Controller| controller.growth.loss_free() / u32::from(MTU);
-    let mut controller = Controller::new(Algorithm::NewReno, MTU);
-    send(&mut controller, ms(0), 10);
-    ack(&mut controller, 100, 10);
-    assert_eq!(lossless(&controller), 10);
-    // Of 20 more, 19 arrive: the ten before the loss are the longer time until 11 of them have.
-    send(&mut controller, ms(100), 20);
-    controller.on_lost(ms(200), MTU.into(), Some(ms(100)), false);
-    ack(&mut controller, 200, 10);
-    assert_eq!(lossless(&controller), 10);
-    ack(&mut controller, 200, 9);
-    assert_eq!(lossless(&controller), 19);
-    // Nor does leaving slow start without a loss forget any.
-    let mut gentle = Controller::new(Algorithm::NewReno, MTU);
-    let mut now = ms(1);
-    for round in 1..30 {
-        let sent = now;
-        send(&mut gentle, sent, 10);
-        now = sent.after(Span::from_millis(round * 100));
-        let rtt = now.since(sent);
-        let bytes = MTU.into();
+fn bytes_without_a_loss_are_counted_beside_others() {
+    let rtt = Span::from_millis(100);
+    let others = Coupling::Beside(Part::ALL);
+    let ack = |controller: &mut Controller, sent: u64, packets: u32, coupling| {
+        let bytes = packets * u32::from(MTU);
+        let acked = Acked { bytes, newest: ms(sent), sample: Some(rtt), smoothed: rtt, coupling };
+        controller.on_acked(ms(sent + 100), &acked);
+        controller.flow(rtt)
+    };
+    let lossless =
+        |controller: &Controller, packets: u32| Flow::new(controller.window(), rtt, packets * u32::from(MTU));
+    let mut controller = reduced(Algorithm::NewReno);
+    assert_eq!(ack(&mut controller, 300, 10, others), lossless(&controller, 10));
+    assert_eq!(ack(&mut controller, 400, 10, Coupling::Alone), lossless(&controller, 10));
+    // Those count, too, that were sent before the loss, and those that did not fill the window.
+    controller.on_lost(ms(600), MTU.into(), Some(ms(500)), false);
+    assert_eq!(ack(&mut controller, 500, 6, others), lossless(&controller, 10));
+    controller.set_app_limited(true);
+    assert_eq!(ack(&mut controller, 700, 6, others), lossless(&controller, 12));
+}
+
+#[test]
+fn cubic_is_not_coupled() {
+    let grown = |coupling| {
+        let mut controller = reduced(Algorithm::Cubic);
+        let rtt = Span::from_millis(100);
+        send(&mut controller, ms(300), 14);
         let acked =
-            Acked { bytes, newest: sent, sample: Some(rtt), smoothed: rtt, coupling: Coupling::ALONE };
-        (0..10).for_each(|_| gentle.on_acked(now, &acked));
-    }
-    assert!(matches!(gentle.growth, Growth::NewReno(_)));
-    assert_eq!(lossless(&gentle), 290);
+            Acked { bytes: 14 * u32::from(MTU), newest: ms(300), sample: None, smoothed: rtt, coupling };
+        controller.on_acked(ms(400), &acked);
+        controller
+    };
+    let grown_alone = grown(Coupling::Alone);
+    assert_eq!(grown_alone, grown(Coupling::Beside(Part::new(1, 9))));
+    let rtt = Span::from_millis(100);
+    let mut cubic = grown_alone;
+    send(&mut cubic, ms(500), 14);
+    let coupling = cubic.coupling(Coupled::Lia, rtt, [(&cubic, rtt)].into_iter());
+    assert_eq!(coupling, Coupling::Beside(Part::ALL));
 }

@@ -161,7 +161,7 @@ impl State {
     /// How the window of a route grows beside those of the other paths.
     pub(super) fn coupling(&self, lent: &Lent<'_>, row: usize) -> Coupling {
         let (Some(spoken), Some(own)) = (self.multipath.spoken(), lent.buffers.routes.get(row)) else {
-            return Coupling::ALONE;
+            return Coupling::Alone;
         };
         let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
         let others = others.filter_map(|other| lent.buffers.routes.get(other));
