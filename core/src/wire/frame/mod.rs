@@ -133,7 +133,7 @@ macro_rules! frames {
             /// Every row.
             pub const ALL: &'static [Self] = &[$(Self::$name,)* $(Self::$path_name,)*];
 
-            /// The row of a frame type, if we know the type, where that dialect of multipath QUIC is spoken.
+            /// The row of a frame type, if there is one where this dialect of multipath QUIC, or none, is spoken.
             pub fn of(frame_type: u64, dialect: Option<Dialect>) -> Option<Self> {
                 match frame_type {
                     $($first..=$last => Some(Self::$name),)*
@@ -267,7 +267,8 @@ const _: () = assert!(Kind::ALL.len() <= u32::BITS as usize);
 /// The frames of a packet, one after the other; stops after the first error.
 ///
 /// An unknown type is FRAME_ENCODING_ERROR (RFC 9000 12.4), as is a body that does not parse. PROTOCOL_VIOLATION is a
-/// type in a longer form than needed, a frame that may not stand in such packets, and a packet with no frame at all.
+/// type in a longer form than needed, a frame that may not stand in such packets, and a packet with no frame at all. For
+/// a frame of multipath QUIC that may not stand there, the dialect says what it is.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     /// What is to be parsed yet; `None` behind the last frame.
