@@ -70,8 +70,6 @@ impl Kinds {
 /// What RFC 9000 table 3 says of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// Its row.
-    pub kind: Kind,
     packets: u8,
     /// Obliges the receiver to acknowledge (all but note N).
     pub ack_eliciting: bool,
@@ -82,9 +80,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    const fn new(kind: Kind, packets: u8, notes: &str) -> Self {
+    const fn new(packets: u8, notes: &str) -> Self {
         Self {
-            kind,
             packets,
             ack_eliciting: !contains(notes, b'N'),
             in_flight: !contains(notes, b'C'),
@@ -157,8 +154,8 @@ macro_rules! frames {
             /// What the table says of the row.
             pub const fn rules(self) -> Rules {
                 match self {
-                    $(Self::$name => const { Rules::new(Self::$name, $packets, $notes) },)*
-                    $(Self::$path_name => const { Rules::new(Self::$path_name, O, $path_notes) },)*
+                    $(Self::$name => const { Rules::new($packets, $notes) },)*
+                    $(Self::$path_name => const { Rules::new(O, $path_notes) },)*
                 }
             }
         }
