@@ -272,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "multipath")]
+    fn the_same_is_said_of_a_path_by_its_id() {
+        let received = with(&[3, 4, 9]);
+        let (mut plain, mut named) = ([0; 40], [0; 40]);
+        let (mut out, mut path_out) = (PacketWriter::new(&mut plain), PacketWriter::new(&mut named));
+        received.write(ms(9), 3, None, &mut out).unwrap();
+        received.write(ms(9), 3, Some((Dialect::Draft21, PathId(7))), &mut path_out).unwrap();
+        assert_eq!(named[..2], [0x3e, 7]);
+        assert_eq!((plain[0], &plain[1..39]), (0x02, &named[2..]));
+    }
+
+    #[test]
     fn every_second_packet_is_acknowledged_at_once() {
         assert_eq!(with(&[0]).due(), Deadline::at(ms(25)));
         assert_eq!(with(&[0, 1]).due(), Deadline::at(ms(1)));

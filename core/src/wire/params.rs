@@ -1,8 +1,8 @@
 //! Transport parameters (RFC 9000 7.4, 18; RFC 9221 3; RFC 9287 3; draft-ietf-quic-multipath-21 2.1), from one table.
 //!
 //! A row is the only place where a parameter's number, default and bounds are written, but for numbers that differ by
-//! [`Dialect`]. It yields the field of [`TransportParams`], its parser and its emitter. Whether the connection IDs are those of the handshake
-//! (RFC 9000 7.3), and present at all, is checked where these are known.
+//! [`Dialect`]. It yields the field of [`TransportParams`], its parser and its emitter. Whether the connection IDs are
+//! those of the handshake (RFC 9000 7.3), and present at all, is checked where these are known.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::ops::RangeInclusive;

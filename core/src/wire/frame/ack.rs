@@ -29,8 +29,8 @@ pub struct Ack<'a> {
     pub delay: u64,
     /// The ECN counts, if reported.
     pub ecn: Option<EcnCounts>,
-    first_range: u64,
-    more_ranges: &'a [u8],
+    /// As they were sent, their count before them.
+    ranges: &'a [u8],
 }
 
 impl<'a> Ack<'a> {
@@ -42,33 +42,31 @@ impl<'a> Ack<'a> {
     pub(super) fn parse_body(with_ecn: bool, from: &mut Reader<'a>) -> Result<Self, Malformed> {
         let largest = from.varint()?;
         let delay = from.varint()?;
-        let count = from.varint()?;
-        let first_range = from.varint()?;
         let start = from.rest();
-        let mut smallest = largest.checked_sub(first_range).ok_or(Malformed)?;
-        for _ in 0..count {
+        let more = from.varint()?;
+        let mut smallest = largest.checked_sub(from.varint()?).ok_or(Malformed)?;
+        for _ in 0..more {
             let gap = from.varint()?;
             let len = from.varint()?;
             let next = smallest.checked_sub(gap).and_then(|next| next.checked_sub(2)).ok_or(Malformed)?;
             smallest = next.checked_sub(len).ok_or(Malformed)?;
         }
         let read = start.len().saturating_sub(from.remaining());
-        let more_ranges = start.get(..read).ok_or(Malformed)?;
+        let ranges = start.get(..read).ok_or(Malformed)?;
         let ecn = if with_ecn {
             Some(EcnCounts { ect0: from.varint()?, ect1: from.varint()?, ce: from.varint()? })
         } else {
             None
         };
-        Ok(Self { largest, delay, ecn, first_range, more_ranges })
+        Ok(Self { largest, delay, ecn, ranges })
     }
 
     /// The acknowledged packet numbers, from the largest range down.
-    pub const fn ranges(&self) -> AckRanges<'a> {
-        AckRanges {
-            first: Some((self.largest, self.first_range)),
-            smallest: self.largest,
-            rest: Reader::new(self.more_ranges),
-        }
+    pub fn ranges(&self) -> AckRanges<'a> {
+        let mut rest = Reader::new(self.ranges);
+        // The count was held against what follows it when the frame was parsed.
+        rest.varint().ok();
+        AckRanges { first: Some(self.largest), smallest: self.largest, rest }
     }
 
     /// A frame as it was parsed; [`emit`] makes one from ranges.
@@ -80,9 +78,7 @@ impl<'a> Ack<'a> {
         emit_head(path, self.ecn.is_some(), out)?;
         out.varint(self.largest)?;
         out.varint(self.delay)?;
-        out.varint(self.ranges().skip(1).count() as u64)?;
-        out.varint(self.first_range)?;
-        out.bytes(self.more_ranges)?;
+        out.bytes(self.ranges)?;
         emit_ecn(self.ecn, out)
     }
 }
@@ -90,7 +86,8 @@ impl<'a> Ack<'a> {
 /// See [`Ack::ranges`].
 #[derive(Clone, Debug)]
 pub struct AckRanges<'a> {
-    first: Option<(u64, u64)>,
+    /// The largest number of the first range, until that is told.
+    first: Option<u64>,
     smallest: u64,
     rest: Reader<'a>,
 }
@@ -99,14 +96,11 @@ impl Iterator for AckRanges<'_> {
     type Item = RangeInclusive<u64>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (largest, len) = match self.first.take() {
-            Some(first) => first,
-            None => {
-                let gap = self.rest.varint().ok()?;
-                let len = self.rest.varint().ok()?;
-                (self.smallest.checked_sub(gap)?.checked_sub(2)?, len)
-            }
+        let largest = match self.first.take() {
+            Some(largest) => largest,
+            None => self.smallest.checked_sub(self.rest.varint().ok()?)?.checked_sub(2)?,
         };
+        let len = self.rest.varint().ok()?;
         self.smallest = largest.checked_sub(len)?;
         Some(self.smallest..=largest)
     }

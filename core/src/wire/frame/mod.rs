@@ -76,8 +76,6 @@ impl Kinds {
 /// What RFC 9000 table 3 says of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// Its row.
-    pub kind: Kind,
     packets: u8,
     /// Obliges the receiver to acknowledge (all but note N).
     pub ack_eliciting: bool,
@@ -88,9 +86,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    const fn new(kind: Kind, packets: u8, notes: &str) -> Self {
+    const fn new(packets: u8, notes: &str) -> Self {
         Self {
-            kind,
             packets,
             ack_eliciting: !contains(notes, b'N'),
             in_flight: !contains(notes, b'C'),
@@ -139,7 +136,7 @@ macro_rules! frames {
             /// Every row.
             pub const ALL: &'static [Self] = &[$(Self::$name,)* $(Self::$path_name,)*];
 
-            /// The row of a frame type, if we know the type, where that dialect of multipath QUIC is spoken.
+            /// The row of a frame type, if there is one where this dialect of multipath QUIC, or none, is spoken.
             pub fn of(frame_type: u64, dialect: Option<Dialect>) -> Option<Self> {
                 match frame_type {
                     $($first..=$last => Some(Self::$name),)*
@@ -163,8 +160,8 @@ macro_rules! frames {
             /// What the table says of the row.
             pub const fn rules(self) -> Rules {
                 match self {
-                    $(Self::$name => const { Rules::new(Self::$name, $packets, $notes) },)*
-                    $(Self::$path_name => const { Rules::new(Self::$path_name, O, $path_notes) },)*
+                    $(Self::$name => const { Rules::new($packets, $notes) },)*
+                    $(Self::$path_name => const { Rules::new(O, $path_notes) },)*
                 }
             }
         }
@@ -273,7 +270,8 @@ const _: () = assert!(Kind::ALL.len() <= u32::BITS as usize);
 /// The frames of a packet, one after the other; stops after the first error.
 ///
 /// An unknown type is FRAME_ENCODING_ERROR (RFC 9000 12.4), as is a body that does not parse. PROTOCOL_VIOLATION is a
-/// type in a longer form than needed, a frame that may not stand in such packets, and a packet with no frame at all.
+/// type in a longer form than needed, a frame that may not stand in such packets, and a packet with no frame at all. For
+/// a frame of multipath QUIC that may not stand there, the dialect says what it is.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     /// What is to be parsed yet; `None` behind the last frame.

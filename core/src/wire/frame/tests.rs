@@ -185,7 +185,7 @@ fn table_3_by_hand_and_by_machine_agree() {
         let (first, last, packets, notes) = *rows(frame_type).unwrap();
         let kind = Kind::of(frame_type, None).unwrap();
         let rules = kind.rules();
-        assert_eq!((parse_one(&bytes).unwrap().types(), rules.kind), ((first, last), kind));
+        assert_eq!(parse_one(&bytes).unwrap().types(), (first, last));
         assert_eq!(rules.ack_eliciting, !notes.contains('N'), "{kind:?}");
         assert_eq!(rules.in_flight, !notes.contains('C'), "{kind:?}");
         assert_eq!(rules.probing, notes.contains('P'), "{kind:?}");

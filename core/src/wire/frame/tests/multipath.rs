@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::PathId;
+use crate::wire::PacketWriter;
 use crate::wire::dialect::AbandonCode;
 use std::format;
 
@@ -215,6 +216,17 @@ fn path_ack_of_as_many_ranges_as_fit() {
             assert_eq!((frame.dialect, frame.path, frame.ack), (dialect, 64, plain));
         }
     }
+}
+
+#[test]
+fn a_packet_with_path_ack_only_is_not_in_flight() {
+    let mut buffer = [0; 64];
+    let mut packet = PacketWriter::new(&mut buffer);
+    packet.ack(Some((Dialect::Draft21, PathId(5))), 0, None, [3..=7].into_iter()).unwrap();
+    assert!(!packet.is_ack_eliciting() && !packet.is_in_flight() && !packet.is_probing());
+    assert_eq!(packet.kinds(), Kinds::NONE.with(Kind::PathAck));
+    let len = packet.len();
+    assert_eq!(buffer[..len], [0x3e, 5, 7, 0, 0, 4]);
 }
 
 #[test]
