@@ -2,7 +2,9 @@
 //!
 //! Here is the stage: a phone on Wi-Fi and cellular, and a server. Draft 21 is spoken where nothing else is said.
 
+mod ends;
 mod life;
+mod status;
 
 use std::net::SocketAddr;
 
