@@ -10,11 +10,12 @@
 use core::time::Duration;
 
 use super::Lent;
-use super::path::Path;
+use super::path::{Beside, Path};
 use super::start::State;
 use crate::cid::{LocalCids, PeerCids};
 use crate::congestion::Coupled;
 use crate::error::{Code, TransportError};
+use crate::feature::WithMultipath;
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{PATIENCE, Validations};
 use crate::path::parcel::Parcel;
@@ -93,7 +94,7 @@ impl MultipathConfig {
 }
 
 /// How far multipath has come.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Multipath {
     /// Nobody wants it, or the peer does not.
     Off,
@@ -102,30 +103,8 @@ pub(super) enum Multipath {
     Spoken(Spoken),
 }
 
-impl Multipath {
-    /// What was agreed on, if anything was.
-    pub(super) const fn spoken(&self) -> Option<&Spoken> {
-        if let Self::Spoken(spoken) = self { Some(spoken) } else { None }
-    }
-
-    /// As [`Self::spoken`], to be changed.
-    pub(super) const fn spoken_mut(&mut self) -> Option<&mut Spoken> {
-        if let Self::Spoken(spoken) = self { Some(spoken) } else { None }
-    }
-
-    /// The dialect of frames.
-    pub(super) fn dialect(&self) -> Option<Dialect> {
-        self.spoken().map(|spoken| spoken.dialect)
-    }
-
-    /// Rows of the table of paths that are in use.
-    pub(super) fn rows(&self) -> usize {
-        self.spoken().map_or(1, |spoken| spoken.rows.into())
-    }
-}
-
 /// What was agreed on, and what concerns no single path.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Spoken {
     pub(super) dialect: Dialect,
     pub(super) config: MultipathConfig,
@@ -155,9 +134,30 @@ impl Spoken {
 }
 
 impl State {
+    /// What was agreed on, if anything was.
+    pub(super) const fn spoken(&self) -> Option<&Spoken> {
+        match self.multipath.get() {
+            Some(Multipath::Spoken(spoken)) => Some(spoken),
+            _ => None,
+        }
+    }
+
+    /// As [`Self::spoken`], to be changed.
+    pub(super) const fn spoken_mut(&mut self) -> Option<&mut Spoken> {
+        match self.multipath.get_mut() {
+            Some(Multipath::Spoken(spoken)) => Some(spoken),
+            _ => None,
+        }
+    }
+
+    /// The dialect of frames.
+    pub(super) fn dialect(&self) -> Option<Dialect> {
+        self.spoken().map(|spoken| spoken.dialect)
+    }
+
     /// Writes into our transport parameters what is offered. With connection IDs of no bytes paths could not be told apart.
     pub(super) fn offer(&self, lent: &Lent<'_>, params: &mut TransportParams) {
-        let Multipath::Offered(config) = &self.multipath else { return };
+        let Some(Multipath::Offered(config)) = self.multipath.get() else { return };
         if self.first_flight.scid().is_empty() {
             return;
         }
@@ -173,9 +173,8 @@ impl State {
         lent: &mut Lent<'_>,
         params: &TransportParams,
     ) -> Result<(), TransportError> {
-        let Multipath::Offered(config) = core::mem::replace(&mut self.multipath, Multipath::Off) else {
-            return Ok(());
-        };
+        let Some(&Multipath::Offered(config)) = self.multipath.get() else { return Ok(()) };
+        self.multipath = WithMultipath::new(Multipath::Off);
         let offered = config.dialects().filter(|_| !self.first_flight.scid().is_empty());
         let known = |dialect: Dialect| Some((dialect, params.initial_max_path_id.get(dialect)?));
         let Some((dialect, peer_max)) = offered.into_iter().find_map(known) else { return Ok(()) };
@@ -187,7 +186,7 @@ impl State {
         }
         let rows = config.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
-        self.multipath = Multipath::Spoken(Spoken {
+        self.multipath = WithMultipath::new(Multipath::Spoken(Spoken {
             dialect,
             config,
             rows,
@@ -201,7 +200,7 @@ impl State {
             cids_missed: Parcel::NONE,
             cids_missed_on: PathRow::FIRST,
             validations: Validations::new(),
-        });
+        }));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
         }
@@ -215,17 +214,18 @@ impl State {
         lent.session.fill_random(&mut random);
         let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
         *path = Path::EMPTY;
-        (path.local_cids, path.peer_cids) = (LocalCids::new(id), PeerCids::new(id, limit));
+        path.beside = WithMultipath::new(Beside::new(id));
+        (path.local_cids, path.peer_cids) = (LocalCids::new(row), PeerCids::new(row, limit));
         path.skips.schedule(0, u16::from_ne_bytes(random));
         self.give_cids_ahead(lent, row);
     }
 
     /// Connection IDs are given ahead for a path that both sides allow (draft-21 3.2.1).
     pub(super) fn give_cids_ahead(&self, lent: &mut Lent<'_>, row: PathRow) {
-        let Some(spoken) = self.multipath.spoken() else { return };
+        let Some(spoken) = self.spoken() else { return };
         let share = self.local_cid_share(lent);
         let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
-        if path.abandon.is_open() && spoken.allows(path.id()) {
+        if path.is_wanted() && spoken.allows(path.id()) {
             let most = if path.is_open() { share } else { share.min(CIDS_AHEAD) };
             path.local_cids.on_peer_limit(spoken.peer_cid_limit.into(), most);
         }
@@ -236,7 +236,7 @@ impl State {
     /// # Errors
     /// PROTOCOL_VIOLATION if the ID is larger than we have allowed.
     pub(super) fn path_named(&self, lent: &Lent<'_>, id: u64) -> Result<Option<PathRow>, TransportError> {
-        let max = self.multipath.spoken().map_or(0, |spoken| spoken.max);
+        let max = self.spoken().map_or(0, |spoken| spoken.max);
         match u32::try_from(id) {
             Ok(id) if id <= max => Ok(self.row_of(lent, PathId(id))),
             _ => Err(TransportError::new(Code::PROTOCOL_VIOLATION, "path ID is larger than MAX_PATH_ID")),
@@ -245,12 +245,12 @@ impl State {
 
     /// Whether a path was neither opened nor abandoned yet.
     pub(super) fn is_unused(&self, lent: &Lent<'_>, path: PathRow) -> bool {
-        let is_unused = |path: &Path| !path.is_open() && path.abandon.is_open();
-        self.multipath.spoken().is_some() && lent.buffers.paths.get(path.index()).is_some_and(is_unused)
+        let is_unused = |path: &Path| !path.is_open() && path.is_wanted();
+        self.spoken().is_some() && lent.buffers.paths.get(path.index()).is_some_and(is_unused)
     }
 
     /// Whether there is a choice between paths to send over.
     pub(super) fn has_choice(&self, lent: &Lent<'_>) -> bool {
-        self.multipath.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
+        self.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
     }
 }

@@ -257,7 +257,7 @@ impl State {
         out: &mut PacketWriter<'_>,
         acks: &mut Acks,
     ) -> bool {
-        let dialect = self.multipath.dialect().filter(|_| order.level == Level::OneRtt);
+        let dialect = self.dialect().filter(|_| order.level == Level::OneRtt);
         let mut confirm = false;
         for path in self.path_rows() {
             if self.ack_path(lent, order.level, path) != order.path {
@@ -320,12 +320,12 @@ impl State {
         if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
             self.handshake_done.on_sent();
         }
-        let dialect = self.multipath.dialect();
-        let space = lent.buffers.paths.get(over.index()).map_or(PathId::ZERO, Path::id);
+        let dialect = self.dialect();
         for path in self.path_rows() {
             if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-                path.local_cids.write(lent.buffers.local_cids, dialect, space, pn, out);
-                path.peer_cids.write(lent.buffers.retirements, dialect, space, pn, out);
+                let names = dialect.map(|dialect| (dialect, path.id()));
+                path.local_cids.write(lent.buffers.local_cids, names, over, pn, out);
+                path.peer_cids.write(lent.buffers.retirements, names, over, pn, out);
             }
         }
         self.contribute_paths(lent, over, pn, out);

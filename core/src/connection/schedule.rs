@@ -45,7 +45,7 @@ impl State {
             return None;
         }
         let facts = self.facts_of_paths(now, lent);
-        let spoken = self.multipath.spoken()?;
+        let spoken = self.spoken()?;
         match spoken.config.scheduler.choose(&spoken.scheduling, &facts) {
             Choice::Path(row) => Some(PathRow::new(row)),
             Choice::Wait => {
@@ -60,11 +60,11 @@ impl State {
 
     /// A datagram with what is tied to no path went over this one.
     pub(super) fn on_shared_sent(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, bytes: usize) {
-        if self.multipath.spoken().is_none() {
+        if self.spoken().is_none() {
             return;
         }
         let facts = self.facts_of_paths(now, lent);
-        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        let Some(spoken) = self.spoken_mut() else { return };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         spoken.config.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
     }
@@ -91,7 +91,7 @@ impl State {
     /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
     /// on a path that does not answer, or was abandoned, goes over another.
     pub(super) fn ack_path(&self, lent: &Lent<'_>, level: Level, path: PathRow) -> PathRow {
-        let Some(spoken) = self.multipath.spoken().filter(|_| level == Level::OneRtt) else {
+        let Some(spoken) = self.spoken().filter(|_| level == Level::OneRtt) else {
             return PathRow::FIRST;
         };
         let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
@@ -111,7 +111,7 @@ impl State {
     /// When a path is to be taken for silent, or to be given up.
     pub(super) fn next_failover(&self, lent: &Lent<'_>, path: PathRow) -> Deadline {
         let Some(route) = lent.buffers.routes.get(active(lent, path)) else { return Deadline::NEVER };
-        let Some(spoken) = self.multipath.spoken() else { return Deadline::NEVER };
+        let Some(spoken) = self.spoken() else { return Deadline::NEVER };
         let Some(working) = self.works_elsewhere(lent, path) else { return Deadline::NEVER };
         if route.is_suspect() || route.is_down() {
             return given_up_at(route.left, Some(working), spoken.config.patience.map(Span::from));
@@ -154,13 +154,13 @@ impl State {
         route.left = now;
         self.repeat_all(lent, row);
         if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-            path.told.note(PathTold::SUSPECT);
+            path.tell(PathTold::SUSPECT);
         }
     }
 
     /// How the window of a route grows beside those of the other paths.
     pub(super) fn coupling(&self, lent: &Lent<'_>, row: usize) -> Coupling {
-        let (Some(spoken), Some(own)) = (self.multipath.spoken(), lent.buffers.routes.get(row)) else {
+        let (Some(spoken), Some(own)) = (self.spoken(), lent.buffers.routes.get(row)) else {
             return Coupling::Alone;
         };
         let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
@@ -177,13 +177,14 @@ impl State {
         if let Some(path) = lent.buffers.paths.get_mut(route.path.index())
             && usize::from(path.active) == row
         {
-            path.told.note(PathTold::RESTORED);
+            path.tell(PathTold::RESTORED);
         }
     }
 }
 
 fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
     let path = lent.buffers.paths.get(row.index())?;
+    let beside = path.beside.get()?;
     let route = lent.buffers.routes.get_mut(usize::from(path.active))?;
     let pace = route.pace();
     let wait = match route.pacer.budget(now, &pace) {
@@ -191,11 +192,11 @@ fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
         Budget::Until(until) => until.since(now),
     };
     Some(Facts {
-        path: path.id(),
+        path: beside.id,
         usable: false,
         suspect: route.is_suspect(),
-        local: path.status.ours(),
-        peer: path.status.peers(),
+        local: beside.status.ours(),
+        peer: beside.status.peers(),
         smoothed_rtt: route.rtt.smoothed(),
         min_rtt: route.rtt.min(),
         rtt_variation: route.rtt.variation(),
@@ -208,7 +209,7 @@ fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
         wait,
         mtu: route.mtu.current(),
         lost_permille: route.stats.lost_permille(),
-        weight: path.weight,
+        weight: beside.weight,
         backlog: 0,
     })
 }
