@@ -36,7 +36,7 @@ impl LocalCid {
     pub const FREE: Self = Self {
         seq: 0,
         path: PathRow::FIRST,
-        carrier: Carrier { space: PathRow::FIRST, pn: 0 },
+        carrier: Carrier { space: PathRow::FIRST, pn: [0; 4] },
         cid: Cid::EMPTY,
         reset_token: [0; RESET_TOKEN_LEN],
         delivery: Delivery::Idle,

@@ -20,6 +20,7 @@ use crate::ids::{PathId, PathRow};
 use crate::path::failover::{PATIENCE, Validations};
 use crate::path::parcel::Parcel;
 use crate::path::schedule::{self, MAX_PATHS, Scheduler};
+use crate::time::Span;
 use crate::wire::Dialect;
 use crate::wire::params::TransportParams;
 
@@ -81,15 +82,50 @@ impl MultipathConfig {
             patience: Some(PATIENCE.into()),
         })
     }
+}
+
+/// What remains of a [`MultipathConfig`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    dialect: Dialect,
+    other: Option<Dialect>,
+    max_paths: u8,
+    pub(super) acks: AckReturn,
+    pub(super) coupled: Coupled,
+    pub(super) scheduler: Scheduler,
+    /// In microseconds; the longest is none.
+    failover: u32,
+    /// In milliseconds; the longest is none.
+    patience: u32,
+}
+
+impl Terms {
+    fn of(config: &MultipathConfig) -> Self {
+        let &MultipathConfig { dialect, other, max_paths, acks, coupled, scheduler, .. } = config;
+        let failover = config.failover.and_then(|limit| u32::try_from(limit.as_micros()).ok());
+        let patience = config.patience.and_then(|limit| u32::try_from(limit.as_millis()).ok());
+        let (failover, patience) = (failover.unwrap_or(u32::MAX), patience.unwrap_or(u32::MAX));
+        Self { dialect, other, max_paths, acks, coupled, scheduler, failover, patience }
+    }
 
     /// The dialects that are offered, the preferred one first.
-    pub(super) fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
+    fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
         core::iter::once(self.dialect).chain(self.other)
     }
 
     /// Rows of a table of so many that are used.
-    pub(super) fn rows(&self, paths: usize) -> u8 {
+    fn rows(&self, paths: usize) -> u8 {
         u8::try_from(paths.min(MAX_PATHS)).unwrap_or(1).min(self.max_paths).max(1)
+    }
+
+    /// See [`MultipathConfig::failover`].
+    pub(super) fn failover(&self) -> Option<Span> {
+        (self.failover != u32::MAX).then(|| Span::from_micros(self.failover.into()))
+    }
+
+    /// See [`MultipathConfig::patience`].
+    pub(super) fn patience(&self) -> Option<Span> {
+        (self.patience != u32::MAX).then(|| Span::from_millis(self.patience.into()))
     }
 }
 
@@ -99,7 +135,7 @@ pub(super) enum Multipath {
     /// Nobody wants it, or the peer does not.
     Off,
     /// The peer's transport parameters are not known yet.
-    Offered(MultipathConfig),
+    Offered(Terms),
     Spoken(Spoken),
 }
 
@@ -107,7 +143,7 @@ pub(super) enum Multipath {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spoken {
     pub(super) dialect: Dialect,
-    pub(super) config: MultipathConfig,
+    pub(super) terms: Terms,
     pub(super) rows: u8,
     /// The largest path ID that the peer may use, on its way to the peer.
     pub(super) max: u32,
@@ -130,6 +166,13 @@ impl Spoken {
     /// Whether both sides allow a path of this ID.
     pub(super) const fn allows(&self, id: PathId) -> bool {
         id.0 <= self.max && id.0 <= self.peer_max
+    }
+}
+
+impl Multipath {
+    /// What the application wants.
+    pub(super) fn wanted(config: Option<&MultipathConfig>) -> Self {
+        config.map_or(Self::Off, |config| Self::Offered(Terms::of(config)))
     }
 }
 
@@ -157,12 +200,12 @@ impl State {
 
     /// Writes into our transport parameters what is offered. With connection IDs of no bytes paths could not be told apart.
     pub(super) fn offer(&self, lent: &Lent<'_>, params: &mut TransportParams) {
-        let Some(Multipath::Offered(config)) = self.multipath.get() else { return };
+        let Some(Multipath::Offered(terms)) = self.multipath.get() else { return };
         if self.first_flight.scid().is_empty() {
             return;
         }
-        let max = u64::from(config.rows(lent.buffers.paths.len())).saturating_sub(1);
-        for dialect in config.dialects() {
+        let max = u64::from(terms.rows(lent.buffers.paths.len())).saturating_sub(1);
+        for dialect in terms.dialects() {
             params.initial_max_path_id = params.initial_max_path_id.with(dialect, max);
         }
     }
@@ -173,9 +216,9 @@ impl State {
         lent: &mut Lent<'_>,
         params: &TransportParams,
     ) -> Result<(), TransportError> {
-        let Some(&Multipath::Offered(config)) = self.multipath.get() else { return Ok(()) };
+        let Some(&Multipath::Offered(terms)) = self.multipath.get() else { return Ok(()) };
         self.multipath = WithMultipath::new(Multipath::Off);
-        let offered = config.dialects().filter(|_| !self.first_flight.scid().is_empty());
+        let offered = terms.dialects().filter(|_| !self.first_flight.scid().is_empty());
         let known = |dialect: Dialect| Some((dialect, params.initial_max_path_id.get(dialect)?));
         let Some((dialect, peer_max)) = offered.into_iter().find_map(known) else { return Ok(()) };
         if lent.buffers.paths.first().is_some_and(|path| path.peer_cids.is_zero_length()) {
@@ -184,11 +227,11 @@ impl State {
                 "multipath offered with a zero-length connection ID",
             ));
         }
-        let rows = config.rows(lent.buffers.paths.len());
+        let rows = terms.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
         self.multipath = WithMultipath::new(Multipath::Spoken(Spoken {
             dialect,
-            config,
+            terms,
             rows,
             max: u32::from(rows).saturating_sub(1),
             max_told: Parcel::NONE,

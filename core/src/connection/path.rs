@@ -24,8 +24,6 @@ pub(super) struct Beside {
     pub(super) id: PathId,
     /// What the application was not told yet.
     pub(super) told: PathTold,
-    /// Whether the peer was ever reached over it.
-    pub(super) is_proved: bool,
     /// Its share, for schedulers that give shares.
     pub(super) weight: NonZeroU8,
     /// How it should be used.
@@ -40,7 +38,6 @@ impl Beside {
         Self {
             id,
             told: PathTold::ALL,
-            is_proved: false,
             weight: NonZeroU8::MIN,
             status: Status::UNKNOWN,
             abandon: Abandon::OPEN,
@@ -118,10 +115,10 @@ impl Path {
     /// The peer was reached over it.
     pub(super) const fn on_proved(&mut self) {
         if let Some(beside) = self.beside.get_mut() {
-            if !beside.is_proved {
+            if !beside.told.has(PathTold::PROVED) {
                 beside.told.note(PathTold::VALIDATED);
             }
-            beside.is_proved = true;
+            beside.told.note(PathTold::PROVED);
         }
     }
 

@@ -101,9 +101,20 @@ impl PathTold {
     pub(super) const RESTORED: Self = Self(8);
     pub(super) const STATUS: Self = Self(16);
     pub(super) const ABANDONED: Self = Self(32);
+    /// Not to be told: the peer was reached over it once.
+    pub(super) const PROVED: Self = Self(64);
 
     pub(super) const fn note(&mut self, what: Self) {
         self.0 |= what.0;
+    }
+
+    /// Whether nothing is to be told.
+    const fn is_all(self) -> bool {
+        self.0 & !Self::PROVED.0 == 0
+    }
+
+    pub(super) const fn has(self, what: Self) -> bool {
+        self.0 & what.0 != 0
     }
 
     const fn take(&mut self, what: Self) -> bool {
@@ -362,11 +373,10 @@ impl State {
     /// A route in use could not be validated. Returns whether its path is given up for it: there are others, and nobody was ever
     /// reached over it (draft-21 3.1).
     pub(super) fn give_up_new_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) -> bool {
-        let is_proved = lent
-            .buffers
-            .paths
-            .get(row.index())
-            .is_some_and(|path| path.beside.get().is_some_and(|beside| beside.is_proved));
+        let is_proved =
+            lent.buffers.paths.get(row.index()).is_some_and(|path| {
+                path.beside.get().is_some_and(|beside| beside.told.has(PathTold::PROVED))
+            });
         let gives_up = self.has_choice(lent) && !is_proved;
         if gives_up {
             self.abandon_path(now, lent, row, AbandonCode::Unstable);
@@ -507,7 +517,7 @@ impl State {
         self.spoken()?;
         for row in self.path_rows() {
             let beside = beside_mut(lent, row)?;
-            if beside.told == PathTold::ALL {
+            if beside.told.is_all() {
                 continue;
             }
             for (told, event) in [

@@ -46,7 +46,7 @@ impl State {
         }
         let facts = self.facts_of_paths(now, lent);
         let spoken = self.spoken()?;
-        match spoken.config.scheduler.choose(&spoken.scheduling, &facts) {
+        match spoken.terms.scheduler.choose(&spoken.scheduling, &facts) {
             Choice::Path(row) => Some(PathRow::new(row)),
             Choice::Wait => {
                 let wait = next_wait(&facts).map(|wait| now.after(wait));
@@ -66,7 +66,7 @@ impl State {
         let facts = self.facts_of_paths(now, lent);
         let Some(spoken) = self.spoken_mut() else { return };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        spoken.config.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
+        spoken.terms.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
     }
 
     fn facts_of_paths(&self, now: Instant, lent: &mut Lent<'_>) -> [Facts; MAX_PATHS] {
@@ -96,7 +96,7 @@ impl State {
         };
         let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
         let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !suspect(*path);
-        if spoken.config.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
+        if spoken.terms.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
             return path;
         }
         let rtt =
@@ -114,7 +114,7 @@ impl State {
         let Some(spoken) = self.spoken() else { return Deadline::NEVER };
         let Some(working) = self.works_elsewhere(lent, path) else { return Deadline::NEVER };
         if route.is_suspect() || route.is_down() {
-            return given_up_at(route.left, Some(working), spoken.config.patience.map(Span::from));
+            return given_up_at(route.left, Some(working), spoken.terms.patience());
         }
         let max_ack_delay = self.peer.max_ack_delay();
         let waiting = Waiting {
@@ -123,7 +123,7 @@ impl State {
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
-        silent_at(&waiting, spoken.config.failover.map(Span::from))
+        silent_at(&waiting, spoken.terms.failover())
     }
 
     /// Since when another path works, if one does.
@@ -166,7 +166,7 @@ impl State {
         let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
         let others = others.filter_map(|other| lent.buffers.routes.get(other));
         let others = others.map(|other| (&other.congestion, other.rtt.smoothed()));
-        own.congestion.coupling(spoken.config.coupled, own.rtt.smoothed(), others)
+        own.congestion.coupling(spoken.terms.coupled, own.rtt.smoothed(), others)
     }
 
     /// A packet that was sent over a route was acknowledged: it works.

@@ -154,6 +154,7 @@ fn a_rotation_needs_a_row_to_travel_with() {
 }
 
 #[test]
+#[cfg(feature = "multipath")]
 fn paths_number_for_themselves_and_end_alone() {
     let (mut rows, mut local) = started::<4>(2);
     let mut other = LocalCids::new(PathRow::new(1));
