@@ -90,10 +90,10 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
         .await
     }
 
-    /// Has keys in hardware asked again that had no answer yet for a handshake: to be called when they may have one. They are asked
-    /// whenever [`Self::run`] does its work, and this makes it do so.
+    /// Has [`Self::run`] ask keys in hardware again that had no answer yet for a handshake: to be called when they may have one,
+    /// since they are not asked otherwise.
     pub fn resume(&self) {
-        self.shared.borrow_mut().nudge();
+        self.shared.borrow_mut().ask_keys();
     }
 
     /// Waits until that network, or any, is up and has an address.

@@ -75,6 +75,7 @@ pub(crate) struct Engine<S: EndpointSession + 'static> {
     inbox: &'static mut [u8],
     server: Option<&'static mut dyn NewSession<S>>,
     runner: Option<Waker>,
+    asks_keys: bool,
 }
 
 /// The memory of a connection with what its session brings for the handshake.
@@ -114,6 +115,7 @@ impl<S: EndpointSession> Engine<S> {
             inbox: parts.inbox,
             server: None,
             runner: None,
+            asks_keys: false,
         };
         (engine, parts.shared)
     }
@@ -255,15 +257,35 @@ impl<S: EndpointSession> Engine<S> {
         outcome
     }
 
-    /// Lets the handshakes go on that wait for a key in hardware, or for the stack to be as shallow as here.
+    /// Keys in hardware may have an answer.
+    pub(crate) fn ask_keys(&mut self) {
+        self.asks_keys = true;
+        self.nudge();
+    }
+
+    /// Lets handshakes go on: those that have put off work until the stack is as shallow as here and, if keys in hardware may have
+    /// an answer, all. Who has taken one makes way for others at the same hardware, which are asked again.
     fn resume(&mut self) {
         let (rows, core) = (&*self.rows, &mut self.core);
-        for handle in rows.iter().filter_map(|row| row.handle) {
-            if core.connection(handle).is_some_and(Connection::is_handshaking)
-                && let Some(connection) = core.connection_mut(handle)
-            {
-                connection.resume(now());
+        let mut asks_keys = core::mem::take(&mut self.asks_keys);
+        loop {
+            let mut makes_way = false;
+            for handle in rows.iter().filter_map(|row| row.handle) {
+                let due = |connection: &Connection<Lendable, S>| {
+                    connection.is_handshaking() && (asks_keys || connection.session().has_deferred_work())
+                };
+                if core.connection(handle).is_some_and(due)
+                    && let Some(connection) = core.connection_mut(handle)
+                {
+                    let was_pending = connection.session().is_pending();
+                    connection.resume(now());
+                    makes_way |= was_pending && !connection.session().is_pending();
+                }
             }
+            if !makes_way {
+                break;
+            }
+            asks_keys = true;
         }
     }
 

@@ -32,6 +32,17 @@ pub trait EndpointSession: Session {
         None
     }
 
+    /// Whether there is work that was put off, for [`Session::resume`] to do now.
+    fn has_deferred_work(&self) -> bool {
+        false
+    }
+
+    /// Whether a key in hardware was asked and has not answered: [`Session::resume`] asks again, after
+    /// [`Endpoint::resume`](crate::Endpoint::resume).
+    fn is_pending(&self) -> bool {
+        false
+    }
+
     /// The handshake is confirmed: nothing of it is sent again, memory lent for it may go.
     fn after_handshake(&mut self) {}
 
@@ -42,6 +53,14 @@ pub trait EndpointSession: Session {
 impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch, R> {
     fn crypto_room(&mut self) -> Option<Room> {
         self.scratch_mut()?.crypto.take()
+    }
+
+    fn has_deferred_work(&self) -> bool {
+        Self::has_deferred_work(self)
+    }
+
+    fn is_pending(&self) -> bool {
+        Self::is_pending(self)
     }
 
     fn after_handshake(&mut self) {
