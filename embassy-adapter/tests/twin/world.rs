@@ -298,12 +298,12 @@ impl World {
     }
 
     /// The same, whose runner is not spawned yet.
-    pub fn resting_client(
+    pub fn resting_client<S: tls::EndpointSession>(
         &mut self,
         stacks: &[Stack<'static>],
         config: ConnectionConfig,
-    ) -> (Client, Vec<NetworkId>) {
-        let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 4>::new()));
+    ) -> (Endpoint<S>, Vec<NetworkId>) {
+        let resources = Box::leak(Box::new(Resources::<S, Memory, 1, 4>::new()));
         let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
         let client = Endpoint::new(resources, config, keys);
@@ -329,14 +329,23 @@ impl World {
         config: ConnectionConfig,
         tls: ServerConfig<'static>,
     ) -> Server {
-        let resources = Box::leak(Box::new(Resources::<ServerTls, Memory, 2, 1>::new()));
+        let listener = tls::Listener::new(server_config(tls), handshakes(), &mut self.entropy()).unwrap();
+        self.server_of(stack, config, listener)
+    }
+
+    /// A server with sessions of its own, that runs.
+    pub fn server_of<S: tls::EndpointSession>(
+        &mut self,
+        stack: Stack<'static>,
+        config: ConnectionConfig,
+        new: impl tls::NewSession<S> + 'static,
+    ) -> Endpoint<S> {
+        let resources = Box::leak(Box::new(Resources::<S, Memory, 2, 1>::new()));
         let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
         let server = Endpoint::new(resources, config, keys);
         server.attach(stack, PORT, 1).unwrap();
-        let tls_config = Box::leak(Box::new(ServerConfig { alpn: &[b"twin"], ..tls }));
-        let listener = tls::Listener::new(tls_config, handshakes(), &mut self.entropy()).unwrap();
-        server.serve(Box::leak(Box::new(listener)));
+        server.serve(Box::leak(Box::new(new)));
         self.spawn(async move { server.run().await });
         server
     }
@@ -407,6 +416,10 @@ pub static PSKS: [Psk<'static>; 1] =
 
 pub fn client_config(psks: &'static [Psk<'static>]) -> &'static ClientConfig<'static> {
     Box::leak(Box::new(ClientConfig { alpn: &[b"twin"], psks, ..ClientConfig::default() }))
+}
+
+pub fn server_config(config: ServerConfig<'static>) -> &'static ServerConfig<'static> {
+    Box::leak(Box::new(ServerConfig { alpn: &[b"twin"], ..config }))
 }
 
 /// What a server knows its clients by.
