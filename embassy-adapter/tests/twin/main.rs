@@ -5,6 +5,7 @@ mod chip;
 mod keys;
 mod media;
 mod nat;
+mod scene;
 mod soak;
 mod weather;
 mod work;

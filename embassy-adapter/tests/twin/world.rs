@@ -20,7 +20,7 @@ use peregrine_core::endpoint::EndpointConfig;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::tls::{ClientConfig, Psk, PskStore, ServerConfig};
 use peregrine_embassy::entropy::{Entropy, EntropyError};
-use peregrine_embassy::{Endpoint, NetworkId, Resources, Storage, tls};
+use peregrine_embassy::{ConstMemory, Endpoint, NetworkId, Resources, Storage, tls};
 
 use crate::nat::Nat;
 
@@ -286,6 +286,25 @@ impl World {
         Seeded(self.seed)
     }
 
+    /// An endpoint in this memory, whose runner is not spawned yet.
+    pub fn endpoint<
+        S: tls::EndpointSession,
+        M: ConstMemory,
+        const CONNECTIONS: usize,
+        const SOCKETS: usize,
+        const RING_IN: usize,
+        const RING_OUT: usize,
+        const DATAGRAM: usize,
+        const WAITERS: usize,
+    >(
+        &mut self,
+        resources: Resources<S, M, CONNECTIONS, SOCKETS, RING_IN, RING_OUT, DATAGRAM, WAITERS>,
+        config: EndpointConfig,
+    ) -> Endpoint<S> {
+        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
+        Endpoint::new(Box::leak(Box::new(resources)), config, keys)
+    }
+
     /// A client that runs, with room for one connection and two sockets on each of these stacks.
     pub fn client(
         &mut self,
@@ -303,10 +322,8 @@ impl World {
         stacks: &[Stack<'static>],
         config: ConnectionConfig,
     ) -> (Endpoint<S>, Vec<NetworkId>) {
-        let resources = Box::leak(Box::new(Resources::<S, Memory, 1, 4>::new()));
-        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
-        let client = Endpoint::new(resources, config, keys);
+        let client = self.endpoint(Resources::<S, Memory, 1, 4>::new(), config);
         let networks = stacks.iter().map(|stack| client.attach(*stack, 0, 2).unwrap()).collect();
         (client, networks)
     }
@@ -340,10 +357,8 @@ impl World {
         config: ConnectionConfig,
         new: impl tls::NewSession<S> + 'static,
     ) -> Endpoint<S> {
-        let resources = Box::leak(Box::new(Resources::<S, Memory, 2, 1>::new()));
-        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
-        let server = Endpoint::new(resources, config, keys);
+        let server = self.endpoint(Resources::<S, Memory, 2, 1>::new(), config);
         server.attach(stack, PORT, 1).unwrap();
         server.serve(Box::leak(Box::new(new)));
         self.spawn(async move { server.run().await });
