@@ -9,11 +9,12 @@
 //!
 //! # Hardware that does one job at a time
 //!
-//! A step that finds it at another's job is pending, and asked again as if it had begun. Since what waits may be dropped, a result
-//! may be there that nobody will fetch: whoever asks for another job must get the hardware then, and the result is overwritten.
-//! Otherwise one client that goes away in its handshake ends all handshakes after it. Should its owner be there after all, it asks
-//! again and the job is done again. To tell whose a result is, keep what was asked with it: the message to be signed, the
-//! peer's public value; a [`KeyShare`], which one connection owns, may as well give its job up when it is dropped.
+//! A step that finds it at another's job is pending like one that has begun; whoever resumes sessions lets the others try again once
+//! one of them got on. Since what waits may be dropped, a result may be there that nobody will fetch: whoever asks for another job
+//! must get the hardware then, and the result is overwritten, wiped if it is a secret. Otherwise one client that goes away in its
+//! handshake ends all handshakes after it. Should its owner be there after all, it asks again and the job is done again. To tell
+//! whose a result is, keep what was asked with it: the message to be signed, the peer's public value; a [`KeyShare`], which one
+//! connection owns, may as well give its job up when it is dropped.
 //!
 //! # Hardware for AES and SHA-256
 //!

@@ -34,13 +34,13 @@ pub trait EndpointSession: Session {
         None
     }
 
-    /// Whether there is work that was put off, for [`Session::resume`] to do now.
+    /// Whether there is work that was put off, for [`Session::resume`] to do now. Without it that is called only after
+    /// [`Endpoint::resume`](crate::Endpoint::resume).
     fn has_deferred_work(&self) -> bool {
         false
     }
 
-    /// Whether a key in hardware was asked and has not answered: [`Session::resume`] asks again, after
-    /// [`Endpoint::resume`](crate::Endpoint::resume).
+    /// Whether a key in hardware was asked and has not answered. When it has, others that wait for the same hardware are asked again.
     fn is_pending(&self) -> bool {
         false
     }
