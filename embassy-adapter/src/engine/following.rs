@@ -135,7 +135,8 @@ impl<S: EndpointSession> Engine<S> {
                 Err(error) => why = error,
             }
         }
-        if before != Some(why) {
+        // That no network is up was told before.
+        if why != Error::NoNetwork && before != Some(why) {
             note!(warn, "a connection does not leave its network, which is gone: {}", why);
         }
         if let Some(row) = self.row_mut(handle) {
