@@ -139,7 +139,7 @@ impl State {
         self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
         if returns {
-            self.on_return(lent, seat.route);
+            self.on_return(now, lent, seat.route);
         }
         if renewed {
             self.renew_cids(lent);

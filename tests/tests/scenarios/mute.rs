@@ -141,21 +141,17 @@ fn who_acknowledges_nothing_is_probed_ever_more_rarely_and_outlived() {
     }
 }
 
-/// Who is heard after a silence is probed at once, since it may have been out of reach: no more than that.
+/// Who is heard after a silence is probed at once, since it may have been out of reach; but that backs off too.
 #[test]
-fn a_sign_of_life_after_a_silence_costs_a_probe_or_two() {
+fn signs_of_life_after_silences_are_answered_ever_more_rarely() {
     for (is_client, says) in
         [(true, Says::Ping), (true, Says::OldAck), (false, Says::Ping), (false, Says::OldAck)]
     {
         for every in [1, 3, 10, 20, 29].map(Duration::from_secs) {
             let mut mute = Mute::new(is_client, says);
-            let signs = mute.talk(TALK, every);
-            let (asked, timeouts) = (mute.asked(), mute.gaps().len());
-            assert!(timeouts < 20, "{timeouts}");
-            assert!(
-                asked <= 2 * (signs + timeouts) + 10,
-                "{asked} after {signs} signs and {timeouts} timeouts"
-            );
+            mute.talk(TALK, every);
+            // Two for each doubling between the shortest timeout and the whole time, and what was sent first.
+            assert!(mute.asked() <= 26, "{} for {every:?} {says:?}", mute.asked());
         }
     }
 }
