@@ -41,9 +41,8 @@ pub enum AckReturn {
 /// What an application wants of multipath.
 #[derive(Clone, Copy, Debug)]
 pub struct MultipathConfig {
-    /// The dialect to be spoken, if the peer knows it.
+    /// The dialects that may be spoken.
     dialect: Dialect,
-    /// The one to be spoken else.
     other: Option<Dialect>,
     /// Paths at once, those included that have been abandoned lately: two at least are of use. As many as the memory lent has rows
     /// for if those are fewer.
@@ -62,8 +61,8 @@ pub struct MultipathConfig {
 }
 
 impl MultipathConfig {
-    /// Several paths in one of these dialects, the first that the peer knows. Nothing if there are none: without the feature
-    /// `multipath` that is so.
+    /// Several paths in one of these dialects: of those that the peer knows, the first in [`Dialect::ALL`], in whatever order they
+    /// are given, for the peer must come to the same. Nothing if there are none: without the feature `multipath` that is so.
     ///
     /// ```
     /// use peregrine_core::connection::{Config, MultipathConfig};
@@ -110,7 +109,8 @@ impl Terms {
 
     /// The dialects that are offered, the preferred one first.
     fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
-        core::iter::once(self.dialect).chain(self.other)
+        let offered = [Some(self.dialect), self.other];
+        Dialect::ALL.iter().copied().filter(move |dialect| offered.contains(&Some(*dialect)))
     }
 
     /// Rows of a table of so many that are used.
@@ -295,5 +295,20 @@ impl State {
     /// Whether there is a choice between paths to send over.
     pub(super) fn has_choice(&self, lent: &Lent<'_>) -> bool {
         self.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn both_sides_prefer_the_same_dialect() {
+        let turned: Vec<_> = Dialect::ALL.iter().rev().copied().collect();
+        let dialects =
+            MultipathConfig::speaking(&turned).into_iter().flat_map(|config| Terms::of(&config).dialects());
+        assert_eq!(dialects.collect::<Vec<_>>(), Dialect::ALL);
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use core::fmt;
+use core::net::SocketAddr;
 
 use super::events::Fact;
 use super::path::{Beside, Path, beside_mut, is_open};
@@ -161,6 +162,17 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.open_path(now, &mut lent, on, status)
     }
 
+    /// Whether [`Self::open_path`] to this address of the peer may be called now: to be asked before a socket is made for it.
+    /// Whether there is a row for the route, and whether it is tried at once, is looked at only then.
+    ///
+    /// # Errors
+    /// [`PathError::Unsupported`], [`PathError::Server`], [`PathError::Unconfirmed`], [`PathError::Forbidden`];
+    /// [`PathError::NoPathId`] and [`PathError::NoCid`], of which the peer is told.
+    pub fn may_open_path(&mut self, remote: SocketAddr) -> Result<(), PathError> {
+        let (state, lent) = self.lend();
+        state.unused_path(&lent, remote).map(|_| ())
+    }
+
     /// Gives up a path: what is under way on it is sent over the others, and the peer is told why.
     ///
     /// # Errors
@@ -242,6 +254,17 @@ impl State {
         on: FourTuple,
         status: Availability,
     ) -> Result<PathId, PathError> {
+        let row = self.unused_path(lent, on.remote)?;
+        self.begin_route(now, lent, row, on, Opener::Local)?;
+        let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Unknown)?;
+        if let Some(beside) = path.beside.get_mut().filter(|_| status != Availability::Unknown) {
+            beside.status.set(status == Availability::Backup);
+        }
+        Ok(path.id())
+    }
+
+    /// The path that is opened next, if one may be opened to this address of the peer.
+    fn unused_path(&mut self, lent: &Lent<'_>, remote: SocketAddr) -> Result<PathRow, PathError> {
         if self.spoken().is_none() {
             return Err(PathError::Unsupported);
         }
@@ -252,16 +275,10 @@ impl State {
             return Err(PathError::Unconfirmed);
         }
         let in_use = lent.buffers.routes.get(self.route(lent)).map(Route::on);
-        if self.peer.no_migration && in_use.is_some_and(|in_use| in_use.remote == on.remote) {
+        if self.peer.no_migration && in_use.is_some_and(|in_use| in_use.remote == remote) {
             return Err(PathError::Forbidden);
         }
-        let row = self.next_path(lent)?;
-        self.begin_route(now, lent, row, on, Opener::Local)?;
-        let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Unknown)?;
-        if let Some(beside) = path.beside.get_mut().filter(|_| status != Availability::Unknown) {
-            beside.status.set(status == Availability::Backup);
-        }
-        Ok(path.id())
+        self.next_path(lent)
     }
 
     /// The unused path with the smallest ID for which both sides have connection IDs (draft-21 3.2.1). What is missing the peer is
@@ -307,7 +324,7 @@ impl State {
         let running = lent.buffers.routes.iter().filter(|route| route.validation.is_running()).count();
         if let Some(spoken) = self.spoken_mut()
             && !known
-            && !spoken.validations.admit(now, running)
+            && !spoken.validations.admit(now, opener, running)
         {
             return Err(PathError::Busy);
         }
