@@ -20,6 +20,7 @@ use crate::ids::{PathId, PathRow};
 use crate::path::failover::{PATIENCE, Validations};
 use crate::path::parcel::Parcel;
 use crate::path::schedule::{self, MAX_PATHS, Scheduler};
+use crate::stream::copies::Copies;
 use crate::time::Span;
 use crate::wire::Dialect;
 use crate::wire::params::TransportParams;
@@ -160,6 +161,8 @@ pub(super) struct Spoken {
     pub(super) cids_missed: Parcel,
     pub(super) cids_missed_on: PathRow,
     pub(super) validations: Validations,
+    /// What of redundant streams goes over further paths.
+    pub(super) copies: Copies,
 }
 
 impl Spoken {
@@ -243,6 +246,7 @@ impl State {
             cids_missed: Parcel::NONE,
             cids_missed_on: PathRow::FIRST,
             validations: Validations::new(),
+            copies: Copies::NONE,
         }));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));

@@ -121,8 +121,8 @@ impl State {
             packet.pad_to(order.pad_to.saturating_sub(layout.end).saturating_sub(TAG_LEN));
         }
         // A few bytes that no frame could use are filled, so that the datagrams of a batch have one size.
-        let fill = order.allowed == Allowed::All && order.shared && self.wants_data(lent);
-        if last && packet.room() < MIN_PACKET && fill {
+        let fill = last && packet.room() < MIN_PACKET && order.allowed == Allowed::All;
+        if fill && self.wants_data(lent, order.path, order.shared) {
             packet.pad_to(usize::MAX);
         }
         let len = layout.end.saturating_add(packet.len()).saturating_add(TAG_LEN);
@@ -236,8 +236,8 @@ impl State {
             self.contribute_control(lent, out, draft);
             self.contribute_datagrams(lent, order.path, out);
         }
-        if level == Level::OneRtt && order.shared {
-            self.contribute_data(lent, has_rows, out, draft);
+        if level == Level::OneRtt {
+            self.contribute_data(lent, order, has_rows, out, draft);
         }
         let Some(path) = lent.buffers.paths.get(order.path.index()) else { return };
         let wanted = level == Level::OneRtt && path.ping.is_wanted();
@@ -350,13 +350,18 @@ impl State {
     fn contribute_data(
         &mut self,
         lent: &mut Lent<'_>,
+        order: &Order,
         has_rows: bool,
         out: &mut PacketWriter<'_>,
         draft: &mut Draft,
     ) {
-        while self.streams.may_write_data(&lent.buffers.streams, out) {
+        self.contribute_copies(lent, order.path, out);
+        let over = self.over(lent, Some(order.path), order.shared);
+        while self.streams.may_write_data(&lent.buffers.streams, &over, out) {
             let spare = if has_rows { self.sent.take(lent.buffers.sent) } else { None };
-            let used = self.streams.write_data(&mut lent.buffers.streams, lent.buffers.sent, spare, out);
+            let used =
+                self.streams.write_data(&mut lent.buffers.streams, lent.buffers.sent, spare, &over, out);
+            self.copy(lent, order.path, used);
             if !self.keep_row(lent, spare, used, draft) {
                 return;
             }

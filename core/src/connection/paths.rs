@@ -7,20 +7,23 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::num::NonZeroU8;
+use core::time::Duration;
 
 use super::events::Fact;
-use super::path::{Beside, Path, beside_mut, is_open};
+use super::path::{Beside, Path, active, beside_mut, is_open, want_ping};
 use super::receive::Addressee;
 use super::start::State;
 use super::{Connection, Lent, Memory, RouteView};
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Why};
-use crate::ids::{CidTag, FourTuple, PathId, PathRow};
+use crate::ids::{CidTag, FourTuple, PathId, PathRow, StreamId};
 use crate::lifecycle::Close;
 use crate::path::abandon::{By, Effect};
 use crate::path::{Addresses, Availability, Opener, Role, Route, Told};
 use crate::session::Session;
-use crate::time::{Deadline, Instant};
+use crate::stream::{Closed, Tie};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::dialect::AbandonCode;
 
 /// Why a path was not opened, or not abandoned.
@@ -203,6 +206,55 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let path = lent.buffers.paths.get_mut(row.index()).filter(|path| path.is_wanted());
         let beside = path.and_then(|path| path.beside.get_mut()).ok_or(PathError::Unknown)?;
         beside.status.set(backup);
+        Ok(())
+    }
+
+    /// Sends what a stream carries over a path rather than where the scheduler would: see [`Tie`]. Of the streams of each
+    /// urgency that have something to send the first eight are looked at: so many tied to a path that has no room hold back the
+    /// others.
+    ///
+    /// # Errors
+    /// If there is no such stream (any more).
+    pub fn tie_stream(&mut self, id: StreamId, tie: Tie) -> Result<(), Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.set_tie(&mut lent.buffers.streams, id, tie)
+    }
+
+    /// Sets the share of a path for [`Scheduler::Weighted`](crate::path::schedule::Scheduler::Weighted), or its rank for `Primary`.
+    /// One is what a path begins with.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_weight(&mut self, path: PathId, weight: NonZeroU8) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.weight = weight;
+        Ok(())
+    }
+
+    /// Keeps a path awake that carries nothing: by a PING whenever nothing came over it for so long, up to ten minutes; `None`, as it
+    /// begins: it may sleep, and loses its place at NATs. [`Config::keep_alive`](super::Config::keep_alive) keeps the connection
+    /// awake, over whatever path.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_keep_alive(&mut self, path: PathId, after: Option<Duration>) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        let hundredths = |after: Duration| u16::try_from(after.as_millis() / 10).unwrap_or(u16::MAX).max(1);
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.keep_alive = after.map_or(0, hundredths);
+        Ok(())
+    }
+
+    /// Marks the packets of a path with a Differentiated Services codepoint, of which the low six bits count (draft-21 5.2). Each
+    /// side marks its own; what the adapter cannot mark goes unmarked.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_dscp(&mut self, path: PathId, dscp: u8) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.dscp = dscp & 0x3f;
         Ok(())
     }
 
@@ -513,7 +565,20 @@ impl State {
         }
         let beside = |row: PathRow| lent.buffers.paths.get(row.index())?.beside.get();
         let ends = self.path_rows().filter_map(beside).map(|beside| beside.abandon.next_timeout());
-        ends.chain(self.open_paths(lent).map(|row| self.next_failover(lent, row))).min().unwrap_or_default()
+        let open = || self.open_paths(lent);
+        let failovers = open().map(|row| self.next_failover(lent, row));
+        let pings = open().map(|row| self.next_keep_alive(lent, row));
+        ends.chain(failovers).chain(pings).min().unwrap_or_default()
+    }
+
+    /// When a path is to be kept awake. One that a PING waits for, or that nothing can be sent over, is not.
+    fn next_keep_alive(&self, lent: &Lent<'_>, row: PathRow) -> Deadline {
+        let path = lent.buffers.paths.get(row.index()).filter(|path| !path.ping.is_wanted());
+        let hundredths = path.and_then(|path| path.beside.get()).map_or(0, |beside| beside.keep_alive);
+        let route = lent.buffers.routes.get(active(lent, row)).filter(|_| !self.is_blocked(lent, row));
+        let Some(route) = route.filter(|_| hundredths > 0) else { return Deadline::NEVER };
+        let last = route.last_packet.max(route.flight.last_sent());
+        Deadline::at(last.after(Span::from_millis(u64::from(hundredths).saturating_mul(10))))
     }
 
     pub(super) fn on_path_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
@@ -526,6 +591,9 @@ impl State {
                 self.on_abandon_effect(now, lent, row, effect);
             }
             self.on_failover(now, lent, row);
+            if self.next_keep_alive(lent, row).is_due(now) {
+                want_ping(lent, row);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use core::num::NonZeroU8;
 
 use super::Lent;
 use super::multipath::AckReturn;
-use super::path::{active, is_open};
+use super::path::{Path, active, is_open};
 use super::paths::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
@@ -13,8 +13,13 @@ use crate::path::failover::{Waiting, given_up_at, silent_at};
 use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
 use crate::path::{Availability, Health, Route};
 use crate::session::Level;
+use crate::stream::tie::{Over, Paths};
 use crate::time::{Deadline, Instant, Span};
+use crate::wire::PacketWriter;
 use crate::wire::dialect::AbandonCode;
+
+/// No path has this ID.
+const NO_PATH: PathId = PathId(u32::MAX);
 
 const NOTHING: Facts = Facts {
     path: PathId::ZERO,
@@ -86,6 +91,60 @@ impl State {
     fn is_usable(&self, lent: &Lent<'_>, path: PathRow) -> bool {
         let route = lent.buffers.routes.get(active(lent, path));
         !self.is_blocked(lent, path) && route.is_some_and(|route| route.validation.is_validated())
+    }
+
+    /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
+    pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
+        if !self.streams.has_ties() {
+            return if chosen { Over::Any } else { Over::Nothing };
+        }
+        let id = |row: PathRow| lent.buffers.paths.get(row.index()).map_or(NO_PATH, Path::id);
+        let (mut open, mut working) = (Paths::NONE, Paths::NONE);
+        for row in self.open_paths(lent) {
+            open.add(id(row));
+            let suspect = lent.buffers.routes.get(active(lent, row)).is_none_or(Route::is_suspect);
+            if self.is_usable(lent, row) && !suspect {
+                working.add(id(row));
+            }
+        }
+        Over::Path { path: path.map_or(NO_PATH, id), chosen, open, working }
+    }
+
+    /// What was written for a path, if anything was, goes over the others that work too, if it is of a redundant stream.
+    pub(super) fn copy(&mut self, lent: &Lent<'_>, path: PathRow, written: Option<u16>) {
+        let Some(row) = written.filter(|_| self.streams.has_ties()) else { return };
+        let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
+        let works = |other: &PathRow| {
+            let suspect = lent.buffers.routes.get(active(lent, *other)).is_none_or(Route::is_suspect);
+            *other != path && !suspect && self.is_usable(lent, *other)
+        };
+        let others = self.open_paths(lent).filter(works);
+        self.streams.copy(&lent.buffers.streams, lent.buffers.sent, row, &mut copies, others);
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.copies = copies;
+        }
+    }
+
+    /// Whether copies of redundant streams wait for a path.
+    pub(super) fn has_copies(&self, path: PathRow) -> bool {
+        self.spoken().is_some_and(|spoken| spoken.copies.has(path))
+    }
+
+    /// Writes copies of redundant streams.
+    pub(super) fn contribute_copies(
+        &mut self,
+        lent: &mut Lent<'_>,
+        path: PathRow,
+        out: &mut PacketWriter<'_>,
+    ) {
+        if !self.has_copies(path) {
+            return;
+        }
+        let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
+        self.streams.write_copies(&mut lent.buffers.streams, &mut copies, path, out);
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.copies = copies;
+        }
     }
 
     /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
