@@ -296,6 +296,14 @@ impl State {
         self.spoken().is_some() && lent.buffers.paths.get(path.index()).is_some_and(is_unused)
     }
 
+    /// Whether a path was abandoned that is not forgotten yet.
+    pub(super) fn has_abandoned(&self, lent: &Lent<'_>) -> bool {
+        let is_abandoned = |path: &Path| !path.is_wanted();
+        let mut rows = self.path_rows();
+        self.spoken().is_some()
+            && rows.any(|row| lent.buffers.paths.get(row.index()).is_some_and(is_abandoned))
+    }
+
     /// Whether there is a choice between paths to send over.
     pub(super) fn has_choice(&self, lent: &Lent<'_>) -> bool {
         self.spoken().is_some() && self.open_paths(lent).nth(1).is_some()

@@ -230,6 +230,9 @@ impl State {
         if order.shared || level != Level::OneRtt {
             self.contribute_crypto(lent, level, has_rows, out, draft);
         }
+        if level == Level::OneRtt && has_rows {
+            self.contribute_retirements(lent, order, pn, out);
+        }
         if level == Level::OneRtt && has_rows && order.shared {
             self.contribute_facts(lent, order.path, pn, out);
             self.streams.write_limits(out);
@@ -315,18 +318,45 @@ impl State {
         }
     }
 
+    /// Connection IDs that are retired: over their own path where that carries anything. Over a faster one the word would overtake
+    /// what was sent to them before, which the peer would answer with a stateless reset.
+    fn contribute_retirements(
+        &self,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        pn: u64,
+        out: &mut PacketWriter<'_>,
+    ) {
+        let dialect = self.dialect();
+        for path in self.path_rows() {
+            if path != order.path && (!order.shared || self.carries(lent, path)) {
+                continue;
+            }
+            if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
+                let names = dialect.map(|dialect| (dialect, path.id()));
+                path.peer_cids.write(lent.buffers.retirements, names, order.path, pn, out);
+            }
+        }
+    }
+
     /// HANDSHAKE_DONE, connection IDs, a token.
     fn contribute_facts(&mut self, lent: &mut Lent<'_>, over: PathRow, pn: u64, out: &mut PacketWriter<'_>) {
         if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
             self.handshake_done.on_sent();
         }
         let dialect = self.dialect();
+        let mut first = false;
         for path in self.path_rows() {
             if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
                 let names = dialect.map(|dialect| (dialect, path.id()));
+                let before = path.local_cids.has_shown();
                 path.local_cids.write(lent.buffers.local_cids, names, over, pn, out);
-                path.peer_cids.write(lent.buffers.retirements, names, over, pn, out);
+                first |= before != path.local_cids.has_shown();
             }
+        }
+        if first {
+            // The peer's may have come before: a path takes those of both sides.
+            self.note_possible_path(lent);
         }
         self.contribute_paths(lent, over, pn, out);
         if self.token.delivery.is_wanted() {

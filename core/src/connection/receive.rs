@@ -47,9 +47,10 @@ impl State {
         }
         let seen = Addresses::new(&on);
         let known = lent.buffers.routes.iter().any(|route| route.takes(&seen));
-        // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
-        // confirmed.
-        if !known && (self.side.is_client() || !self.levels.is_confirmed()) {
+        // A client ignores packets from where it sent nothing (RFC 9000 9), unless it did so over a path that it has abandoned
+        // since; and nobody may move before the handshake is confirmed.
+        let ignores = self.side.is_client() && !self.has_abandoned(lent);
+        if !known && (ignores || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
         }
         let mut origin = Origin { seen, route: None, is_credited: false };
@@ -166,8 +167,13 @@ impl State {
             Some(row) => row,
             None if level != Level::OneRtt || !self.lifecycle.is_open() => return Err(Why::Address),
             None if self.is_unused(lent, to.path) => self.welcome(now, lent, &origin.seen, to, len)?,
-            // A server does not migrate (RFC 9000 9), and where nothing is sent to any more nobody moves to.
-            None if self.side.is_client() || !is_open(lent, to.path) => return Ok(active(lent, to.path)),
+            // Where nothing is sent to any more nobody moves to.
+            None if !is_open(lent, to.path) => return Ok(active(lent, to.path)),
+            // A server does not migrate (RFC 9000 9).
+            None if self.side.is_client() => {
+                let known = lent.buffers.routes.iter().any(|route| route.takes(&origin.seen));
+                return if known { Ok(active(lent, to.path)) } else { Err(Why::Address) };
+            }
             None => self.admit(now, lent, &origin.seen, to, len)?,
         };
         origin.route = Some(row);

@@ -147,6 +147,12 @@ impl State {
         }
     }
 
+    /// Whether a path carries what is its own: it may carry data, and answers.
+    pub(super) fn carries(&self, lent: &Lent<'_>, path: PathRow) -> bool {
+        let suspect = lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
+        self.is_usable(lent, path) && !suspect
+    }
+
     /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
     /// on a path that does not answer, or was abandoned, goes over another.
     pub(super) fn ack_path(&self, lent: &Lent<'_>, level: Level, path: PathRow) -> PathRow {

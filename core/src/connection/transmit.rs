@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::Lent;
 use super::packet::{Allowed, Order};
-use super::path::{active, beside_of, path_of};
+use super::path::{Path, active, beside_of, path_of};
 use super::start::State;
 use crate::congestion::Budget;
 use crate::ids::{Ecn, FourTuple, PathRow};
@@ -241,16 +241,18 @@ impl State {
         if level != Level::OneRtt {
             return path == PathRow::FIRST && self.crypto.wants_to_send(level, lent.session);
         }
-        let pings = lent.buffers.paths.get(path.index()).is_some_and(|path| path.ping.is_wanted());
+        let own = |path: &Path| path.ping.is_wanted() || path.peer_cids.has_wanted();
+        let own = lent.buffers.paths.get(path.index()).is_some_and(own);
         let tied = self.streams.has_ties() && (self.has_copies(path) || self.wants_data(lent, path, shared));
-        pings || tied || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
+        own || tied || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
     }
 
     /// Whether there is something to say over whatever path.
     pub(super) fn wants_somewhere(&self, lent: &Lent<'_>) -> bool {
-        let cids = |path: PathRow| {
-            let path = lent.buffers.paths.get(path.index());
-            path.is_some_and(|path| path.local_cids.has_wanted() || path.peer_cids.has_wanted())
+        let cids = |row: PathRow| {
+            lent.buffers.paths.get(row.index()).is_some_and(|path| {
+                path.local_cids.has_wanted() || path.peer_cids.has_wanted() && !self.carries(lent, row)
+            })
         };
         self.streams.wants_to_send(&lent.buffers.streams, &self.over(lent, None, true))
             || !self.datagrams_out.is_empty()
