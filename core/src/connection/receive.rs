@@ -124,7 +124,7 @@ impl State {
         }
         let (mut ack_eliciting, mut non_probing, mut renewed) = (false, false, false);
         // Frames are looked at where they are returned: to move what was just stored is to wait for the stores.
-        let mut frames = Frames::new(level, payload).in_dialect(self.multipath.dialect());
+        let mut frames = Frames::new(level, payload).in_dialect(self.dialect());
         while let Some(parsed) = &frames.next() {
             let frame = parsed.as_ref().map_err(|error| *error)?;
             let kind = frame.kind();
@@ -140,7 +140,7 @@ impl State {
         self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
         if returns {
-            self.on_return(lent, seat.route);
+            self.on_return(now, lent, seat.route);
         }
         if renewed {
             self.renew_cids(lent);
@@ -186,8 +186,7 @@ impl State {
     /// Whose connection ID a packet is addressed to.
     fn addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<Addressee, Why> {
         if let Some(ours) = local::find(lent.buffers.local_cids, header.dcid.as_slice()) {
-            let path = self.row_of(lent, ours.path()).ok_or(Why::UnknownCid)?;
-            return Ok(Addressee { path, seq: Some(ours.seq()) });
+            return Ok(Addressee { path: ours.path(), seq: Some(ours.seq()) });
         }
         let empty = header.dcid.is_empty() && self.first_flight.scid().is_empty();
         let first = !self.side.is_client()
@@ -300,7 +299,7 @@ impl State {
         payload: &[u8],
     ) -> Result<(), Refusal> {
         let pto = self.longest_base_pto(lent);
-        for frame in Frames::new(level, payload).in_dialect(self.multipath.dialect()) {
+        for frame in Frames::new(level, payload).in_dialect(self.dialect()) {
             if let Ok(Frame::ConnectionClose(close)) = frame {
                 self.lifecycle.on_peer_close(now, pto, &close);
             }

@@ -114,11 +114,13 @@ impl State {
     }
 
     /// Who was out of reach is probed at once if it owes an acknowledgment, not when a timeout ends that has doubled all the
-    /// while. The backoff stays what it is, and the silence must have lasted for half of it: for who is heard and acknowledges
+    /// while. That is a timeout like others, and the silence must have lasted for half of it: for who is heard and acknowledges
     /// nothing, probes become ever rarer (RFC 9002 6.2.1).
-    pub(super) fn on_return(&mut self, lent: &mut Lent<'_>, row: usize) {
-        let flight = lent.buffers.routes.get(row).map(|route| &route.flight);
-        if flight.is_some_and(|flight| flight.last_ack_eliciting().is_some()) {
+    pub(super) fn on_return(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
+        let owing =
+            lent.buffers.routes.get_mut(row).filter(|route| route.flight.last_ack_eliciting().is_some());
+        if let Some(route) = owing {
+            route.pto.on_timeout(now);
             self.owe(lent, Level::OneRtt, row);
             self.repeat(lent, Level::OneRtt, row, PROBES);
             self.free_unowned(lent);

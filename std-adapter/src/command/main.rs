@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod answer;
 mod args;
 mod credentials;
 mod demo;
@@ -22,6 +23,7 @@ mod save;
 mod serve;
 mod steer;
 mod timeline;
+mod uploads;
 mod url;
 
 use args::{Args, Command};
