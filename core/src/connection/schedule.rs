@@ -182,7 +182,9 @@ impl State {
         if route.is_suspect() || route.is_down() {
             return given_up_at(route.left, working, spoken.terms.patience());
         }
-        if !self.has_choice(lent) {
+        // Of a path that is being opened more is known by its validation.
+        let is_new = lent.buffers.paths.get(path.index()).is_some_and(|path| !path.is_proved());
+        if !self.has_choice(lent) || is_new {
             return Deadline::NEVER;
         }
         let max_ack_delay = self.peer.max_ack_delay();
