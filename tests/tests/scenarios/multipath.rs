@@ -2,9 +2,12 @@
 //!
 //! Here is the stage: a phone on Wi-Fi and cellular, and a server. Draft 21 is spoken where nothing else is said.
 
+mod bad_frames;
+mod coupling;
 mod ends;
 mod failover;
 mod life;
+mod pitfalls;
 mod schedulers;
 mod status;
 
