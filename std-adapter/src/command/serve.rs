@@ -29,7 +29,7 @@ const CHUNK: usize = 256 << 10;
 
 /// What a server of files needs of memory: short requests, long answers.
 const SIZES: Sizes =
-    Sizes { paths: 1, streams: 128, sent: 4096, receive: 16 << 10, send: 2 << 20, datagrams: 0 };
+    Sizes { paths: 8, streams: 128, sent: 4096, receive: 16 << 10, send: 2 << 20, datagrams: 0 };
 
 /// Serves until the program is ended.
 pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
@@ -47,10 +47,14 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         Some(folder) => builder.qlog(logs::open(folder)?),
         None => builder,
     };
+    let builder = match serve.max_paths {
+        1 => builder,
+        paths => builder.multipath(|config| config.max_paths = paths),
+    };
     let endpoint = builder
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })
-        .sizes(SIZES)
+        .sizes(Sizes { paths: serve.max_paths.into(), ..SIZES })
         .tune(|config| {
             config.disable_active_migration = serve.no_active_migration;
             for preferred in &serve.preferred {
