@@ -5,6 +5,7 @@
 mod ends;
 mod life;
 mod status;
+mod ties;
 
 use std::net::SocketAddr;
 
