@@ -29,7 +29,7 @@ impl State {
         let alarm = alarms.map(|(at, _)| Deadline::at(at)).min().unwrap_or_default();
         let alive = self.liveness.next_timeout(self.liveness_pto(lent));
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
-        let acks = if self.is_mute(lent) { Deadline::NEVER } else { self.next_ack(lent) };
+        let acks = self.next_ack(lent);
         let paths = self.next_path_timeout(lent);
         [
             self.keys.next_timeout(),
@@ -49,7 +49,9 @@ impl State {
         let mut next = Deadline::NEVER;
         for level in SPACES {
             for path in self.path_rows() {
-                if self.levels.can_seal(level) {
+                // What cannot be sent has no deadline: whatever lets it go is an event of its own.
+                let over = self.ack_path(lent, level, path);
+                if self.levels.can_seal(level) && !self.is_blocked(lent, over) {
                     next = next.min(self.space_mut(lent, level, path).received.due());
                 }
             }

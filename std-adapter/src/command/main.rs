@@ -21,6 +21,7 @@ mod report;
 mod root;
 mod save;
 mod serve;
+mod several;
 mod steer;
 mod timeline;
 mod uploads;
@@ -31,7 +32,7 @@ use exit::Exit;
 
 fn main() -> ExitCode {
     let done = match Args::read().command {
-        Command::Demo => demo::run().map(|()| Exit::Done),
+        Command::Demo(demo) => demo::run(demo.multipath).map(|()| Exit::Done),
         Command::Serve(serve) => serve::run(&serve).map(|()| Exit::Done),
         Command::Get(get) => get::run(&get),
     };

@@ -71,7 +71,12 @@ impl Narrator {
     /// A sentence about an event; none of what happens too often.
     pub(crate) fn tell(&mut self, seen: &mut Seen<'_>) -> Option<String> {
         Some(match seen.event {
-            Event::Connected => "handshake complete".into(),
+            Event::Connected => {
+                // Of the first ones no other event tells as long as they are there.
+                self.in_use(seen);
+                self.path_name(seen, PathId::ZERO);
+                "handshake complete".into()
+            }
             Event::Confirmed => "handshake confirmed".into(),
             Event::Token => "got a token for a later connection".into(),
             Event::KeysUpdated(count) => format!("packet keys updated ({count})"),
@@ -171,7 +176,8 @@ impl Narrator {
     }
 }
 
-const fn reason(why: AbandonCode) -> &'static str {
+/// Why a path was abandoned.
+pub(crate) const fn reason(why: AbandonCode) -> &'static str {
     match why {
         AbandonCode::NoError => "it is not needed any more",
         AbandonCode::Application => "the application wants that",

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use peregrine_core::connection::RouteView;
-use peregrine_core::path::Role;
+use peregrine_core::connection::{PathView, RouteView};
+use peregrine_core::path::abandon::By;
+use peregrine_core::path::{Availability, Role};
 use serde_json::{Value, json};
 
-use crate::narrator::{Move, cause_name};
+use crate::narrator::{Move, cause_name, reason};
 use crate::save::Received;
 use crate::timeline::Happened;
 
@@ -53,6 +54,8 @@ pub(crate) struct Report {
 pub(crate) struct Ways {
     /// Those at the end.
     pub(crate) routes: Vec<RouteView>,
+    /// Those at the end, if there could be several at once.
+    pub(crate) paths: Vec<PathView>,
     pub(crate) moves: Vec<Happened<Move>>,
     pub(crate) rebindings: Vec<Happened<SocketAddr>>,
 }
@@ -77,6 +80,23 @@ impl Ways {
         })
     }
 
+    fn path(path: &PathView) -> Value {
+        let abandoned = path.abandoned.map(|(by, why)| {
+            json!({ "by": if by == By::Local { "client" } else { "server" }, "why": reason(why) })
+        });
+        json!({
+            "id": path.id.0,
+            "local": path.route.map(|route| route.local.to_string()),
+            "remote": path.route.map(|route| route.remote.to_string()),
+            "status": status(path.local_status),
+            "server_status": status(path.peer_status),
+            "suspect": path.suspect,
+            "abandoned": abandoned,
+            "sent_bytes": path.route.map(|route| route.stats.sent_bytes),
+            "received_bytes": path.route.map(|route| route.stats.received_bytes),
+        })
+    }
+
     fn step(Happened { seconds, bytes, what }: &Happened<Move>) -> Value {
         let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
         json!({
@@ -90,6 +110,14 @@ impl Ways {
 
     fn rebinding(Happened { seconds, bytes, what }: &Happened<SocketAddr>) -> Value {
         json!({ "seconds": seconds, "bytes": bytes, "local": what.to_string() })
+    }
+}
+
+const fn status(status: Availability) -> Option<&'static str> {
+    match status {
+        Availability::Unknown => None,
+        Availability::Available => Some("available"),
+        Availability::Backup => Some("backup"),
     }
 }
 
@@ -128,6 +156,12 @@ impl Report {
                 );
             }
         }
+        for path in &self.ways.paths {
+            if let Some(route) = path.route {
+                let bytes = HumanBytes(route.stats.received_bytes);
+                let _ = writeln!(text, "path {} from {}: {bytes} in datagrams", path.id.0, route.local);
+            }
+        }
         let good = self.downloads.iter().filter(|download| download.result.is_ok()).count();
         let _ = writeln!(
             text,
@@ -156,6 +190,7 @@ impl Report {
             "seconds": self.took.as_secs_f64(),
             "mb_per_second": self.megabytes_per_second(),
             "routes": self.ways.routes.iter().map(Ways::route).collect::<Vec<_>>(),
+            "paths": self.ways.paths.iter().map(Ways::path).collect::<Vec<_>>(),
             "moves": self.ways.moves.iter().map(Ways::step).collect::<Vec<_>>(),
             "rebindings": self.ways.rebindings.iter().map(Ways::rebinding).collect::<Vec<_>>(),
             "errors": self.unmoved,

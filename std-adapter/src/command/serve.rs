@@ -44,12 +44,17 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         Some(folder) => builder.qlog(logs::open(folder)?),
         None => builder,
     };
+    let builder = match serve.max_paths {
+        1 => builder,
+        paths => builder.multipath(|config| config.max_paths = paths),
+    };
     let endpoint = builder
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })
-        .sizes(match site.uploads {
-            Some(_) => Sizes { receive: UPLOAD_WINDOW, ..SIZES },
-            None => SIZES,
+        .sizes(Sizes {
+            paths: serve.max_paths.into(),
+            receive: site.uploads.as_ref().map_or(SIZES.receive, |_| UPLOAD_WINDOW),
+            ..SIZES
         })
         .tune(|config| {
             config.disable_active_migration = serve.no_active_migration;

@@ -10,6 +10,7 @@ mod life;
 mod pitfalls;
 mod schedulers;
 mod status;
+mod ties;
 
 use std::net::SocketAddr;
 
