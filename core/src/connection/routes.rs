@@ -463,9 +463,11 @@ impl State {
             }
             None => {
                 let pto = self.base_pto(lent, path);
+                let several = self.spoken().is_some();
                 let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-                if route.amplification.is_validated() {
-                    // The peer was there once, and may be again: that is waited for until the idle timeout.
+                if several || route.amplification.is_validated() {
+                    // The peer was there once, and may be again: that is waited for until the idle timeout. Or it was reached over
+                    // paths that have ended since, and somebody else sent the first packet of this one on from elsewhere.
                     route.told.note(Told::SUSPECT);
                     route.validation.start(now, pto);
                 } else {
