@@ -39,6 +39,8 @@ pub struct RouteView {
     pub remote: SocketAddr,
     /// The smoothed round-trip time.
     pub rtt: core::time::Duration,
+    /// The mean deviation of round-trip times.
+    pub rtt_variation: core::time::Duration,
     /// The least round-trip time seen; zero before the first sample.
     pub min_rtt: core::time::Duration,
     /// The congestion window, in bytes.
@@ -211,6 +213,7 @@ impl RouteView {
             down: route.is_down(),
             last_packet: route.last_packet,
             rtt: route.rtt.smoothed().into(),
+            rtt_variation: route.rtt.variation().into(),
             min_rtt: route.rtt.min().into(),
             window: route.congestion.window(),
             in_flight: route.congestion.in_flight(),

@@ -118,6 +118,12 @@ impl Path {
         self.beside.get().is_none_or(|beside| beside.abandon.is_open())
     }
 
+    /// Whether the peer was ever reached over it: by a challenge, or by the handshake.
+    pub(super) fn is_proved(&self) -> bool {
+        let by_challenge = self.beside.get().is_some_and(|beside| beside.told.has(PathTold::PROVED));
+        by_challenge || self.id() == PathId::ZERO
+    }
+
     /// The peer was reached over it.
     pub(super) const fn on_proved(&mut self) {
         if let Some(beside) = self.beside.get_mut() {

@@ -166,11 +166,8 @@ impl State {
     /// A route in use could not be validated. Returns whether its path is given up for it: there are others, and nobody was ever
     /// reached over it (draft-21 3.1).
     pub(super) fn give_up_new_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) -> bool {
-        let is_proved =
-            lent.buffers.paths.get(row.index()).is_some_and(|path| {
-                path.beside.get().is_some_and(|beside| beside.told.has(PathTold::PROVED))
-            });
-        let gives_up = self.has_choice(lent) && !is_proved;
+        let is_new = lent.buffers.paths.get(row.index()).is_some_and(|path| !path.is_proved());
+        let gives_up = self.has_choice(lent) && is_new;
         if gives_up {
             self.abandon_path(now, lent, row, AbandonCode::Unstable);
         }

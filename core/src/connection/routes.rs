@@ -403,7 +403,7 @@ impl State {
     /// When routes want to be looked at.
     pub(super) fn next_route_timeout(&self, lent: &Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
-        if !self.has_others(lent) {
+        if !self.has_others(lent) && !self.has_choice(lent) {
             let active = lent.buffers.routes.get(self.route(lent));
             return active
                 .map_or(next, |active| active.mtu.next_timeout().min(active.validation.next_timeout()));
