@@ -1,5 +1,6 @@
 //! Two links at once: how much of both a download gets, and what the loss of one costs.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -98,7 +99,7 @@ impl Race {
             Who::Noq => {
                 let listen = format!("{BEHIND}:4433");
                 let mut server = command_in("pg-server", this);
-                let server = server.args(["noq-serve", folder, &listen]).spawn().expect("a server");
+                let server = ready(server.args(["noq-serve", folder, &listen]));
                 let (to, len) = (format!("{SERVER}:4433"), BYTES.to_string());
                 let mut client = command_in("pg-client", this);
                 client.args(["noq-get", folder, &to, CELLULAR, &len]);
@@ -136,8 +137,16 @@ fn lose(peregrine: &str, second: &str, more: &[&str], cut: Option<usize>) -> (f6
 fn server(peregrine: &str) -> Child {
     let listen = format!("{BEHIND}:4433");
     let mut server = command_in("pg-server", peregrine);
-    server.args(["serve", "--listen", &listen, "--self-signed", "--json"]);
-    server.stdout(Stdio::null()).spawn().expect("a server")
+    ready(server.args(["serve", "--listen", &listen, "--self-signed", "--json"]))
+}
+
+/// A server that has said that it listens: who comes before waits a second for its next attempt.
+fn ready(command: &mut Command) -> Child {
+    let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a server");
+    let mut line = String::new();
+    let said = server.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
+    assert!(said.is_some_and(|said| said.is_ok_and(|len| len > 0)), "the server does not listen");
+    server
 }
 
 fn get(peregrine: &str, more: &[&str]) -> Child {

@@ -65,6 +65,7 @@ pub(crate) fn serve(folder: &str, at: &str) {
     let at = at.parse().expect("an address");
     run(async move {
         let endpoint = bind(Some(config), at);
+        println!("listening on {at}");
         while let Some(incoming) = endpoint.accept().await {
             tokio::spawn(async move { answer(incoming.await.ok()?).await });
         }
