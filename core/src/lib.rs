@@ -35,6 +35,7 @@ pub mod connection;
 pub mod delivery;
 pub mod endpoint;
 pub mod error;
+mod feature;
 pub mod handshake;
 pub mod ids;
 pub mod lifecycle;

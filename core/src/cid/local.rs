@@ -14,7 +14,7 @@
 use crate::cid::Carrier;
 use crate::delivery::Delivery;
 use crate::error::{Code, Full, TransportError};
-use crate::ids::PathId;
+use crate::ids::{PathId, PathRow};
 use crate::limits::RESET_TOKEN_LEN;
 use crate::wire::frame::{Frame, NewConnectionId, PathNewConnectionId};
 use crate::wire::{Cid, Dialect, PacketWriter};
@@ -23,7 +23,7 @@ use crate::wire::{Cid, Dialect, PacketWriter};
 #[derive(Clone, Copy, Debug)]
 pub struct LocalCid {
     seq: u32,
-    path: PathId,
+    path: PathRow,
     carrier: Carrier,
     cid: Cid,
     reset_token: [u8; RESET_TOKEN_LEN],
@@ -35,15 +35,15 @@ impl LocalCid {
     /// A free row.
     pub const FREE: Self = Self {
         seq: 0,
-        path: PathId::ZERO,
-        carrier: Carrier { space: PathId::ZERO, pn: 0 },
+        path: PathRow::FIRST,
+        carrier: Carrier { space: PathRow::FIRST, pn: [0; 4] },
         cid: Cid::EMPTY,
         reset_token: [0; RESET_TOKEN_LEN],
         delivery: Delivery::Idle,
     };
 
     /// The path it belongs to.
-    pub const fn path(&self) -> PathId {
+    pub const fn path(&self) -> PathRow {
         self.path
     }
 
@@ -110,7 +110,7 @@ enum Supply {
 /// Issuing of connection IDs on one path.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalCids {
-    path: PathId,
+    path: PathRow,
     /// Rows that wait to be sent, so that a packet with nothing to tell costs no scan.
     unsent: u8,
     supply: Supply,
@@ -122,12 +122,12 @@ pub struct LocalCids {
 
 impl LocalCids {
     /// A path that has no connection ID yet.
-    pub const fn new(path: PathId) -> Self {
+    pub const fn new(path: PathRow) -> Self {
         Self { path, unsent: 0, supply: Supply::Unknown, next_seq: 0, shown: 0, retire_prior_to: 0 }
     }
 
     /// The path.
-    pub const fn path(&self) -> PathId {
+    pub const fn path(&self) -> PathRow {
         self.path
     }
 
@@ -136,7 +136,7 @@ impl LocalCids {
     /// # Errors
     /// [`Full`] if there is no free row.
     pub fn with_handshake_cid(rows: &mut [LocalCid], cid: Cid) -> Result<Self, Full> {
-        let mut local = Self::new(PathId::ZERO);
+        let mut local = Self::new(PathRow::FIRST);
         if cid.is_empty() {
             local.supply = Supply::ZeroLength;
         } else {
@@ -308,12 +308,12 @@ impl LocalCids {
     }
 
     /// Writes NEW_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, the oldest first, as many as fit; of
-    /// multipath where a dialect of it is spoken.
+    /// multipath where the path is named in a dialect of it.
     pub fn write(
         &mut self,
         rows: &mut [LocalCid],
-        dialect: Option<Dialect>,
-        space: PathId,
+        names: Option<(Dialect, PathId)>,
+        space: PathRow,
         pn: u64,
         out: &mut PacketWriter<'_>,
     ) {
@@ -329,7 +329,7 @@ impl LocalCids {
                 cid: row.cid,
                 reset_token: row.reset_token,
             };
-            let frame = dialect.map_or(Frame::NewConnectionId(frame), |dialect| {
+            let frame = names.map_or(Frame::NewConnectionId(frame), |(dialect, path)| {
                 Frame::PathNewConnectionId(PathNewConnectionId { dialect, path: path.0.into(), cid: frame })
             });
             if out.push(&frame).is_err() {
@@ -343,14 +343,14 @@ impl LocalCids {
     }
 
     /// Packet `pn` of `space`, which carried NEW_CONNECTION_ID frames, was acknowledged.
-    pub fn on_acked(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64) {
+    pub fn on_acked(&mut self, rows: &mut [LocalCid], space: PathRow, pn: u64) {
         for row in self.carried(rows, Carrier::new(space, pn)) {
             row.delivery.on_acked();
         }
     }
 
     /// That packet was lost: what it carried is wanted again.
-    pub fn on_lost(&mut self, rows: &mut [LocalCid], space: PathId, pn: u64) {
+    pub fn on_lost(&mut self, rows: &mut [LocalCid], space: PathRow, pn: u64) {
         let mut lost = 0_u8;
         for row in self.carried(rows, Carrier::new(space, pn)) {
             row.delivery.on_lost();

@@ -4,7 +4,7 @@ pub mod local;
 pub mod peer;
 mod routes;
 
-use crate::ids::PathId;
+use crate::ids::PathRow;
 
 pub use local::{LocalCid, LocalCids};
 pub use peer::{PeerCid, PeerCids};
@@ -14,13 +14,14 @@ pub use routes::Routes;
 /// time never lie 2^32 numbers apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Carrier {
-    space: PathId,
-    pn: u32,
+    space: PathRow,
+    /// In bytes, so that small fields can stand beside it.
+    pn: [u8; 4],
 }
 
 impl Carrier {
-    const fn new(space: PathId, pn: u64) -> Self {
-        Self { space, pn: (pn & 0xffff_ffff) as u32 }
+    const fn new(space: PathRow, pn: u64) -> Self {
+        Self { space, pn: ((pn & 0xffff_ffff) as u32).to_ne_bytes() }
     }
 }
 

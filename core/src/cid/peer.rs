@@ -21,7 +21,7 @@
 use crate::cid::{Carrier, Routes};
 use crate::delivery::Delivery;
 use crate::error::{Code, Full, TransportError, Trap};
-use crate::ids::{CidTag, PathId};
+use crate::ids::{CidTag, PathId, PathRow};
 use crate::limits::RESET_TOKEN_LEN;
 use crate::wire::frame::{Frame, NewConnectionId, PathRetireConnectionId, RetireConnectionId};
 use crate::wire::{Cid, Dialect, PacketWriter};
@@ -30,7 +30,7 @@ use crate::wire::{Cid, Dialect, PacketWriter};
 #[derive(Clone, Copy, Debug)]
 pub struct PeerCid {
     seq: u32,
-    path: PathId,
+    path: PathRow,
     state: State,
     /// Our ID that it answers, if it stays with one.
     answers: Option<CidTag>,
@@ -51,7 +51,7 @@ impl PeerCid {
     /// A free row.
     pub const FREE: Self = Self {
         seq: 0,
-        path: PathId::ZERO,
+        path: PathRow::FIRST,
         state: State::Free,
         answers: None,
         cid: Cid::EMPTY,
@@ -82,7 +82,7 @@ impl PeerCid {
 #[derive(Clone, Copy, Debug)]
 pub struct Retirement {
     seq: u32,
-    path: PathId,
+    path: PathRow,
     carrier: Carrier,
     /// [`Delivery::Idle`] in a free row.
     delivery: Delivery,
@@ -92,8 +92,8 @@ impl Retirement {
     /// A free row.
     pub const FREE: Self = Self {
         seq: 0,
-        path: PathId::ZERO,
-        carrier: Carrier { space: PathId::ZERO, pn: 0 },
+        path: PathRow::FIRST,
+        carrier: Carrier { space: PathRow::FIRST, pn: [0; 4] },
         delivery: Delivery::Idle,
     };
 
@@ -176,7 +176,7 @@ enum Kind {
 /// The use of the peer's connection IDs on one path.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerCids {
-    path: PathId,
+    path: PathRow,
     kind: Kind,
     /// Retirements that wait to be sent, so that a packet with nothing to tell costs no scan.
     unsent: u8,
@@ -187,7 +187,7 @@ pub struct PeerCids {
 
 impl PeerCids {
     /// A path that has no connection ID yet. `limit` is the active_connection_id_limit that we advertise.
-    pub const fn new(path: PathId, limit: u8) -> Self {
+    pub const fn new(path: PathRow, limit: u8) -> Self {
         let seen = Seen { next: 0, bits: 0 };
         Self { path, kind: Kind::Numbered, unsent: 0, limit, retire_prior_to: 0, seen }
     }
@@ -202,7 +202,7 @@ impl PeerCids {
         cid: Cid,
         route: u8,
     ) -> Result<Self, TransportError> {
-        let mut peer = Self::new(PathId::ZERO, limit);
+        let mut peer = Self::new(PathRow::FIRST, limit);
         if cid.is_empty() {
             peer.kind = Kind::ZeroLength;
         }
@@ -398,25 +398,29 @@ impl PeerCids {
         self.seen.next as u64
     }
 
-    /// Writes RETIRE_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, as many as fit; of multipath where a
-    /// dialect of it is spoken.
+    /// Writes RETIRE_CONNECTION_ID frames into packet `pn` of the 1-RTT space of `space`, as many as fit; of multipath where the
+    /// path is named in a dialect of it.
     pub fn write(
         &mut self,
         retiring: &mut [Retirement],
-        dialect: Option<Dialect>,
-        space: PathId,
+        names: Option<(Dialect, PathId)>,
+        space: PathRow,
         pn: u64,
         out: &mut PacketWriter<'_>,
     ) {
         if !self.has_wanted() {
             return;
         }
-        let path = self.path.0.into();
         for row in retiring.iter_mut().filter(|row| row.path == self.path && row.delivery.is_wanted()) {
             let seq = row.seq.into();
-            let frame = dialect.map_or(Frame::RetireConnectionId(RetireConnectionId { seq }), |dialect| {
-                Frame::PathRetireConnectionId(PathRetireConnectionId { dialect, path, seq })
-            });
+            let frame =
+                names.map_or(Frame::RetireConnectionId(RetireConnectionId { seq }), |(dialect, path)| {
+                    Frame::PathRetireConnectionId(PathRetireConnectionId {
+                        dialect,
+                        path: path.0.into(),
+                        seq,
+                    })
+                });
             if out.push(&frame).is_err() {
                 return;
             }
@@ -427,14 +431,14 @@ impl PeerCids {
     }
 
     /// Packet `pn` of `space`, which carried RETIRE_CONNECTION_ID frames, was acknowledged.
-    pub fn on_acked(&self, retiring: &mut [Retirement], space: PathId, pn: u64) {
+    pub fn on_acked(&self, retiring: &mut [Retirement], space: PathRow, pn: u64) {
         for row in self.carried(retiring, Carrier::new(space, pn)) {
             *row = Retirement::FREE;
         }
     }
 
     /// That packet was lost: what it carried is wanted again.
-    pub fn on_lost(&mut self, retiring: &mut [Retirement], space: PathId, pn: u64) {
+    pub fn on_lost(&mut self, retiring: &mut [Retirement], space: PathRow, pn: u64) {
         let mut lost = 0_u8;
         for row in self.carried(retiring, Carrier::new(space, pn)) {
             row.delivery.on_lost();

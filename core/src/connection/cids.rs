@@ -32,9 +32,9 @@ impl<M: Memory, S: Session> Connection<M, S> {
         if path.local_cids.is_rotating(rows) {
             return Err(NotYet);
         }
-        let id = path.id();
+        let of = path.local_cids.path();
         let newest_below = |rows: &[LocalCid], below: u64| {
-            let issued = rows.iter().filter(|row| row.issued().is_some() && row.path() == id);
+            let issued = rows.iter().filter(|row| row.issued().is_some() && row.path() == of);
             issued.map(LocalCid::seq).filter(|seq| *seq < below).max()
         };
         let newest = newest_below(rows, u64::MAX);

@@ -10,15 +10,18 @@
 use core::time::Duration;
 
 use super::Lent;
-use super::path::Path;
+use super::path::{Beside, Path};
 use super::start::State;
 use crate::cid::{LocalCids, PeerCids};
 use crate::congestion::Coupled;
 use crate::error::{Code, TransportError};
+use crate::feature::WithMultipath;
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{PATIENCE, Validations};
 use crate::path::parcel::Parcel;
 use crate::path::schedule::{self, MAX_PATHS, Scheduler};
+use crate::stream::copies::Copies;
+use crate::time::Span;
 use crate::wire::Dialect;
 use crate::wire::params::TransportParams;
 
@@ -79,56 +82,69 @@ impl MultipathConfig {
             patience: Some(PATIENCE.into()),
         })
     }
+}
+
+/// What remains of a [`MultipathConfig`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    dialect: Dialect,
+    other: Option<Dialect>,
+    max_paths: u8,
+    pub(super) acks: AckReturn,
+    pub(super) coupled: Coupled,
+    pub(super) scheduler: Scheduler,
+    /// In microseconds; the longest is none.
+    failover: u32,
+    /// In milliseconds; the longest is none.
+    patience: u32,
+}
+
+impl Terms {
+    fn of(config: &MultipathConfig) -> Self {
+        let &MultipathConfig { dialect, other, max_paths, acks, coupled, scheduler, .. } = config;
+        let failover = config.failover.and_then(|limit| u32::try_from(limit.as_micros()).ok());
+        let patience = config.patience.and_then(|limit| u32::try_from(limit.as_millis()).ok());
+        let (failover, patience) = (failover.unwrap_or(u32::MAX), patience.unwrap_or(u32::MAX));
+        Self { dialect, other, max_paths, acks, coupled, scheduler, failover, patience }
+    }
 
     /// The dialects that are offered, the preferred one first.
-    pub(super) fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
+    fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
         let offered = [Some(self.dialect), self.other];
         Dialect::ALL.iter().copied().filter(move |dialect| offered.contains(&Some(*dialect)))
     }
 
     /// Rows of a table of so many that are used.
-    pub(super) fn rows(&self, paths: usize) -> u8 {
+    fn rows(&self, paths: usize) -> u8 {
         u8::try_from(paths.min(MAX_PATHS)).unwrap_or(1).min(self.max_paths).max(1)
+    }
+
+    /// See [`MultipathConfig::failover`].
+    pub(super) fn failover(&self) -> Option<Span> {
+        (self.failover != u32::MAX).then(|| Span::from_micros(self.failover.into()))
+    }
+
+    /// See [`MultipathConfig::patience`].
+    pub(super) fn patience(&self) -> Option<Span> {
+        (self.patience != u32::MAX).then(|| Span::from_millis(self.patience.into()))
     }
 }
 
 /// How far multipath has come.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Multipath {
     /// Nobody wants it, or the peer does not.
     Off,
     /// The peer's transport parameters are not known yet.
-    Offered(MultipathConfig),
+    Offered(Terms),
     Spoken(Spoken),
 }
 
-impl Multipath {
-    /// What was agreed on, if anything was.
-    pub(super) const fn spoken(&self) -> Option<&Spoken> {
-        if let Self::Spoken(spoken) = self { Some(spoken) } else { None }
-    }
-
-    /// As [`Self::spoken`], to be changed.
-    pub(super) const fn spoken_mut(&mut self) -> Option<&mut Spoken> {
-        if let Self::Spoken(spoken) = self { Some(spoken) } else { None }
-    }
-
-    /// The dialect of frames.
-    pub(super) fn dialect(&self) -> Option<Dialect> {
-        self.spoken().map(|spoken| spoken.dialect)
-    }
-
-    /// Rows of the table of paths that are in use.
-    pub(super) fn rows(&self) -> usize {
-        self.spoken().map_or(1, |spoken| spoken.rows.into())
-    }
-}
-
 /// What was agreed on, and what concerns no single path.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Spoken {
     pub(super) dialect: Dialect,
-    pub(super) config: MultipathConfig,
+    pub(super) terms: Terms,
     pub(super) rows: u8,
     /// The largest path ID that the peer may use, on its way to the peer.
     pub(super) max: u32,
@@ -145,6 +161,8 @@ pub(super) struct Spoken {
     pub(super) cids_missed: Parcel,
     pub(super) cids_missed_on: PathRow,
     pub(super) validations: Validations,
+    /// What of redundant streams goes over further paths.
+    pub(super) copies: Copies,
 }
 
 impl Spoken {
@@ -154,15 +172,43 @@ impl Spoken {
     }
 }
 
+impl Multipath {
+    /// What the application wants.
+    pub(super) fn wanted(config: Option<&MultipathConfig>) -> Self {
+        config.map_or(Self::Off, |config| Self::Offered(Terms::of(config)))
+    }
+}
+
 impl State {
+    /// What was agreed on, if anything was.
+    pub(super) const fn spoken(&self) -> Option<&Spoken> {
+        match self.multipath.get() {
+            Some(Multipath::Spoken(spoken)) => Some(spoken),
+            _ => None,
+        }
+    }
+
+    /// As [`Self::spoken`], to be changed.
+    pub(super) const fn spoken_mut(&mut self) -> Option<&mut Spoken> {
+        match self.multipath.get_mut() {
+            Some(Multipath::Spoken(spoken)) => Some(spoken),
+            _ => None,
+        }
+    }
+
+    /// The dialect of frames.
+    pub(super) fn dialect(&self) -> Option<Dialect> {
+        self.spoken().map(|spoken| spoken.dialect)
+    }
+
     /// Writes into our transport parameters what is offered. With connection IDs of no bytes paths could not be told apart.
     pub(super) fn offer(&self, lent: &Lent<'_>, params: &mut TransportParams) {
-        let Multipath::Offered(config) = &self.multipath else { return };
+        let Some(Multipath::Offered(terms)) = self.multipath.get() else { return };
         if self.first_flight.scid().is_empty() {
             return;
         }
-        let max = u64::from(config.rows(lent.buffers.paths.len())).saturating_sub(1);
-        for dialect in config.dialects() {
+        let max = u64::from(terms.rows(lent.buffers.paths.len())).saturating_sub(1);
+        for dialect in terms.dialects() {
             params.initial_max_path_id = params.initial_max_path_id.with(dialect, max);
         }
     }
@@ -173,10 +219,9 @@ impl State {
         lent: &mut Lent<'_>,
         params: &TransportParams,
     ) -> Result<(), TransportError> {
-        let Multipath::Offered(config) = core::mem::replace(&mut self.multipath, Multipath::Off) else {
-            return Ok(());
-        };
-        let offered = config.dialects().filter(|_| !self.first_flight.scid().is_empty());
+        let Some(&Multipath::Offered(terms)) = self.multipath.get() else { return Ok(()) };
+        self.multipath = WithMultipath::new(Multipath::Off);
+        let offered = terms.dialects().filter(|_| !self.first_flight.scid().is_empty());
         let known = |dialect: Dialect| Some((dialect, params.initial_max_path_id.get(dialect)?));
         let Some((dialect, peer_max)) = offered.into_iter().find_map(known) else { return Ok(()) };
         if lent.buffers.paths.first().is_some_and(|path| path.peer_cids.is_zero_length()) {
@@ -185,11 +230,11 @@ impl State {
                 "multipath offered with a zero-length connection ID",
             ));
         }
-        let rows = config.rows(lent.buffers.paths.len());
+        let rows = terms.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
-        self.multipath = Multipath::Spoken(Spoken {
+        self.multipath = WithMultipath::new(Multipath::Spoken(Spoken {
             dialect,
-            config,
+            terms,
             rows,
             max: u32::from(rows).saturating_sub(1),
             max_told: Parcel::NONE,
@@ -201,7 +246,8 @@ impl State {
             cids_missed: Parcel::NONE,
             cids_missed_on: PathRow::FIRST,
             validations: Validations::new(),
-        });
+            copies: Copies::NONE,
+        }));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
         }
@@ -215,17 +261,18 @@ impl State {
         lent.session.fill_random(&mut random);
         let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
         *path = Path::EMPTY;
-        (path.local_cids, path.peer_cids) = (LocalCids::new(id), PeerCids::new(id, limit));
+        path.beside = WithMultipath::new(Beside::new(id));
+        (path.local_cids, path.peer_cids) = (LocalCids::new(row), PeerCids::new(row, limit));
         path.skips.schedule(0, u16::from_ne_bytes(random));
         self.give_cids_ahead(lent, row);
     }
 
     /// Connection IDs are given ahead for a path that both sides allow (draft-21 3.2.1).
     pub(super) fn give_cids_ahead(&self, lent: &mut Lent<'_>, row: PathRow) {
-        let Some(spoken) = self.multipath.spoken() else { return };
+        let Some(spoken) = self.spoken() else { return };
         let share = self.local_cid_share(lent);
         let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
-        if path.abandon.is_open() && spoken.allows(path.id()) {
+        if path.is_wanted() && spoken.allows(path.id()) {
             let most = if path.is_open() { share } else { share.min(CIDS_AHEAD) };
             path.local_cids.on_peer_limit(spoken.peer_cid_limit.into(), most);
         }
@@ -236,7 +283,7 @@ impl State {
     /// # Errors
     /// PROTOCOL_VIOLATION if the ID is larger than we have allowed.
     pub(super) fn path_named(&self, lent: &Lent<'_>, id: u64) -> Result<Option<PathRow>, TransportError> {
-        let max = self.multipath.spoken().map_or(0, |spoken| spoken.max);
+        let max = self.spoken().map_or(0, |spoken| spoken.max);
         match u32::try_from(id) {
             Ok(id) if id <= max => Ok(self.row_of(lent, PathId(id))),
             _ => Err(TransportError::new(Code::PROTOCOL_VIOLATION, "path ID is larger than MAX_PATH_ID")),
@@ -245,13 +292,21 @@ impl State {
 
     /// Whether a path was neither opened nor abandoned yet.
     pub(super) fn is_unused(&self, lent: &Lent<'_>, path: PathRow) -> bool {
-        let is_unused = |path: &Path| !path.is_open() && path.abandon.is_open();
-        self.multipath.spoken().is_some() && lent.buffers.paths.get(path.index()).is_some_and(is_unused)
+        let is_unused = |path: &Path| !path.is_open() && path.is_wanted();
+        self.spoken().is_some() && lent.buffers.paths.get(path.index()).is_some_and(is_unused)
+    }
+
+    /// Whether a path was abandoned that is not forgotten yet.
+    pub(super) fn has_abandoned(&self, lent: &Lent<'_>) -> bool {
+        let is_abandoned = |path: &Path| !path.is_wanted();
+        let mut rows = self.path_rows();
+        self.spoken().is_some()
+            && rows.any(|row| lent.buffers.paths.get(row.index()).is_some_and(is_abandoned))
     }
 
     /// Whether there is a choice between paths to send over.
     pub(super) fn has_choice(&self, lent: &Lent<'_>) -> bool {
-        self.multipath.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
+        self.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
     }
 }
 
@@ -264,7 +319,8 @@ mod tests {
     #[test]
     fn both_sides_prefer_the_same_dialect() {
         let turned: Vec<_> = Dialect::ALL.iter().rev().copied().collect();
-        let dialects = MultipathConfig::speaking(&turned).into_iter().flat_map(|config| config.dialects());
+        let dialects =
+            MultipathConfig::speaking(&turned).into_iter().flat_map(|config| Terms::of(&config).dialects());
         assert_eq!(dialects.collect::<Vec<_>>(), Dialect::ALL);
     }
 }

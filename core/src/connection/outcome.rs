@@ -3,12 +3,12 @@
 
 use super::Lent;
 use super::events::Fact;
-use super::path::{Path, active, path_of};
+use super::path::{active, path_of};
 use super::receive::Seat;
 use super::start::State;
 use crate::congestion;
 use crate::error::{TransportError, Trap};
-use crate::ids::{PathId, PathRow};
+use crate::ids::PathRow;
 use crate::path::{Role, ecn};
 use crate::recovery::ack::decode_delay;
 use crate::recovery::sent::take_rest;
@@ -207,14 +207,13 @@ impl State {
             self.token.delivery.on_acked();
         }
         self.on_path_kinds_acked(now, lent, over, kinds, pn);
-        let space = space_id(lent, over);
         for path in self.path_rows() {
             let Some(path) = lent.buffers.paths.get_mut(path.index()) else { return };
             if kinds.has(Kind::NewConnectionId) || kinds.has(Kind::PathNewConnectionId) {
-                path.local_cids.on_acked(lent.buffers.local_cids, space, pn);
+                path.local_cids.on_acked(lent.buffers.local_cids, over, pn);
             }
             if kinds.has(Kind::RetireConnectionId) || kinds.has(Kind::PathRetireConnectionId) {
-                path.peer_cids.on_acked(lent.buffers.retirements, space, pn);
+                path.peer_cids.on_acked(lent.buffers.retirements, over, pn);
             }
         }
     }
@@ -253,14 +252,13 @@ impl State {
             self.token.delivery.on_lost();
         }
         self.on_path_kinds_lost(lent, over, kinds, pn);
-        let space = space_id(lent, over);
         for path in self.path_rows() {
             let Some(path) = lent.buffers.paths.get_mut(path.index()) else { return };
             if kinds.has(Kind::NewConnectionId) || kinds.has(Kind::PathNewConnectionId) {
-                path.local_cids.on_lost(lent.buffers.local_cids, space, pn);
+                path.local_cids.on_lost(lent.buffers.local_cids, over, pn);
             }
             if kinds.has(Kind::RetireConnectionId) || kinds.has(Kind::PathRetireConnectionId) {
-                path.peer_cids.on_lost(lent.buffers.retirements, space, pn);
+                path.peer_cids.on_lost(lent.buffers.retirements, over, pn);
             }
         }
     }
@@ -361,11 +359,6 @@ impl State {
         let in_use = lent.buffers.routes.get(route_row).is_some_and(|route| route.role != Role::Free);
         in_use && (level == Level::OneRtt || route_row == active(lent, PathRow::FIRST))
     }
-}
-
-/// The number of a path, by which its packet number space is known.
-fn space_id(lent: &Lent<'_>, path: PathRow) -> PathId {
-    lent.buffers.paths.get(path.index()).map_or(PathId::ZERO, Path::id)
 }
 
 fn carried(lent: &Lent<'_>, handle: u16) -> Carried {

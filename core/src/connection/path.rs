@@ -8,6 +8,7 @@ use super::start::{Probes, State};
 use crate::cid::local::LocalCids;
 use crate::cid::peer::PeerCids;
 use crate::delivery::Delivery;
+use crate::feature::WithMultipath;
 use crate::handshake::PathPhase;
 use crate::ids::{PathId, PathRow};
 use crate::path::{Abandon, Status};
@@ -16,6 +17,39 @@ use crate::table::ranges::widen;
 
 /// No row.
 const NOWHERE: u8 = u8::MAX;
+
+/// What matters of a path only where there are others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside {
+    pub(super) id: PathId,
+    /// What the application was not told yet.
+    pub(super) told: PathTold,
+    /// Its share, for schedulers that give shares.
+    pub(super) weight: NonZeroU8,
+    /// The Differentiated Services codepoint of its packets.
+    pub(super) dscp: u8,
+    /// It is kept awake by a PING after a silence of so long, in hundredths of a second; zero: it is not.
+    pub(super) keep_alive: u16,
+    /// How it should be used.
+    pub(super) status: Status,
+    /// Its end.
+    pub(super) abandon: Abandon,
+}
+
+impl Beside {
+    /// A path that is not in use.
+    pub(super) const fn new(id: PathId) -> Self {
+        Self {
+            id,
+            told: PathTold::ALL,
+            weight: NonZeroU8::MIN,
+            dscp: 0,
+            keep_alive: 0,
+            status: Status::UNKNOWN,
+            abandon: Abandon::OPEN,
+        }
+    }
+}
 
 /// A row of the table of paths.
 #[derive(Clone, Debug)]
@@ -38,16 +72,8 @@ pub struct Path {
     pub(super) phase: PathPhase,
     /// Its packet number space.
     pub space: Space,
-    /// Whether the peer was ever reached over it.
-    pub(super) is_proved: bool,
-    /// What the application was not told yet.
-    pub(super) told: PathTold,
-    /// Its share, for schedulers that give shares.
-    pub(super) weight: NonZeroU8,
-    /// How it should be used.
-    pub(super) status: Status,
-    /// Its end.
-    pub(super) abandon: Abandon,
+    /// What matters only where there are others.
+    pub(super) beside: WithMultipath<Beside>,
     /// The connection IDs that the peer sends to.
     pub local_cids: LocalCids,
     /// The connection IDs that we send to.
@@ -66,13 +92,9 @@ impl Path {
         skips: Skips::NEVER,
         phase: PathPhase::NEW,
         space: Space::new(),
-        is_proved: false,
-        told: PathTold::ALL,
-        weight: NonZeroU8::MIN,
-        status: Status::UNKNOWN,
-        abandon: Abandon::OPEN,
-        local_cids: LocalCids::new(PathId::ZERO),
-        peer_cids: PeerCids::new(PathId::ZERO, 0),
+        beside: WithMultipath::new(Beside::new(PathId::ZERO)),
+        local_cids: LocalCids::new(PathRow::FIRST),
+        peer_cids: PeerCids::new(PathRow::FIRST, 0),
     };
 
     /// Zeros, of memory that no connection has used yet.
@@ -85,15 +107,32 @@ impl Path {
 
     /// Its number.
     pub const fn id(&self) -> PathId {
-        self.local_cids.path()
+        match self.beside.get() {
+            Some(beside) => beside.id,
+            None => PathId::ZERO,
+        }
+    }
+
+    /// Whether nobody has abandoned it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.beside.get().is_none_or(|beside| beside.abandon.is_open())
     }
 
     /// The peer was reached over it.
     pub(super) const fn on_proved(&mut self) {
-        if !self.is_proved {
-            self.told.note(PathTold::VALIDATED);
+        if let Some(beside) = self.beside.get_mut() {
+            if !beside.told.has(PathTold::PROVED) {
+                beside.told.note(PathTold::VALIDATED);
+            }
+            beside.told.note(PathTold::PROVED);
         }
-        self.is_proved = true;
+    }
+
+    /// There is something to be told of it.
+    pub(super) const fn tell(&mut self, what: PathTold) {
+        if let Some(beside) = self.beside.get_mut() {
+            beside.told.note(what);
+        }
     }
 
     /// It is abandoned: nothing is sent over it any more.
@@ -134,7 +173,7 @@ impl Path {
 impl State {
     /// The rows of the table of paths that are in use: the first one, and all of them where multipath is spoken.
     pub(super) fn path_rows(&self) -> impl Iterator<Item = PathRow> + use<> {
-        (0..self.multipath.rows()).map(PathRow::new)
+        (0..self.spoken().map_or(1, |spoken| usize::from(spoken.rows))).map(PathRow::new)
     }
 
     /// The row of a path. One that has ended has none.
@@ -147,6 +186,16 @@ impl State {
         let paths = &*lent.buffers.paths;
         self.path_rows().filter(|row| paths.get(row.index()).is_some_and(Path::is_open))
     }
+}
+
+/// What of a path matters only beside others.
+pub(super) fn beside_mut<'a>(lent: &'a mut Lent<'_>, path: PathRow) -> Option<&'a mut Beside> {
+    lent.buffers.paths.get_mut(path.index())?.beside.get_mut()
+}
+
+/// As [`beside_mut`], of the path of a route.
+pub(super) fn beside_of<'a>(lent: &'a Lent<'_>, route: usize) -> Option<&'a Beside> {
+    lent.buffers.paths.get(path_of(lent, route).index())?.beside.get()
 }
 
 /// Whether packets are sent over a path.

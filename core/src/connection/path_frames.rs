@@ -3,6 +3,7 @@
 use super::Lent;
 use super::frames::on_new_cid;
 use super::multipath::Spoken;
+use super::path::{Path, beside_mut};
 use super::paths::PathTold;
 use super::receive::Seat;
 use super::start::State;
@@ -44,11 +45,11 @@ impl State {
         frame: &PathStatus,
     ) -> Result<(), TransportError> {
         let Some(row) = self.path_named(lent, frame.path)? else { return Ok(()) };
-        let path = lent.buffers.paths.get_mut(row.index());
-        if let Some(path) = path.filter(|path| path.abandon.is_open())
-            && path.status.on_frame(frame.seq, frame.backup)
+        let beside = beside_mut(lent, row);
+        if let Some(beside) = beside.filter(|beside| beside.abandon.is_open())
+            && beside.status.on_frame(frame.seq, frame.backup)
         {
-            path.told.note(PathTold::STATUS);
+            beside.told.note(PathTold::STATUS);
         }
         Ok(())
     }
@@ -59,7 +60,7 @@ impl State {
         frame: &PathNewConnectionId,
     ) -> Result<(), TransportError> {
         let Some(row) = self.path_named(lent, frame.path)? else { return Ok(()) };
-        if lent.buffers.paths.get(row.index()).is_some_and(|path| path.abandon.is_open()) {
+        if lent.buffers.paths.get(row.index()).is_some_and(Path::is_wanted) {
             on_new_cid(lent, row, &frame.cid)?;
             self.note_possible_path(lent);
         }
@@ -81,7 +82,7 @@ impl State {
         lent: &mut Lent<'_>,
         frame: &MaxPathId,
     ) -> Result<(), TransportError> {
-        let Some(spoken) = self.multipath.spoken_mut() else { return Ok(()) };
+        let Some(spoken) = self.spoken_mut() else { return Ok(()) };
         let max = u32::try_from(frame.max).ok().filter(|max| *max >= spoken.peer_first_max);
         let max = max.ok_or(violation("MAX_PATH_ID beyond what path IDs can be, or lowered"))?;
         if max <= spoken.peer_max {
@@ -96,7 +97,7 @@ impl State {
 
     /// The peer misses path IDs. There are as many as there are rows, so that there is nothing to be done.
     pub(super) fn on_paths_blocked(&self, frame: &PathsBlocked) -> Result<(), TransportError> {
-        let max = self.multipath.spoken().map_or(0, |spoken| spoken.max);
+        let max = self.spoken().map_or(0, |spoken| spoken.max);
         if frame.max > max.into() { Err(violation("PATHS_BLOCKED above MAX_PATH_ID")) } else { Ok(()) }
     }
 
@@ -116,15 +117,15 @@ impl State {
 
     /// Whether [`Self::contribute_paths`] has something to write.
     pub(super) fn wants_paths(&self, lent: &Lent<'_>) -> bool {
-        let Some(spoken) = self.multipath.spoken() else { return false };
-        let path = |row: PathRow| lent.buffers.paths.get(row.index());
+        let Some(spoken) = self.spoken() else { return false };
+        let beside = |row: PathRow| lent.buffers.paths.get(row.index())?.beside.get();
         spoken.max_told.is_wanted()
             || spoken.ids_missed.is_wanted()
             || spoken.cids_missed.is_wanted()
             || self
                 .path_rows()
-                .filter_map(path)
-                .any(|path| path.abandon.next_frame().is_some() || path.status.wants())
+                .filter_map(beside)
+                .any(|beside| beside.abandon.next_frame().is_some() || beside.status.wants())
     }
 
     /// What is to be said of paths, in packet `pn` of the path `over`.
@@ -136,20 +137,20 @@ impl State {
         out: &mut PacketWriter<'_>,
     ) {
         let rows = self.path_rows();
-        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        let Some(spoken) = self.spoken_mut() else { return };
         let (dialect, space) = (spoken.dialect, space(over));
         for row in rows {
-            let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
-            let id = u64::from(path.id().0);
-            if let Some(code) = path.abandon.next_frame()
+            let Some(beside) = beside_mut(lent, row) else { return };
+            let id = u64::from(beside.id.0);
+            if let Some(code) = beside.abandon.next_frame()
                 && out.push(&Frame::PathAbandon(PathAbandon { dialect, path: id, code })).is_ok()
             {
-                path.abandon.on_sent(space, pn);
+                beside.abandon.on_sent(space, pn);
             }
-            if let Some((seq, backup)) = path.status.next_frame()
+            if let Some((seq, backup)) = beside.status.next_frame()
                 && out.push(&Frame::PathStatus(PathStatus { dialect, path: id, seq, backup })).is_ok()
             {
-                path.status.on_sent(space, pn);
+                beside.status.on_sent(space, pn);
             }
         }
         let max = spoken.max.into();
@@ -176,17 +177,17 @@ impl State {
     ) {
         let (pto, space) = (self.longest_base_pto(lent), space(over));
         for row in self.path_rows() {
-            let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
+            let Some(beside) = beside_mut(lent, row) else { return };
             if kinds.has(Kind::PathStatus) {
-                path.status.on_acked(space, pn);
+                beside.status.on_acked(space, pn);
             }
             if kinds.has(Kind::PathAbandon)
-                && let Some(effect) = path.abandon.on_acked(now, space, pn, pto)
+                && let Some(effect) = beside.abandon.on_acked(now, space, pn, pto)
             {
                 self.on_abandon_effect(now, lent, row, effect);
             }
         }
-        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        let Some(spoken) = self.spoken_mut() else { return };
         for parcel in [&mut spoken.max_told, &mut spoken.ids_missed, &mut spoken.cids_missed] {
             parcel.on_acked(space, pn);
         }
@@ -196,15 +197,15 @@ impl State {
     pub(super) fn on_path_kinds_lost(&mut self, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
         let space = space(over);
         for row in self.path_rows() {
-            let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
+            let Some(beside) = beside_mut(lent, row) else { return };
             if kinds.has(Kind::PathStatus) {
-                path.status.on_lost(space, pn);
+                beside.status.on_lost(space, pn);
             }
             if kinds.has(Kind::PathAbandon) {
-                path.abandon.on_lost(space, pn);
+                beside.abandon.on_lost(space, pn);
             }
         }
-        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        let Some(spoken) = self.spoken_mut() else { return };
         for parcel in [&mut spoken.max_told, &mut spoken.ids_missed, &mut spoken.cids_missed] {
             parcel.on_lost(space, pn);
         }
@@ -221,7 +222,7 @@ fn contribute_cids_missed(
     let missed_on = lent.buffers.paths.get(spoken.cids_missed_on.index());
     let Some(path) = missed_on.filter(|_| spoken.cids_missed.is_wanted()) else { return };
     // Meanwhile some may have come, or the path may be gone (draft-21 4.7).
-    if !path.abandon.is_open() || path.peer_cids.has_cid_for_another(lent.buffers.peer_cids) {
+    if !path.is_wanted() || path.peer_cids.has_cid_for_another(lent.buffers.peer_cids) {
         return spoken.cids_missed.forget();
     }
     let frame = PathCidsBlocked {

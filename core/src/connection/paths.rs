@@ -7,21 +7,23 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::num::NonZeroU8;
+use core::time::Duration;
 
 use super::events::Fact;
-use super::multipath::Multipath;
-use super::path::{Path, is_open};
+use super::path::{Beside, Path, active, beside_mut, is_open, want_ping};
 use super::receive::Addressee;
 use super::start::State;
 use super::{Connection, Lent, Memory, RouteView};
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Why};
-use crate::ids::{CidTag, FourTuple, PathId, PathRow};
+use crate::ids::{CidTag, FourTuple, PathId, PathRow, StreamId};
 use crate::lifecycle::Close;
 use crate::path::abandon::{By, Effect};
 use crate::path::{Addresses, Availability, Opener, Role, Route, Told};
 use crate::session::Session;
-use crate::time::{Deadline, Instant};
+use crate::stream::{Closed, Tie};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::dialect::AbandonCode;
 
 /// Why a path was not opened, or not abandoned.
@@ -103,9 +105,20 @@ impl PathTold {
     pub(super) const RESTORED: Self = Self(8);
     pub(super) const STATUS: Self = Self(16);
     pub(super) const ABANDONED: Self = Self(32);
+    /// Not to be told: the peer was reached over it once.
+    pub(super) const PROVED: Self = Self(64);
 
     pub(super) const fn note(&mut self, what: Self) {
         self.0 |= what.0;
+    }
+
+    /// Whether nothing is to be told.
+    const fn is_all(self) -> bool {
+        self.0 & !Self::PROVED.0 == 0
+    }
+
+    pub(super) const fn has(self, what: Self) -> bool {
+        self.0 & what.0 != 0
     }
 
     const fn take(&mut self, what: Self) -> bool {
@@ -170,8 +183,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn abandon_path(&mut self, now: Instant, path: PathId, why: AbandonCode) -> Result<(), PathError> {
         let (state, mut lent) = self.lend();
         let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
-        let is_open = |path: &Path| path.abandon.is_open();
-        if !lent.buffers.paths.get(row.index()).is_some_and(is_open) {
+        if !lent.buffers.paths.get(row.index()).is_some_and(Path::is_wanted) {
             return Err(PathError::Unknown);
         }
         if state.open_paths(&lent).all(|open| open == row) {
@@ -187,12 +199,62 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// [`PathError::Unknown`], [`PathError::Unsupported`].
     pub fn set_path_status(&mut self, path: PathId, backup: bool) -> Result<(), PathError> {
         let (state, lent) = self.lend();
-        if state.multipath.spoken().is_none() {
+        if state.spoken().is_none() {
             return Err(PathError::Unsupported);
         }
         let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
-        let path = lent.buffers.paths.get_mut(row.index()).filter(|path| path.abandon.is_open());
-        path.ok_or(PathError::Unknown)?.status.set(backup);
+        let path = lent.buffers.paths.get_mut(row.index()).filter(|path| path.is_wanted());
+        let beside = path.and_then(|path| path.beside.get_mut()).ok_or(PathError::Unknown)?;
+        beside.status.set(backup);
+        Ok(())
+    }
+
+    /// Sends what a stream carries over a path rather than where the scheduler would: see [`Tie`]. Of the streams of each
+    /// urgency that have something to send the first eight are looked at: so many tied to a path that has no room hold back the
+    /// others.
+    ///
+    /// # Errors
+    /// If there is no such stream (any more).
+    pub fn tie_stream(&mut self, id: StreamId, tie: Tie) -> Result<(), Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.set_tie(&mut lent.buffers.streams, id, tie)
+    }
+
+    /// Sets the share of a path for [`Scheduler::Weighted`](crate::path::schedule::Scheduler::Weighted), or its rank for `Primary`.
+    /// One is what a path begins with.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_weight(&mut self, path: PathId, weight: NonZeroU8) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.weight = weight;
+        Ok(())
+    }
+
+    /// Keeps a path awake that carries nothing: by a PING whenever nothing came over it for so long, up to ten minutes; `None`, as it
+    /// begins: it may sleep, and loses its place at NATs. [`Config::keep_alive`](super::Config::keep_alive) keeps the connection
+    /// awake, over whatever path.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_keep_alive(&mut self, path: PathId, after: Option<Duration>) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        let hundredths = |after: Duration| u16::try_from(after.as_millis() / 10).unwrap_or(u16::MAX).max(1);
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.keep_alive = after.map_or(0, hundredths);
+        Ok(())
+    }
+
+    /// Marks the packets of a path with a Differentiated Services codepoint, of which the low six bits count (draft-21 5.2). Each
+    /// side marks its own; what the adapter cannot mark goes unmarked.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_dscp(&mut self, path: PathId, dscp: u8) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.dscp = dscp & 0x3f;
         Ok(())
     }
 
@@ -211,27 +273,28 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Whether multipath was agreed on.
     pub fn is_multipath(&self) -> bool {
-        self.state.multipath.spoken().is_some()
+        self.state.spoken().is_some()
     }
 }
 
 fn view(state: &State, lent: &Lent<'_>, row: PathRow) -> Option<PathView> {
     let path = lent.buffers.paths.get(row.index())?;
-    if !path.is_open() && path.abandon.is_open() {
+    if !path.is_open() && path.is_wanted() {
         return None;
     }
+    let beside = path.beside.get().copied().unwrap_or(Beside::new(PathId::ZERO));
     let route = usize::from(path.active);
     let active = lent.buffers.routes.get(route);
     Some(PathView {
         id: path.id(),
         route: active.map(|active| RouteView::of(route, active)),
         suspect: active.is_some_and(Route::is_suspect),
-        local_status: path.status.ours(),
-        peer_status: path.status.peers(),
-        abandoned: path
+        local_status: beside.status.ours(),
+        peer_status: beside.status.peers(),
+        abandoned: beside
             .abandon
             .cause()
-            .and_then(|(by, code)| Some((by, AbandonCode::from_number(state.multipath.dialect()?, code)))),
+            .and_then(|(by, code)| Some((by, AbandonCode::from_number(state.dialect()?, code)))),
     })
 }
 
@@ -246,15 +309,15 @@ impl State {
         let row = self.unused_path(lent, on.remote)?;
         self.begin_route(now, lent, row, on, Opener::Local)?;
         let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Unknown)?;
-        if status != Availability::Unknown {
-            path.status.set(status == Availability::Backup);
+        if let Some(beside) = path.beside.get_mut().filter(|_| status != Availability::Unknown) {
+            beside.status.set(status == Availability::Backup);
         }
         Ok(path.id())
     }
 
     /// The path that is opened next, if one may be opened to this address of the peer.
     fn unused_path(&mut self, lent: &Lent<'_>, remote: SocketAddr) -> Result<PathRow, PathError> {
-        if self.multipath.spoken().is_none() {
+        if self.spoken().is_none() {
             return Err(PathError::Unsupported);
         }
         if !self.side.is_client() {
@@ -275,10 +338,10 @@ impl State {
     fn next_path(&mut self, lent: &Lent<'_>) -> Result<PathRow, PathError> {
         let unused = self.path_rows().filter(|row| self.is_unused(lent, *row));
         let paths = unused.filter_map(|row| Some((row, lent.buffers.paths.get(row.index())?)));
-        let Multipath::Spoken(spoken) = &self.multipath else { return Err(PathError::Unsupported) };
+        let Some(spoken) = self.spoken() else { return Err(PathError::Unsupported) };
         let mut allowed = paths.filter(|(_, path)| spoken.allows(path.id())).peekable();
         let Some((first, _)) = allowed.peek().copied() else {
-            if let Some(spoken) = self.multipath.spoken_mut()
+            if let Some(spoken) = self.spoken_mut()
                 && spoken.peer_max <= spoken.max
             {
                 spoken.ids_missed.want();
@@ -292,9 +355,7 @@ impl State {
         if let Some((row, _)) = ready {
             return Ok(row);
         }
-        if let Some(spoken) =
-            self.multipath.spoken_mut().filter(|spoken| spoken.dialect.has_path_cids_blocked())
-        {
+        if let Some(spoken) = self.spoken_mut().filter(|spoken| spoken.dialect.has_path_cids_blocked()) {
             spoken.cids_missed.want();
             spoken.cids_missed_on = first;
         }
@@ -313,7 +374,7 @@ impl State {
         let proved = |route: &Route| route.is_open() && route.validation.is_validated() && route.on() == on;
         let known = lent.buffers.routes.iter().any(proved);
         let running = lent.buffers.routes.iter().filter(|route| route.validation.is_running()).count();
-        if let Some(spoken) = self.multipath.spoken_mut()
+        if let Some(spoken) = self.spoken_mut()
             && !known
             && !spoken.validations.admit(now, opener, running)
         {
@@ -334,7 +395,7 @@ impl State {
         let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Full)?;
         path.others = 0;
         path.active = u8::try_from(route_row).unwrap_or(u8::MAX);
-        path.told.note(PathTold::OPENED);
+        path.tell(PathTold::OPENED);
         if known {
             path.on_proved();
         }
@@ -381,7 +442,10 @@ impl State {
     /// A route in use could not be validated. Returns whether its path is given up for it: there are others, and nobody was ever
     /// reached over it (draft-21 3.1).
     pub(super) fn give_up_new_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) -> bool {
-        let is_proved = lent.buffers.paths.get(row.index()).is_some_and(|path| path.is_proved);
+        let is_proved =
+            lent.buffers.paths.get(row.index()).is_some_and(|path| {
+                path.beside.get().is_some_and(|beside| beside.told.has(PathTold::PROVED))
+            });
         let gives_up = self.has_choice(lent) && !is_proved;
         if gives_up {
             self.abandon_path(now, lent, row, AbandonCode::Unstable);
@@ -391,9 +455,9 @@ impl State {
 
     /// We abandon a path, which is not the last one.
     pub(super) fn abandon_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow, why: AbandonCode) {
-        let Some(dialect) = self.multipath.dialect() else { return };
-        let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
-        if let Some(effect) = path.abandon.abandon(why.number(dialect)) {
+        let Some(dialect) = self.dialect() else { return };
+        let Some(beside) = beside_mut(lent, row) else { return };
+        if let Some(effect) = beside.abandon.abandon(why.number(dialect)) {
             self.on_abandon_effect(now, lent, row, effect);
         }
     }
@@ -413,8 +477,8 @@ impl State {
             return Ok(());
         }
         let pto = self.longest_base_pto(lent);
-        let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return Ok(()) };
-        if let Some(effect) = path.abandon.on_frame(now, code, pto) {
+        let Some(beside) = beside_mut(lent, row) else { return Ok(()) };
+        if let Some(effect) = beside.abandon.on_frame(now, code, pto) {
             self.on_abandon_effect(now, lent, row, effect);
         }
         Ok(())
@@ -442,8 +506,10 @@ impl State {
             let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
             path.peer_cids.clear(&mut rows);
             path.local_cids.stop(lent.buffers.local_cids);
-            path.status.on_abandoned();
-            path.told.note(PathTold::ABANDONED);
+            if let Some(beside) = path.beside.get_mut() {
+                beside.status.on_abandoned();
+            }
+            path.tell(PathTold::ABANDONED);
         }
         for route in 0..lent.buffers.routes.len() {
             if lent.buffers.routes.get(route).is_some_and(|it| it.is_open() && it.path == row) {
@@ -466,7 +532,7 @@ impl State {
         if let Some(path) = lent.buffers.paths.get_mut(row.index()) {
             path.local_cids.retire_all(lent.buffers.local_cids);
         }
-        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        let Some(spoken) = self.spoken_mut() else { return };
         // 2^32 paths take more than the three PTOs of each.
         let Some(next) = spoken.max.checked_add(1) else { return };
         spoken.max = next;
@@ -477,7 +543,7 @@ impl State {
 
     /// Who wants another path may have waited for what it takes.
     pub(super) fn note_possible_path(&mut self, lent: &Lent<'_>) {
-        let Some(spoken) = self.multipath.spoken() else { return };
+        let Some(spoken) = self.spoken() else { return };
         let possible = |row: &PathRow| {
             lent.buffers.paths.get(row.index()).is_some_and(|path| {
                 spoken.allows(path.id())
@@ -494,33 +560,49 @@ impl State {
 
     /// When a path that was abandoned has had its time.
     pub(super) fn next_path_timeout(&self, lent: &Lent<'_>) -> Deadline {
-        if self.multipath.spoken().is_none() {
+        if self.spoken().is_none() {
             return Deadline::NEVER;
         }
-        let path = |row: PathRow| lent.buffers.paths.get(row.index());
-        let ends = self.path_rows().filter_map(path).map(|path| path.abandon.next_timeout());
-        ends.chain(self.open_paths(lent).map(|row| self.next_failover(lent, row))).min().unwrap_or_default()
+        let beside = |row: PathRow| lent.buffers.paths.get(row.index())?.beside.get();
+        let ends = self.path_rows().filter_map(beside).map(|beside| beside.abandon.next_timeout());
+        let open = || self.open_paths(lent);
+        let failovers = open().map(|row| self.next_failover(lent, row));
+        let pings = open().map(|row| self.next_keep_alive(lent, row));
+        ends.chain(failovers).chain(pings).min().unwrap_or_default()
+    }
+
+    /// When a path is to be kept awake. One that a PING waits for, or that nothing can be sent over, is not.
+    fn next_keep_alive(&self, lent: &Lent<'_>, row: PathRow) -> Deadline {
+        let path = lent.buffers.paths.get(row.index()).filter(|path| !path.ping.is_wanted());
+        let hundredths = path.and_then(|path| path.beside.get()).map_or(0, |beside| beside.keep_alive);
+        let route = lent.buffers.routes.get(active(lent, row)).filter(|_| !self.is_blocked(lent, row));
+        let Some(route) = route.filter(|_| hundredths > 0) else { return Deadline::NEVER };
+        let last = route.last_packet.max(route.flight.last_sent());
+        Deadline::at(last.after(Span::from_millis(u64::from(hundredths).saturating_mul(10))))
     }
 
     pub(super) fn on_path_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        if self.multipath.spoken().is_none() {
+        if self.spoken().is_none() {
             return;
         }
         for row in self.path_rows() {
-            let path = lent.buffers.paths.get_mut(row.index());
-            if let Some(effect) = path.and_then(|path| path.abandon.on_timeout(now)) {
+            let beside = beside_mut(lent, row);
+            if let Some(effect) = beside.and_then(|beside| beside.abandon.on_timeout(now)) {
                 self.on_abandon_effect(now, lent, row, effect);
             }
             self.on_failover(now, lent, row);
+            if self.next_keep_alive(lent, row).is_due(now) {
+                want_ping(lent, row);
+            }
         }
     }
 
     /// What is to be told of paths.
     pub(super) fn poll_path_event(&mut self, lent: &mut Lent<'_>) -> Option<(PathId, PathEvent)> {
-        self.multipath.spoken()?;
+        self.spoken()?;
         for row in self.path_rows() {
-            let path = lent.buffers.paths.get_mut(row.index())?;
-            if path.told == PathTold::ALL {
+            let beside = beside_mut(lent, row)?;
+            if beside.told.is_all() {
                 continue;
             }
             for (told, event) in [
@@ -528,11 +610,11 @@ impl State {
                 (PathTold::VALIDATED, PathEvent::Validated),
                 (PathTold::SUSPECT, PathEvent::Suspect),
                 (PathTold::RESTORED, PathEvent::Restored),
-                (PathTold::STATUS, PathEvent::Status(path.status.peers())),
+                (PathTold::STATUS, PathEvent::Status(beside.status.peers())),
                 (PathTold::ABANDONED, PathEvent::Abandoned),
             ] {
-                if path.told.take(told) {
-                    return Some((path.id(), event));
+                if beside.told.take(told) {
+                    return Some((beside.id, event));
                 }
             }
         }

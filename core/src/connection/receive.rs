@@ -47,9 +47,10 @@ impl State {
         }
         let seen = Addresses::new(&on);
         let known = lent.buffers.routes.iter().any(|route| route.takes(&seen));
-        // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
-        // confirmed.
-        if !known && (self.side.is_client() || !self.levels.is_confirmed()) {
+        // A client ignores packets from where it sent nothing (RFC 9000 9), unless it did so over a path that it has abandoned
+        // since; and nobody may move before the handshake is confirmed.
+        let ignores = self.side.is_client() && !self.has_abandoned(lent);
+        if !known && (ignores || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
         }
         let mut origin = Origin { seen, route: None, is_credited: false };
@@ -123,7 +124,7 @@ impl State {
         }
         let (mut ack_eliciting, mut non_probing, mut renewed) = (false, false, false);
         // Frames are looked at where they are returned: to move what was just stored is to wait for the stores.
-        let mut frames = Frames::new(level, payload).in_dialect(self.multipath.dialect());
+        let mut frames = Frames::new(level, payload).in_dialect(self.dialect());
         while let Some(parsed) = &frames.next() {
             let frame = parsed.as_ref().map_err(|error| *error)?;
             let kind = frame.kind();
@@ -139,7 +140,7 @@ impl State {
         self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
         if returns {
-            self.on_return(lent, seat.route);
+            self.on_return(now, lent, seat.route);
         }
         if renewed {
             self.renew_cids(lent);
@@ -166,8 +167,13 @@ impl State {
             Some(row) => row,
             None if level != Level::OneRtt || !self.lifecycle.is_open() => return Err(Why::Address),
             None if self.is_unused(lent, to.path) => self.welcome(now, lent, &origin.seen, to, len)?,
-            // A server does not migrate (RFC 9000 9), and where nothing is sent to any more nobody moves to.
-            None if self.side.is_client() || !is_open(lent, to.path) => return Ok(active(lent, to.path)),
+            // Where nothing is sent to any more nobody moves to.
+            None if !is_open(lent, to.path) => return Ok(active(lent, to.path)),
+            // A server does not migrate (RFC 9000 9).
+            None if self.side.is_client() => {
+                let known = lent.buffers.routes.iter().any(|route| route.takes(&origin.seen));
+                return if known { Ok(active(lent, to.path)) } else { Err(Why::Address) };
+            }
             None => self.admit(now, lent, &origin.seen, to, len)?,
         };
         origin.route = Some(row);
@@ -180,8 +186,7 @@ impl State {
     /// Whose connection ID a packet is addressed to.
     fn addressee(&self, lent: &Lent<'_>, header: &Header) -> Result<Addressee, Why> {
         if let Some(ours) = local::find(lent.buffers.local_cids, header.dcid.as_slice()) {
-            let path = self.row_of(lent, ours.path()).ok_or(Why::UnknownCid)?;
-            return Ok(Addressee { path, seq: Some(ours.seq()) });
+            return Ok(Addressee { path: ours.path(), seq: Some(ours.seq()) });
         }
         let empty = header.dcid.is_empty() && self.first_flight.scid().is_empty();
         let first = !self.side.is_client()
@@ -294,7 +299,7 @@ impl State {
         payload: &[u8],
     ) -> Result<(), Refusal> {
         let pto = self.longest_base_pto(lent);
-        for frame in Frames::new(level, payload).in_dialect(self.multipath.dialect()) {
+        for frame in Frames::new(level, payload).in_dialect(self.dialect()) {
             if let Ok(Frame::ConnectionClose(close)) = frame {
                 self.lifecycle.on_peer_close(now, pto, &close);
             }

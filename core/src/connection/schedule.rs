@@ -4,7 +4,7 @@ use core::num::NonZeroU8;
 
 use super::Lent;
 use super::multipath::AckReturn;
-use super::path::{active, is_open};
+use super::path::{Path, active, is_open};
 use super::paths::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
@@ -13,8 +13,13 @@ use crate::path::failover::{Waiting, given_up_at, silent_at};
 use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
 use crate::path::{Availability, Health, Route};
 use crate::session::Level;
+use crate::stream::tie::{Over, Paths};
 use crate::time::{Deadline, Instant, Span};
+use crate::wire::PacketWriter;
 use crate::wire::dialect::AbandonCode;
+
+/// No path has this ID.
+const NO_PATH: PathId = PathId(u32::MAX);
 
 const NOTHING: Facts = Facts {
     path: PathId::ZERO,
@@ -45,8 +50,8 @@ impl State {
             return None;
         }
         let facts = self.facts_of_paths(now, lent);
-        let spoken = self.multipath.spoken()?;
-        match spoken.config.scheduler.choose(&spoken.scheduling, &facts) {
+        let spoken = self.spoken()?;
+        match spoken.terms.scheduler.choose(&spoken.scheduling, &facts) {
             Choice::Path(row) => Some(PathRow::new(row)),
             Choice::Wait => {
                 let wait = next_wait(&facts).map(|wait| now.after(wait));
@@ -60,13 +65,13 @@ impl State {
 
     /// A datagram with what is tied to no path went over this one.
     pub(super) fn on_shared_sent(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, bytes: usize) {
-        if self.multipath.spoken().is_none() {
+        if self.spoken().is_none() {
             return;
         }
         let facts = self.facts_of_paths(now, lent);
-        let Some(spoken) = self.multipath.spoken_mut() else { return };
+        let Some(spoken) = self.spoken_mut() else { return };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        spoken.config.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
+        spoken.terms.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
     }
 
     fn facts_of_paths(&self, now: Instant, lent: &mut Lent<'_>) -> [Facts; MAX_PATHS] {
@@ -88,15 +93,80 @@ impl State {
         !self.is_blocked(lent, path) && route.is_some_and(|route| route.validation.is_validated())
     }
 
+    /// Whether something may be tied to a path, or was.
+    pub(super) const fn has_ties(&self) -> bool {
+        self.streams.has_ties() || self.spoken().is_some() && !self.datagrams_out.is_empty()
+    }
+
+    /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
+    pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
+        if !self.has_ties() {
+            return if chosen { Over::Any } else { Over::Nothing };
+        }
+        let id = |row: PathRow| lent.buffers.paths.get(row.index()).map_or(NO_PATH, Path::id);
+        let (mut open, mut working) = (Paths::NONE, Paths::NONE);
+        for row in self.open_paths(lent) {
+            open.add(id(row));
+            let suspect = lent.buffers.routes.get(active(lent, row)).is_none_or(Route::is_suspect);
+            if self.is_usable(lent, row) && !suspect {
+                working.add(id(row));
+            }
+        }
+        Over::Path { path: path.map_or(NO_PATH, id), chosen, open, working }
+    }
+
+    /// What was written for a path, if anything was, goes over the others that work too, if it is of a redundant stream.
+    pub(super) fn copy(&mut self, lent: &Lent<'_>, path: PathRow, written: Option<u16>) {
+        let Some(row) = written.filter(|_| self.has_ties()) else { return };
+        let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
+        let works = |other: &PathRow| {
+            let suspect = lent.buffers.routes.get(active(lent, *other)).is_none_or(Route::is_suspect);
+            *other != path && !suspect && self.is_usable(lent, *other)
+        };
+        let others = self.open_paths(lent).filter(works);
+        self.streams.copy(&lent.buffers.streams, lent.buffers.sent, row, &mut copies, others);
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.copies = copies;
+        }
+    }
+
+    /// Whether copies of redundant streams wait for a path.
+    pub(super) fn has_copies(&self, path: PathRow) -> bool {
+        self.spoken().is_some_and(|spoken| spoken.copies.has(path))
+    }
+
+    /// Writes copies of redundant streams.
+    pub(super) fn contribute_copies(
+        &mut self,
+        lent: &mut Lent<'_>,
+        path: PathRow,
+        out: &mut PacketWriter<'_>,
+    ) {
+        if !self.has_copies(path) {
+            return;
+        }
+        let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
+        self.streams.write_copies(&mut lent.buffers.streams, &mut copies, path, out);
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.copies = copies;
+        }
+    }
+
+    /// Whether a path carries what is its own: it may carry data, and answers.
+    pub(super) fn carries(&self, lent: &Lent<'_>, path: PathRow) -> bool {
+        let suspect = lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
+        self.is_usable(lent, path) && !suspect
+    }
+
     /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
     /// on a path that does not answer, or was abandoned, goes over another.
     pub(super) fn ack_path(&self, lent: &Lent<'_>, level: Level, path: PathRow) -> PathRow {
-        let Some(spoken) = self.multipath.spoken().filter(|_| level == Level::OneRtt) else {
+        let Some(spoken) = self.spoken().filter(|_| level == Level::OneRtt) else {
             return PathRow::FIRST;
         };
         let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
         let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !suspect(*path);
-        if spoken.config.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
+        if spoken.terms.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
             return path;
         }
         let rtt =
@@ -111,10 +181,10 @@ impl State {
     /// When a path is to be taken for silent, or to be given up.
     pub(super) fn next_failover(&self, lent: &Lent<'_>, path: PathRow) -> Deadline {
         let Some(route) = lent.buffers.routes.get(active(lent, path)) else { return Deadline::NEVER };
-        let Some(spoken) = self.multipath.spoken() else { return Deadline::NEVER };
+        let Some(spoken) = self.spoken() else { return Deadline::NEVER };
         let Some(working) = self.works_elsewhere(lent, path) else { return Deadline::NEVER };
         if route.is_suspect() || route.is_down() {
-            return given_up_at(route.left, Some(working), spoken.config.patience.map(Span::from));
+            return given_up_at(route.left, Some(working), spoken.terms.patience());
         }
         let max_ack_delay = self.peer.max_ack_delay();
         let waiting = Waiting {
@@ -123,7 +193,7 @@ impl State {
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
-        silent_at(&waiting, spoken.config.failover.map(Span::from))
+        silent_at(&waiting, spoken.terms.failover())
     }
 
     /// Since when another path works, if one does.
@@ -154,19 +224,22 @@ impl State {
         route.left = now;
         self.repeat_all(lent, row);
         if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-            path.told.note(PathTold::SUSPECT);
+            path.tell(PathTold::SUSPECT);
         }
     }
 
     /// How the window of a route grows beside those of the other paths.
     pub(super) fn coupling(&self, lent: &Lent<'_>, row: usize) -> Coupling {
-        let (Some(spoken), Some(own)) = (self.multipath.spoken(), lent.buffers.routes.get(row)) else {
+        let (Some(spoken), Some(own)) = (self.spoken(), lent.buffers.routes.get(row)) else {
             return Coupling::Alone;
         };
         let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
         let others = others.filter_map(|other| lent.buffers.routes.get(other));
-        let others = others.map(|other| (&other.congestion, other.rtt.smoothed()));
-        own.congestion.coupling(spoken.config.coupled, own.rtt.smoothed(), others)
+        // What is not answered takes nothing from anybody.
+        let others = others
+            .filter(|other| other.health == Health::Works)
+            .map(|other| (&other.congestion, other.rtt.smoothed()));
+        own.congestion.coupling(spoken.terms.coupled, own.rtt.smoothed(), others)
     }
 
     /// A packet that was sent over a route was acknowledged: it works.
@@ -177,13 +250,14 @@ impl State {
         if let Some(path) = lent.buffers.paths.get_mut(route.path.index())
             && usize::from(path.active) == row
         {
-            path.told.note(PathTold::RESTORED);
+            path.tell(PathTold::RESTORED);
         }
     }
 }
 
 fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
     let path = lent.buffers.paths.get(row.index())?;
+    let beside = path.beside.get()?;
     let route = lent.buffers.routes.get_mut(usize::from(path.active))?;
     let pace = route.pace();
     let wait = match route.pacer.budget(now, &pace) {
@@ -191,11 +265,11 @@ fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
         Budget::Until(until) => until.since(now),
     };
     Some(Facts {
-        path: path.id(),
+        path: beside.id,
         usable: false,
         suspect: route.is_suspect(),
-        local: path.status.ours(),
-        peer: path.status.peers(),
+        local: beside.status.ours(),
+        peer: beside.status.peers(),
         smoothed_rtt: route.rtt.smoothed(),
         min_rtt: route.rtt.min(),
         rtt_variation: route.rtt.variation(),
@@ -208,7 +282,7 @@ fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
         wait,
         mtu: route.mtu.current(),
         lost_permille: route.stats.lost_permille(),
-        weight: path.weight,
+        weight: beside.weight,
         backlog: 0,
     })
 }

@@ -10,6 +10,7 @@ use crate::cid::local::{LocalCid, LocalCids};
 use crate::cid::peer::{PeerCid, PeerCidRows, PeerCids, Retirement};
 use crate::delivery::Delivery;
 use crate::error::{TransportError, Trap};
+use crate::feature::WithMultipath;
 use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels};
 use crate::ids::{FourTuple, PathRow, Side};
 use crate::lifecycle::{Lifecycle, Liveness, Timeouts};
@@ -163,7 +164,7 @@ pub(crate) struct State {
     pub(super) side: Side,
     /// The path that stands for the connection where only one can.
     pub(super) main: PathRow,
-    pub(super) multipath: Multipath,
+    pub(super) multipath: WithMultipath<Multipath>,
     pub(super) version: u32,
     pub(super) lifecycle: Lifecycle,
     pub(super) first_flight: FirstFlight,
@@ -280,7 +281,7 @@ impl State {
         Self {
             side,
             main: PathRow::FIRST,
-            multipath: config.multipath.map_or(Multipath::Off, Multipath::Offered),
+            multipath: WithMultipath::new(Multipath::wanted(config.multipath.as_ref())),
             version,
             lifecycle: Lifecycle::new(now, &timeouts, pto),
             first_flight,

@@ -50,6 +50,15 @@ pub(crate) struct Serve {
     /// Serve the files below this folder (default: only /N)
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// Take files that clients send into this folder, from whoever may connect: see --psk and --client-ca
+    #[arg(long, value_name = "DIR")]
+    pub(crate) uploads: Option<PathBuf>,
+    /// Take no larger files, for example 500KiB or 2GB
+    #[arg(long, value_name = "BYTES", requires = "uploads", default_value = "64MiB", value_parser = bytes)]
+    pub(crate) max_upload: u64,
+    /// Take files in place of those that are there
+    #[arg(long, requires = "uploads")]
+    pub(crate) overwrite: bool,
     /// Show this certificate chain, own certificate first
     #[arg(long, value_name = "PEM", requires = "key", group = "identity")]
     cert: Option<PathBuf>,
@@ -316,6 +325,13 @@ pub(crate) fn bind_address(text: &str) -> Result<SocketAddr, &'static str> {
     alone
         .or_else(|_| text.parse())
         .map_err(|_| "expected an IP address, perhaps with a port: 192.0.2.1 or [::]:0")
+}
+
+fn bytes(text: &str) -> Result<u64, &'static str> {
+    match text.parse() {
+        Ok(Moment::Bytes(bytes)) => Ok(bytes),
+        _ => Err("expected bytes, for example 1000000, 500KiB, 1MiB or 2GB"),
+    }
 }
 
 fn alpn(text: &str) -> Result<String, &'static str> {

@@ -19,6 +19,7 @@ use peregrine_std::pattern::Pattern;
 use peregrine_std::tls::{ClientTls, ServerTls, Shown, Trust};
 use peregrine_std::{Agreed, Builder, Connection, Endpoint, Error};
 
+use crate::answer::Site;
 use crate::args::Tls;
 use crate::credentials::{client_factory, server_factory};
 use crate::exit::Exit;
@@ -88,9 +89,10 @@ pub(crate) fn run(multipath: bool) -> Result<(), Failure> {
         .map_err(failed)?;
     let address = server.local_addrs().first().copied().unwrap_or(loopback);
     timeline.tell("server", format_args!("listens on {address}, its key has the pin {pin}"));
-    let root = Arc::new(Root::open(None).map_err(|error| Failure::local("no root", error))?);
+    let root = Root::open(None).map_err(|error| Failure::local("no root", error))?;
+    let site = Arc::new(Site { root, uploads: None });
     let accepting = server.clone();
-    let serving = thread::spawn(move || serve::accept(&accepting, &root, false));
+    let serving = thread::spawn(move || serve::accept(&accepting, &site, false));
 
     timeline.tell("client", format_args!("connects to {address}"));
     let connection = client.connect(address, "localhost").map_err(failed)?;
@@ -105,7 +107,7 @@ pub(crate) fn run(multipath: bool) -> Result<(), Failure> {
         if got.sha256 != expected.sha256 || got.bytes != BYTES {
             return Err(Failure::new(Exit::Defect, "the bytes that arrived are not those that were sent"));
         }
-        let hash = hex(&got.sha256);
+        let hash = got.sha256_hex();
         timeline.tell("client", format_args!("got {} with the SHA-256 {hash}", HumanBytes(got.bytes)));
         if multipath {
             tell_of_paths(&connection, &before, &timeline)?;
@@ -244,8 +246,4 @@ fn fetch(connection: &Connection, act: impl FnOnce() -> Result<(), Error>) -> io
             act()?;
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -21,7 +21,7 @@ use crate::interrupt;
 use crate::logs;
 use crate::meter::Meter;
 use crate::report::{Download, Progress, Report, Ways, complain};
-use crate::save::{self, Received, Sink};
+use crate::save::{self, Existing, Received, Sink};
 use crate::steer;
 use crate::timeline::Timeline;
 use crate::url::{Host, Url};
@@ -297,7 +297,7 @@ impl<'a> Picture<'a> {
 
 fn open_sink(get: &Get, name: &Option<String>) -> Result<Sink, Failure> {
     match (get.folder(), name) {
-        (Some(folder), Some(name)) => Sink::save(folder, name)
+        (Some(folder), Some(name)) => Sink::save(folder, name, Existing::Replace)
             .map_err(|error| Failure::local(format_args!("cannot save into {}", folder.display()), error)),
         _ => Ok(Sink::discard()),
     }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod answer;
 mod args;
 mod credentials;
 mod demo;
@@ -23,6 +24,7 @@ mod serve;
 mod several;
 mod steer;
 mod timeline;
+mod uploads;
 mod url;
 
 use args::{Args, Command};

@@ -148,9 +148,14 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for Download { url, result } in &self.downloads {
-            if let Ok(Received { bytes, sha256, path }) = result {
+            if let Ok(got @ Received { bytes, path, .. }) = result {
                 let place = path.as_ref().map_or("not saved".into(), |path| path.display().to_string());
-                let _ = writeln!(text, "{url}: {bytes} bytes, sha256 {}, {}", hex(sha256), printable(&place));
+                let _ = writeln!(
+                    text,
+                    "{url}: {bytes} bytes, sha256 {}, {}",
+                    got.sha256_hex(),
+                    printable(&place)
+                );
             }
         }
         for path in &self.ways.paths {
@@ -174,8 +179,8 @@ impl Report {
     /// For programs: one object.
     pub(crate) fn json(&self) -> Value {
         let file = |Download { url, result }: &Download| match result {
-            Ok(Received { bytes, sha256, path }) => {
-                json!({ "url": url, "ok": true, "bytes": bytes, "sha256": hex(sha256), "path": path })
+            Ok(got @ Received { bytes, path, .. }) => {
+                json!({ "url": url, "ok": true, "bytes": bytes, "sha256": got.sha256_hex(), "path": path })
             }
             Err(error) => json!({ "url": url, "ok": false, "error": error }),
         };
@@ -194,13 +199,6 @@ impl Report {
             "errors": self.unmoved,
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A running count of bytes, drawn only where someone may watch.

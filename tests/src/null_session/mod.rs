@@ -1,7 +1,7 @@
 //! A session with no cryptography: the bytes, the order and the key names of RFC 9001, and checksums for tags.
 //!
 //! For tests and fuzzing of core. It is strict on purpose: a call that [`Session`]'s contract or RFC 9001 forbids to
-//! core panics here (a packet number sealed twice, a key used beyond its limit, 1-RTT packets opened by a server whose
+//! core panics here (a packet number sealed that is no larger than the last of its path, a key used beyond its limit, 1-RTT packets opened by a server whose
 //! handshake is not complete, CRYPTO bytes asked for that were acknowledged). What a *peer* may cause never panics.
 //!
 //! The messages are those of [`Flights`]; there is no 0-RTT.
@@ -73,6 +73,11 @@ impl NullSession {
     /// How often keys were used so far.
     pub const fn counters(&self) -> &Counters {
         self.keys.counters()
+    }
+
+    /// The number of the 1-RTT packet that was sealed last on a path.
+    pub fn last_sealed(&self, path: PathId) -> Option<u64> {
+        self.keys.last_sealed(path)
     }
 
     fn collect_events(&mut self) {

@@ -1,6 +1,6 @@
 //! Packet protection that protects nothing: a checksum for a tag, a keystream anyone can compute, and honest books.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use peregrine_core::ids::{PathId, Side};
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
@@ -127,8 +127,8 @@ pub(super) struct Keys {
     /// Whether the generation before it still opens.
     has_previous: bool,
     complete: bool,
-    /// All names under which a packet was sealed.
-    nonces: HashSet<(Level, u32, PathId, u64)>,
+    /// The last packet number sealed, of each path with each key.
+    sealed: BTreeMap<(PathId, Level, u32), u64>,
     /// Packets sealed with the current key of each level.
     uses: [u64; 4],
     counters: Counters,
@@ -143,7 +143,7 @@ impl Keys {
             generation: 0,
             has_previous: false,
             complete: false,
-            nonces: HashSet::new(),
+            sealed: BTreeMap::new(),
             uses: [0; 4],
             counters: Counters::default(),
         }
@@ -157,8 +157,14 @@ impl Keys {
         self.complete
     }
 
+    /// The last number of a 1-RTT packet sealed on a path.
+    pub(super) fn last_sealed(&self, path: PathId) -> Option<u64> {
+        let of_path = (path, Level::OneRtt, 0)..=(path, Level::OneRtt, u32::MAX);
+        self.sealed.range(of_path).map(|(_, pn)| *pn).max()
+    }
+
     /// Gives a level its keys, or others after a Retry. Packet numbers go on all the same (RFC 9000 17.2.5.3), so the
-    /// names of sealed packets are kept.
+    /// last ones are kept.
     pub(super) const fn install(&mut self, level: Level, secret: u64) {
         self.secrets[level as usize] = Some(secret);
     }
@@ -176,9 +182,11 @@ impl Keys {
         payload: &mut [u8],
     ) -> Result<(), KeyError> {
         let secret = self.secret(key, key.generation == self.current(key.level))?;
+        // Whose numbers rise uses none twice.
+        let last = self.sealed.insert((path, key.level, key.generation), pn);
         assert!(
-            self.nonces.insert((key.level, key.generation, path, pn)),
-            "packet number {pn} of path {} was sealed twice with {key:?}",
+            last.is_none_or(|last| last < pn),
+            "packet number {pn} of path {} was sealed after {last:?} with {key:?}",
             path.0
         );
         let uses = &mut self.uses[key.level as usize];

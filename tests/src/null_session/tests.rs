@@ -192,7 +192,7 @@ fn key_updates_keep_the_generation_before_until_it_is_retired() {
 }
 
 #[test]
-#[should_panic(expected = "packet number 4 of path 2 was sealed twice")]
+#[should_panic(expected = "packet number 4 of path 2 was sealed after Some(4)")]
 fn a_packet_number_sealed_twice_is_found() {
     let (mut client, _) = complete_pair(&NullConfig::seeded(5));
     sealed(&mut client, ONE_RTT, 1, 4);
@@ -202,7 +202,17 @@ fn a_packet_number_sealed_twice_is_found() {
 }
 
 #[test]
-#[should_panic(expected = "was sealed twice")]
+#[should_panic(expected = "packet number 4 of path 2 was sealed after Some(5)")]
+fn packet_numbers_that_fall_are_found() {
+    let (mut client, _) = complete_pair(&NullConfig::seeded(5));
+    sealed(&mut client, ONE_RTT, 3, 9);
+    sealed(&mut client, ONE_RTT, 2, 5);
+    assert_eq!((client.last_sealed(PathId(1)), client.last_sealed(PathId(2))), (None, Some(5)));
+    sealed(&mut client, ONE_RTT, 2, 4);
+}
+
+#[test]
+#[should_panic(expected = "was sealed after Some(0)")]
 fn packet_numbers_that_start_again_after_a_retry_are_found() {
     let (mut client, _) = start_pair(&NullConfig::seeded(5));
     sealed(&mut client, Key::first(Level::Initial), 0, 0);

@@ -16,6 +16,7 @@ mod migration;
 mod mtu;
 mod multipath;
 mod musts;
+mod mute;
 mod pitfalls;
 mod preferred_address;
 mod seeds;

@@ -4,7 +4,7 @@ use std::vec::Vec;
 use super::*;
 use crate::cid::tests::{Dice, cid, frames, packet, token};
 
-const P0: PathId = PathId::ZERO;
+const P0: PathRow = PathRow::FIRST;
 
 fn started<const N: usize>(limit: u64) -> ([LocalCid; N], LocalCids) {
     let mut rows = [LocalCid::FREE; N];
@@ -154,15 +154,16 @@ fn a_rotation_needs_a_row_to_travel_with() {
 }
 
 #[test]
+#[cfg(feature = "multipath")]
 fn paths_number_for_themselves_and_end_alone() {
     let (mut rows, mut local) = started::<4>(2);
-    let mut other = LocalCids::new(PathId(1));
+    let mut other = LocalCids::new(PathRow::new(1));
     other.on_peer_limit(2, 2);
     fill(&mut local, &mut rows);
     assert_eq!(other.supply(&mut rows, cid(100), token(100)), Ok(0));
     assert_eq!(other.supply(&mut rows, cid(101), token(101)), Ok(1));
-    assert_eq!(find(&rows, cid(101).as_slice()).unwrap().path(), PathId(1));
-    packet(500, |out| other.write(&mut rows, None, PathId(1), 0, out));
+    assert_eq!(find(&rows, cid(101).as_slice()).unwrap().path(), PathRow::new(1));
+    packet(500, |out| other.write(&mut rows, None, PathRow::new(1), 0, out));
     assert!(local.has_wanted() && !other.has_wanted());
     assert_eq!(retire(&mut other, &mut rows, 0, 1), Ok(Some(cid(100))));
     assert_eq!((other.pop(&mut rows), other.pop(&mut rows)), (Some(cid(101)), None));

@@ -42,6 +42,7 @@ fn defaults() {
     let serve = serve("--listen [::]:4433 0.0.0.0:80 --listen 127.0.0.1:1");
     assert_eq!(serve.listen.len(), 3);
     assert_eq!((serve.shown(), serve.alpn.as_str(), serve.tls), (Shown::SelfSigned, "hq-interop", Tls::Ours));
+    assert_eq!((&serve.uploads, serve.max_upload, serve.overwrite), (&None, 64 << 20, false));
     assert_eq!((serve.root, serve.client_ca, serve.retry, serve.json), (None, None, false, false));
     let get = get("https://a/x hq://b/y");
     assert_eq!(get.urls.len(), 2);
@@ -109,6 +110,9 @@ fn mistakes_are_named() {
         ("serve --listen [::]:1 --max-paths 9", "1..=8"),
         ("serve", "--listen"),
         ("serve --listen 4433", "[::]:4433"),
+        ("serve --listen [::]:1 --overwrite", "--uploads"),
+        ("serve --listen [::]:1 --max-upload 1MB", "--uploads"),
+        ("serve --listen [::]:1 --uploads d --max-upload 3s", "500KiB"),
         ("serve --listen [::]:1 --cert c", "--key"),
         ("serve --listen [::]:1 --key k", "--cert"),
         ("serve --listen [::]:1 --key k --self-signed", "cannot be used with"),

@@ -1,0 +1,356 @@
+//! Up to four paths at once: the client opens them, either side abandons and ranks them, keys and connection IDs are
+//! replaced, and the networks do as ever. In either dialect, by any scheduler, against peers with less room for paths.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use peregrine_core::congestion::{Algorithm, Coupled};
+use peregrine_core::connection::{AckReturn, Event, MultipathConfig, PathEvent, PathView, Usage};
+use peregrine_core::ids::{FourTuple, PathId};
+use peregrine_core::lifecycle::Cause;
+use peregrine_core::path::schedule::{Choice, Facts, Scheduler};
+use peregrine_core::path::{Availability, Role};
+use peregrine_core::time::Instant;
+use peregrine_core::wire::Dialect;
+use peregrine_core::wire::dialect::AbandonCode;
+use peregrine_tests::quic::{NullConnection, Setup};
+use peregrine_tests::rng::Rng;
+
+use super::{PATIENCE, STEPS, Scene, Tally, Teller, server, walk_all};
+
+/// The longest transfer.
+const LONGEST: u64 = 1_500_000;
+/// When all is well and nothing is left to be said, what was abandoned has ended within this time, and what does not answer is
+/// given up.
+const SETTLED: Duration = Duration::from_secs(15);
+/// After that nothing is sent for as long as anybody looks.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// One of these.
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.below(from.len() as u64) as usize]
+}
+
+/// What the application's own scheduler does: it takes the path with the most room.
+fn roomiest(facts: &[Facts]) -> Choice {
+    let ready = facts.iter().enumerate().filter(|(_, path)| path.is_ready());
+    ready.max_by_key(|(_, path)| path.room).map_or(Choice::Wait, |(row, _)| Choice::Path(row))
+}
+
+/// One side's choices. `dialect` is among what it speaks.
+fn choose(rng: &mut Rng, dialect: Dialect, setup: &mut Setup) {
+    let dialects = if rng.chance(0.5) { Dialect::ALL } else { &[dialect] };
+    let mut config = MultipathConfig::speaking(dialects).expect("a dialect");
+    config.max_paths = pick(rng, &[2, 3, 4, 8]);
+    config.scheduler = pick(
+        rng,
+        &[
+            Scheduler::LowestRtt,
+            Scheduler::EarliestCompletion,
+            Scheduler::Primary,
+            Scheduler::Weighted,
+            Scheduler::Custom(roomiest),
+        ],
+    );
+    config.acks = pick(rng, &[AckReturn::SamePath, AckReturn::Fastest]);
+    config.coupled = pick(rng, &[Coupled::None, Coupled::Lia, Coupled::Olia]);
+    config.failover = pick(rng, &[None, Some(Duration::from_millis(20)), Some(Duration::from_millis(200))]);
+    config.patience = pick(rng, &[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(5))]);
+    setup.endpoint.connection.multipath = Some(config);
+    setup.endpoint.connection.congestion = pick(rng, &[Algorithm::NewReno, Algorithm::Cubic]);
+    setup.sizes.paths = pick(rng, &[1, 2, 3, 3, 4, 4, 4, 4]);
+    setup.sizes.sent = pick(rng, &[64, 256, 1024]);
+}
+
+/// The last packets of paths that a side has heard to be abandoned.
+#[derive(Default)]
+struct Silent(BTreeMap<PathId, Option<u64>>);
+
+impl Silent {
+    /// Nothing is sent over a path that is abandoned.
+    fn check(&mut self, connection: &mut NullConnection) {
+        let abandoned: Vec<_> =
+            connection.paths().filter(|path| path.abandoned.is_some()).map(|path| path.id).collect();
+        let session = connection.session();
+        for id in abandoned {
+            self.0.entry(id).or_insert_with(|| session.last_sealed(id));
+        }
+        for (id, last) in &self.0 {
+            assert_eq!(session.last_sealed(*id), *last, "{id:?} was abandoned");
+        }
+    }
+}
+
+/// What both sides are held to.
+#[derive(Default)]
+struct Checks {
+    client: Silent,
+    server: Silent,
+}
+
+impl Checks {
+    /// What holds at any time.
+    fn check(&mut self, scene: &mut Scene) {
+        if !scene.is_alive() {
+            return;
+        }
+        scene.pair.client(|connection, _| check_tables(connection));
+        scene.pair.server(|connection, _| check_tables(connection));
+        scene.pair.client(|connection, _| self.client.check(connection));
+        scene.pair.server(|connection, _| self.server.check(connection));
+    }
+
+    /// What holds once nothing is left to be said: paths that were abandoned have left nothing behind, both sides know the same
+    /// of the others, and nobody says a word.
+    fn check_rest(&mut self, scene: &mut Scene, is_quiet: bool) {
+        scene.pair.world.run_for(SETTLED);
+        scene.tell("settled");
+        self.check(scene);
+        if !scene.is_alive() {
+            return;
+        }
+        let [(ours, client), (theirs, server)] = [
+            scene.pair.client(|connection, _| rest(connection)),
+            scene.pair.server(|connection, _| rest(connection)),
+        ];
+        let is_over = |paths: &[PathView]| paths.iter().all(|path| path.abandoned.is_none());
+        assert!(is_over(&ours) && is_over(&theirs), "{ours:?} {theirs:?}");
+        let ids = |paths: &[PathView]| {
+            let mut ids: Vec<_> = paths.iter().map(|path| path.id).collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(ids(&ours), ids(&theirs));
+        let statuses = |paths: &[PathView]| paths.iter().any(|path| path.suspect);
+        if statuses(&ours) || statuses(&theirs) {
+            // A NAT has forgotten one, and its side waits for ever.
+            return;
+        }
+        assert_eq!((client.local_cids, server.local_cids), (server.peer_cids, client.peer_cids));
+        assert_eq!((client.retirements, server.retirements), (0, 0));
+        if !is_quiet {
+            return;
+        }
+        assert_eq!((client.sent, server.sent), (0, 0));
+        let sightings = scene.pair.world.watched().len();
+        scene.pair.world.run_for(LOOK);
+        let said = &scene.pair.world.watched()[sightings..];
+        assert!(said.is_empty(), "{} datagrams from {:?} on", said.len(), said.first().map(|it| it.at));
+    }
+}
+
+fn rest(connection: &mut NullConnection) -> (Vec<PathView>, Usage) {
+    (connection.paths().collect(), connection.usage())
+}
+
+/// Each path that is open has one route in use, and there are no others.
+fn check_tables(connection: &mut NullConnection) {
+    let paths: Vec<_> = connection.paths().collect();
+    let open = paths.iter().filter(|path| path.abandoned.is_none());
+    let in_use: Vec<_> = open.map(|path| path.route.expect("an open path has a route").id).collect();
+    let active: Vec<_> =
+        connection.routes().filter(|route| route.role == Role::Active).map(|route| route.id).collect();
+    assert!(!in_use.is_empty() && in_use.len() == active.len(), "{paths:?} {active:?}");
+    assert!(in_use.iter().all(|route| active.contains(route)), "{paths:?} {active:?}");
+}
+
+fn step(scene: &mut Scene) {
+    let interface = scene.rng.below(scene.interfaces as u64) as usize;
+    let what = match scene.rng.below(32) {
+        0 => scene.rebind_port(interface),
+        1 => scene.rebind_address(interface),
+        2 => scene.renew_network(interface),
+        3..=9 => open(scene, interface),
+        10 => format!("{}, {}", open(scene, interface), abandon(scene)),
+        11..=13 => abandon(scene),
+        14..=16 => rank(scene),
+        17 => route(scene, interface, false),
+        18 => route(scene, interface, true),
+        19 => update_keys(scene),
+        20 => scene.rotate().1,
+        21 | 22 => scene.worsen(interface),
+        23 | 24 => scene.outage(interface, false),
+        25 | 26 => scene.outage(interface, true),
+        27 => scene.attack(|attack, count| attack.spoofs = 1 + count % 3),
+        28 => scene.attack(|attack, count| attack.copies = 1 + count),
+        29 => scene.attack(|attack, count| attack.storms = 1 + count % 4),
+        30 => scene.attack(|attack, count| attack.echoes = 1 + count),
+        _ => {
+            scene.pair.client(|connection, _| connection.ping());
+            "a ping".to_owned()
+        }
+    };
+    scene.tell(&format!("{interface}: {what}"));
+}
+
+fn open(scene: &mut Scene, interface: usize) -> String {
+    let fresh = scene.rng.chance(0.3);
+    let local = scene.address(interface, fresh);
+    let on = FourTuple { local, remote: server(), interface: interface as u32 + 1 };
+    let status =
+        pick(&mut scene.rng, &[Availability::Unknown, Availability::Available, Availability::Backup]);
+    let path = scene.pair.client(|connection, now| connection.open_path(now, on, status));
+    format!("path from {local}, {status:?}: {path:?}")
+}
+
+/// Something that either side may do to one of its paths.
+fn act<R>(
+    scene: &mut Scene,
+    what: impl FnOnce(&mut NullConnection, Instant, PathId) -> R,
+) -> (bool, PathId, R) {
+    let (by_client, number) = (scene.rng.chance(0.5), scene.rng.next_u64());
+    let act = |connection: &mut NullConnection, now| {
+        let paths: Vec<_> = connection.paths().collect();
+        let id = paths[number as usize % paths.len()].id;
+        (by_client, id, what(connection, now, id))
+    };
+    if by_client { scene.pair.client(act) } else { scene.pair.server(act) }
+}
+
+fn abandon(scene: &mut Scene) -> String {
+    let codes = [
+        AbandonCode::NoError,
+        AbandonCode::Application,
+        AbandonCode::ResourceLimit,
+        AbandonCode::Unstable,
+        AbandonCode::NoCid,
+        AbandonCode::Other(77),
+    ];
+    let code = pick(&mut scene.rng, &codes);
+    let done = act(scene, |connection, now, path| connection.abandon_path(now, path, code));
+    format!("abandon by client {}: {:?}, {code:?}: {:?}", done.0, done.1, done.2)
+}
+
+fn rank(scene: &mut Scene) -> String {
+    let backup = scene.rng.chance(0.5);
+    let done = act(scene, |connection, _, path| connection.set_path_status(path, backup));
+    format!("status by client {}: {:?}, backup {backup}: {:?}", done.0, done.1, done.2)
+}
+
+/// The client's first path tries another route, or moves there.
+fn route(scene: &mut Scene, interface: usize, at_once: bool) -> String {
+    let local = scene.address(interface, true);
+    let tag = interface as u32 + 1;
+    let route = scene.pair.client(|connection, now| {
+        if at_once { connection.migrate(now, local, tag) } else { connection.add_route(now, local, tag) }
+    });
+    format!("route from {local}, at once {at_once}: {route:?}")
+}
+
+fn update_keys(scene: &mut Scene) -> String {
+    let by_client = scene.rng.chance(0.5);
+    let update = |connection: &mut NullConnection, _: Instant| connection.update_keys();
+    if by_client {
+        scene.pair.client(update)
+    } else {
+        scene.pair.server(update)
+    }
+    format!("new keys, by client {by_client}")
+}
+
+/// Whether each side has given up the paths that were left to the other: then there is none, and the connection ends.
+fn is_given_up(scene: &Scene) -> bool {
+    let causes = [scene.pair.client_cause(), scene.pair.server_cause()];
+    causes.into_iter().flatten().any(|cause| {
+        let (Cause::Local(close) | Cause::Peer(close)) = cause else { return false };
+        close.phrase.as_str() == "the last path was abandoned"
+    })
+}
+
+fn walk(seed: u64) -> Tally {
+    let mut chances = Rng::new(seed ^ 0x3a7b_0000);
+    let interfaces = pick(&mut chances, &[1, 2, 2, 3, 3, 3, 4, 4]);
+    let is_quiet = chances.chance(0.5);
+    let mut choices = chances.split();
+    let scene = RefCell::new(Scene::new(seed, chances, interfaces, LONGEST, |client, server| {
+        let dialect = pick(&mut choices, Dialect::ALL);
+        choose(&mut choices, dialect, client);
+        choose(&mut choices, dialect, server);
+        client.endpoint.connection.keep_alive = (!is_quiet).then_some(Duration::from_secs(1));
+        if choices.chance(0.05) {
+            server.endpoint.connection.multipath = None;
+        }
+    }));
+    let teller = Teller(seed, &scene);
+    let mut checks = Checks::default();
+    let mut rng = Rng::new(seed);
+    let deadly = rng.chance(0.1);
+    let longest = Duration::from_millis([50, 200, 800][rng.below(3) as usize]);
+    for _ in 0..STEPS {
+        let pause = rng.up_to(longest);
+        let mut scene = scene.borrow_mut();
+        let limit = scene.pair.world.now().after(pause);
+        scene.go_on(limit);
+        checks.check(&mut scene);
+        if scene.is_over() || is_given_up(&scene) {
+            break;
+        }
+        assert!(scene.is_alive());
+        step(&mut scene);
+        checks.check(&mut scene);
+    }
+    let given_up;
+    {
+        let mut scene = scene.borrow_mut();
+        if !scene.is_over() && scene.is_alive() && deadly {
+            scene.die();
+        } else {
+            scene.heal();
+            let limit = scene.pair.world.now().after(PATIENCE);
+            scene.go_on(limit);
+            assert!(scene.is_over() || is_given_up(&scene));
+            checks.check_rest(&mut scene, is_quiet);
+        }
+        scene.check_wires();
+        given_up = is_given_up(&scene);
+    }
+    drop(teller);
+    let mut tally = tally(&scene.into_inner());
+    tally.insert("given up", given_up.into());
+    tally
+}
+
+fn tally(scene: &Scene) -> Tally {
+    let mut tally = Tally::new();
+    for node in [scene.pair.client_node(), scene.pair.server_node()] {
+        for (_, _, event) in &node.events {
+            let what = match event {
+                Event::Path(PathId(4..), PathEvent::Opened) => "opened with a later ID",
+                Event::Path(_, PathEvent::Opened) => "opened",
+                Event::Path(_, PathEvent::Validated) => "validated",
+                Event::Path(_, PathEvent::Suspect) => "suspect",
+                Event::Path(_, PathEvent::Restored) => "restored",
+                Event::Path(_, PathEvent::Status(_)) => "status",
+                Event::Path(_, PathEvent::Abandoned) => "abandoned",
+                Event::PathPossible => "possible again",
+                Event::Moved { .. } => "moved",
+                Event::KeysUpdated(_) => "new keys",
+                Event::NoSpareCid => "no spare ID",
+                Event::Closed(_) => "ended",
+                _ => continue,
+            };
+            *tally.entry(what).or_default() += 1;
+        }
+    }
+    tally
+}
+
+#[test]
+fn random_walks_on_several_paths_lose_nothing_and_leave_nothing_behind() {
+    let kinds = [
+        "opened",
+        "opened with a later ID",
+        "validated",
+        "suspect",
+        "restored",
+        "status",
+        "abandoned",
+        "possible again",
+        "moved",
+        "new keys",
+        "ended",
+    ];
+    let (walks, total) = walk_all(walk, &kinds);
+    assert!(total["given up"] * 50 <= walks, "more than a few");
+}
