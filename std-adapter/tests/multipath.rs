@@ -1,6 +1,7 @@
 //! Connections on several paths at once, over loopback.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use peregrine_core::connection::{Event, MultipathConfig, PathError, PathEvent, P
 use peregrine_core::ids::PathId;
 use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::Scheduler;
+use peregrine_core::stream::Tie;
 use peregrine_core::time::Instant;
 use peregrine_core::wire::Dialect;
 use peregrine_std::clock::Clock;
@@ -128,6 +130,30 @@ fn either_dialect_will_do() {
         let path = second(&client, Availability::Available).id;
         meanwhile(&client, &server, || server.abandon_path(path).unwrap());
     }
+}
+
+#[test]
+fn streams_and_datagrams_keep_to_their_path() {
+    let pair = Pair::with(in_turn);
+    let (client, server) = pair.connect();
+    let path = second(&client, Availability::Available).id;
+    client.set_path_keep_alive(path, Some(Duration::from_secs(5))).unwrap();
+    client.set_path_weight(path, NonZeroU8::new(3).unwrap()).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(drain(&mut server.accept_uni().unwrap()), LEN));
+        let mut send = client.open_uni().unwrap();
+        send.tie(Tie::Needs(path));
+        std::io::copy(&mut Pattern::new(LEN), &mut send).unwrap();
+        send.finish().unwrap();
+        send.delivered().unwrap();
+    });
+    let sent = sent(&client);
+    assert!(sent[0] < MIB && sent[1] > LEN, "{sent:?}");
+    client.send_datagram_over(Tie::Prefers(path), b"there").unwrap();
+    let mut got = [0; 9];
+    assert_eq!(server.recv_datagram(&mut got, PATIENCE).unwrap(), 5);
+    let unknown = client.set_path_weight(PathId(7), NonZeroU8::MIN);
+    assert!(matches!(unknown, Err(Error::Path(PathError::Unknown))), "{unknown:?}");
 }
 
 #[test]
