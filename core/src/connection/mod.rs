@@ -15,6 +15,7 @@
 //! | `cids` | which connection IDs routes use, and when they are replaced |
 //! | `multipath` | several paths at once: what was agreed on |
 //! | `paths`, `path_frames` | how paths begin and end; what is said of them |
+//! | `path_app` | what the application may do about paths |
 //! | `schedule` | which path carries what; what becomes of it when that falls silent |
 //! | `preferred` | a client's way to the address that its server prefers |
 //! | `migrate` | what the application may do about routes |
@@ -35,6 +36,7 @@ mod multipath;
 mod outcome;
 mod packet;
 mod path;
+mod path_app;
 mod path_frames;
 mod paths;
 mod preferred;
@@ -57,7 +59,7 @@ pub use events::{Event, RouteEvent};
 pub use migrate::{NetworkChange, RouteError};
 pub use multipath::{AckReturn, MultipathConfig};
 pub use path::Path;
-pub use paths::{PathError, PathEvent, PathView};
+pub use path_app::{PathError, PathEvent, PathView};
 pub use routes::{MigrationPolicy, MoveCause, NoSpareCid, WhenSuspect};
 pub use start::{Accepted, Opened};
 pub use stats::Stats;

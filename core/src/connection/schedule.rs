@@ -5,12 +5,12 @@ use core::num::NonZeroU8;
 use super::Lent;
 use super::multipath::AckReturn;
 use super::path::{Path, active, is_open};
-use super::paths::PathTold;
+use super::path_app::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{Waiting, given_up_at, last_silent_at, silent_at};
-use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
+use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, next_wait};
 use crate::path::{Availability, Health, Route};
 use crate::session::Level;
 use crate::stream::tie::{Over, Paths};
@@ -66,7 +66,7 @@ impl State {
 
     /// A datagram with what is tied to no path went over this one.
     pub(super) fn on_shared_sent(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, bytes: usize) {
-        if self.spoken().is_none() {
+        if !self.spoken().is_some_and(|spoken| matches!(spoken.terms.scheduler, Scheduler::Weighted)) {
             return;
         }
         let facts = self.facts_of_paths(now, lent);

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::Lent;
 use super::packet::{Allowed, Order};
-use super::path::{Path, active, beside_of, path_of};
+use super::path::{Path, active, path_of};
 use super::start::State;
 use crate::congestion::Budget;
 use crate::ids::{Ecn, FourTuple, PathRow};
@@ -460,7 +460,13 @@ fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
         addresses: route.addresses,
         ecn: Ecn::NotEct,
         flow_label: route.flow_label.get(),
-        dscp: beside_of(lent, row).map_or(0, |beside| beside.dscp),
+        dscp: lent
+            .buffers
+            .paths
+            .get(route.path.index())
+            .and_then(|path| path.dscp.get())
+            .copied()
+            .unwrap_or(0),
         max: usize::try_from(max).ok()?,
         path: path_of(lent, row),
         route: row,
