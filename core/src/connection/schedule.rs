@@ -5,12 +5,12 @@ use core::num::NonZeroU8;
 use super::Lent;
 use super::multipath::AckReturn;
 use super::path::{Path, active, is_open};
-use super::paths::PathTold;
+use super::path_app::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{Waiting, given_up_at, last_silent_at, silent_at};
-use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
+use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, next_wait};
 use crate::path::{Availability, Health, Route};
 use crate::session::Level;
 use crate::stream::tie::{Over, Paths};
@@ -66,7 +66,7 @@ impl State {
 
     /// A datagram with what is tied to no path went over this one.
     pub(super) fn on_shared_sent(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, bytes: usize) {
-        if self.spoken().is_none() {
+        if !self.spoken().is_some_and(|spoken| matches!(spoken.terms.scheduler, Scheduler::Weighted)) {
             return;
         }
         let facts = self.facts_of_paths(now, lent);
@@ -94,9 +94,14 @@ impl State {
         !self.is_blocked(lent, path) && route.is_some_and(|route| route.validation.is_validated())
     }
 
+    /// Whether something may be tied to a path, or was.
+    pub(super) const fn has_ties(&self) -> bool {
+        self.streams.has_ties() || self.spoken().is_some() && !self.datagrams_out.is_empty()
+    }
+
     /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
     pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
-        if !self.streams.has_ties() {
+        if !self.has_ties() {
             return if chosen { Over::Any } else { Over::Nothing };
         }
         let id = |row: PathRow| lent.buffers.paths.get(row.index()).map_or(NO_PATH, Path::id);
@@ -113,7 +118,7 @@ impl State {
 
     /// What was written for a path, if anything was, goes over the others that work too, if it is of a redundant stream.
     pub(super) fn copy(&mut self, lent: &Lent<'_>, path: PathRow, written: Option<u16>) {
-        let Some(row) = written.filter(|_| self.streams.has_ties()) else { return };
+        let Some(row) = written.filter(|_| self.has_ties()) else { return };
         let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
         let works = |other: &PathRow| {
             let suspect = lent.buffers.routes.get(active(lent, *other)).is_none_or(Route::is_suspect);
@@ -234,7 +239,10 @@ impl State {
         };
         let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
         let others = others.filter_map(|other| lent.buffers.routes.get(other));
-        let others = others.map(|other| (&other.congestion, other.rtt.smoothed()));
+        // What is not answered takes nothing from anybody.
+        let others = others
+            .filter(|other| other.health == Health::Works)
+            .map(|other| (&other.congestion, other.rtt.smoothed()));
         own.congestion.coupling(spoken.terms.coupled, own.rtt.smoothed(), others)
     }
 

@@ -1,5 +1,7 @@
 //! Which path carries what (draft-21 5.4 to 5.6, 5.8): policies, acknowledgments, sizes of datagrams.
 
+use std::num::NonZeroU8;
+
 use peregrine_core::connection::{AckReturn, Event};
 use peregrine_core::path::schedule::{Choice, Facts, Scheduler};
 
@@ -211,4 +213,66 @@ fn datagrams_go_over_what_works() {
     assert_eq!(arrived(&mut pair), 10, "but the rest goes over cellular");
     assert!(!pair.told_client(Event::Drained));
     assert_well(&pair);
+}
+
+/// Of weights that are not equal, over links that are.
+#[test]
+fn a_heavier_path_carries_more() {
+    let links = [WIFI, CELLULAR].map(|address| Interface::at(address).link(shallow_wifi()));
+    let [wifi, cellular] = links;
+    let mut pair = phone_on(wifi, cellular, |client, server| {
+        (chosen(client).scheduler, chosen(server).scheduler) = (Scheduler::Weighted, Scheduler::Weighted);
+    });
+    open_second(&mut pair);
+    let three = NonZeroU8::new(3).unwrap();
+    pair.client(|connection, _| connection.set_path_weight(SECOND, three).unwrap());
+    let [first, second] = shares(&mut pair, true, 4 * MIB);
+    assert!((20..30).contains(&first) && (70..80).contains(&second), "{first} % {second} %");
+    let [first, second] = shares(&mut pair, false, 4 * MIB);
+    assert!(first.abs_diff(second) < 10, "the server has weights of its own: {first} % {second} %");
+}
+
+/// 10 MiB over 20 and 10 Mbit/s: 2.80 s are the ideal, headers left out.
+#[test]
+fn bandwidths_are_added() {
+    for (delays, most) in [([0, 0], 2_940), ([10, 20], 3_100)] {
+        for up in [true, false] {
+            let [wifi, cellular] =
+                [(WIFI, 20, delays[0]), (CELLULAR, 10, delays[1])].map(|(address, mbit, delay)| {
+                    Interface::at(address).link(Link::mbit(mbit).delay_ms(delay).queue(100_000))
+                });
+            let mut pair = phone_on(wifi, cellular, |_, _| {});
+            open_second(&mut pair);
+            let took = carry(&mut pair, up, 10 * MIB);
+            println!("up {up} {delays:?} ms: {took} ms");
+            assert!(took <= most, "up {up} {delays:?}: {took} ms");
+            assert_well(&pair);
+        }
+    }
+}
+
+#[test]
+fn three_paths_are_added() {
+    const ETHERNET: &str = "10.0.2.2";
+    for up in [true, false] {
+        let interfaces =
+            [(WIFI, 20, 10), (CELLULAR, 10, 20), (ETHERNET, 30, 5)].map(|(address, mbit, delay)| {
+                Interface::at(address).link(Link::mbit(mbit).delay_ms(delay).queue(100_000))
+            });
+        let mut pair = Pair::roaming(1, interfaces, both).connected();
+        pair.run_ms(200);
+        open_second(&mut pair);
+        let local: SocketAddr = format!("{ETHERNET}:5000").parse().unwrap();
+        let on_ethernet = FourTuple { local, remote: server_address(), interface: 3 };
+        let third =
+            pair.client(|connection, now| connection.open_path(now, on_ethernet, Availability::Available));
+        assert_eq!(third, Ok(THIRD));
+        until_validated(&mut pair, THIRD);
+        let took = carry(&mut pair, up, 20 * MIB);
+        println!("up {up}: {took} ms {:?}", sent_by(&mut pair, up));
+        // 60 Mbit/s carry it in 2.80 s, 50 in 3.36; and headers.
+        assert!(took < 3_360, "up {up}: {took} ms");
+        assert!(sent_by(&mut pair, up).iter().all(|(_, bytes)| *bytes > MIB));
+        assert_well(&pair);
+    }
 }
