@@ -108,8 +108,7 @@ impl State {
         let (mut open, mut working) = (Paths::NONE, Paths::NONE);
         for row in self.open_paths(lent) {
             open.add(id(row));
-            let suspect = lent.buffers.routes.get(active(lent, row)).is_none_or(Route::is_suspect);
-            if self.is_usable(lent, row) && !suspect {
+            if self.carries(lent, row) {
                 working.add(id(row));
             }
         }
@@ -120,11 +119,7 @@ impl State {
     pub(super) fn copy(&mut self, lent: &Lent<'_>, path: PathRow, written: Option<u16>) {
         let Some(row) = written.filter(|_| self.has_ties()) else { return };
         let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
-        let works = |other: &PathRow| {
-            let suspect = lent.buffers.routes.get(active(lent, *other)).is_none_or(Route::is_suspect);
-            *other != path && !suspect && self.is_usable(lent, *other)
-        };
-        let others = self.open_paths(lent).filter(works);
+        let others = self.open_paths(lent).filter(|other| *other != path && self.carries(lent, *other));
         self.streams.copy(&lent.buffers.streams, lent.buffers.sent, row, &mut copies, others);
         if let Some(spoken) = self.spoken_mut() {
             spoken.copies = copies;
