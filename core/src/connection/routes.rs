@@ -18,6 +18,7 @@ use crate::path::{Addresses, EcnValidation, Health, Opener, Role, Route, RouteId
 use crate::session::Level;
 use crate::table::list::at;
 use crate::time::{Deadline, Instant, Span};
+use crate::wire::dialect::AbandonCode;
 
 /// A route that was left is kept for so long: it may be taken up again with what was known of it.
 const KEPT: Span = Span::from_secs(60);
@@ -450,13 +451,13 @@ impl State {
             }
             return;
         }
-        if self.last_to_work(lent, row).is_none() && self.give_up_new_path(now, lent, path) {
-            return;
-        }
         match self.last_to_work(lent, row) {
             Some(fallback) => {
                 self.activate(now, lent, fallback, MoveCause::Fallback);
                 self.release(lent, row, Told::FAILED);
+            }
+            None if self.is_given_up(lent, path) => {
+                self.abandon_path(now, lent, path, AbandonCode::Unstable);
             }
             None => {
                 let pto = self.base_pto(lent, path);

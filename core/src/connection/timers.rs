@@ -29,7 +29,7 @@ impl State {
         let alarm = alarms.map(|(at, _)| Deadline::at(at)).min().unwrap_or_default();
         let alive = self.liveness.next_timeout(self.liveness_pto(lent));
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
-        let acks = if self.is_mute(lent) { Deadline::NEVER } else { self.next_ack(lent) };
+        let acks = self.next_ack(lent);
         let paths = self.next_path_timeout(lent);
         [
             self.keys.next_timeout(),
@@ -45,11 +45,12 @@ impl State {
         .fold(life, Deadline::min)
     }
 
+    /// When an acknowledgment is due. One for which there is no way waits for whatever opens one.
     fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
         for level in SPACES {
             for path in self.path_rows() {
-                if self.levels.can_seal(level) {
+                if self.levels.can_seal(level) && !self.is_blocked(lent, self.ack_path(lent, level, path)) {
                     next = next.min(self.space_mut(lent, level, path).received.due());
                 }
             }

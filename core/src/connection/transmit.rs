@@ -215,11 +215,6 @@ impl State {
         allowance < self.smallest_datagram() || !(long || short) || down
     }
 
-    /// Whether nothing can be sent over any path.
-    pub(super) fn is_mute(&self, lent: &Lent<'_>) -> bool {
-        self.path_rows().all(|path| self.is_blocked(lent, path))
-    }
-
     /// The smallest datagram worth sending. A server's Initial packets want 1,200 bytes (RFC 9000 14.1): what credit there
     /// is for less waits for more.
     fn smallest_datagram(&self) -> u64 {
