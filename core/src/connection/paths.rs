@@ -445,6 +445,15 @@ impl State {
         self.liveness.on_received(now);
     }
 
+    /// Whether a datagram may have come over a path that was abandoned, whose routes are gone: what comes over it is heard until it
+    /// has ended (draft-21 3.4). The peer is where it is on other paths.
+    pub(super) fn may_linger(&self, lent: &Lent<'_>, seen: &Addresses) -> bool {
+        let lingers =
+            |row: PathRow| lent.buffers.paths.get(row.index()).is_some_and(|path| !path.is_wanted());
+        let is_there = |route: &Route| route.is_open() && route.addresses.has_remote_of(seen);
+        self.path_rows().any(lingers) && lent.buffers.routes.iter().any(is_there)
+    }
+
     /// Nothing need be known of a path any more: its row takes the next path ID, which the peer may use from now on.
     fn end_path(&mut self, lent: &mut Lent<'_>, row: PathRow) {
         if let Some(path) = lent.buffers.paths.get_mut(row.index()) {

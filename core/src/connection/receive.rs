@@ -46,10 +46,11 @@ impl State {
             return;
         }
         let seen = Addresses::new(&on);
-        let known = lent.buffers.routes.iter().any(|route| route.takes(&seen));
         // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
         // confirmed.
-        if !known && (self.side.is_client() || !self.levels.is_confirmed()) {
+        let may_be_new =
+            if self.side.is_client() { self.may_linger(lent, &seen) } else { self.levels.is_confirmed() };
+        if !may_be_new && !is_known(lent, &seen) {
             return self.stats.discarded.add(Why::Address);
         }
         let mut origin = Origin { seen, route: None, is_credited: false };
@@ -166,8 +167,13 @@ impl State {
             Some(row) => row,
             None if level != Level::OneRtt || !self.lifecycle.is_open() => return Err(Why::Address),
             None if self.is_unused(lent, to.path) => self.welcome(now, lent, &origin.seen, to, len)?,
-            // A server does not migrate (RFC 9000 9), and where nothing is sent to any more nobody moves to.
-            None if self.side.is_client() || !is_open(lent, to.path) => return Ok(active(lent, to.path)),
+            // Where nothing is sent to any more nobody moves to.
+            None if !is_open(lent, to.path) => return Ok(active(lent, to.path)),
+            // A server does not migrate (RFC 9000 9).
+            None if self.side.is_client() && is_known(lent, &origin.seen) => {
+                return Ok(active(lent, to.path));
+            }
+            None if self.side.is_client() => return Err(Why::Address),
             None => self.admit(now, lent, &origin.seen, to, len)?,
         };
         origin.route = Some(row);
@@ -301,6 +307,11 @@ impl State {
         self.lifecycle.on_received(now, pto);
         Err(Why::Closing.into())
     }
+}
+
+/// Whether there is a route with these addresses, whatever its path.
+fn is_known(lent: &Lent<'_>, seen: &Addresses) -> bool {
+    lent.buffers.routes.iter().any(|route| route.takes(seen))
 }
 
 /// Where a datagram came from.

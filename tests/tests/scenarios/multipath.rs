@@ -10,10 +10,10 @@ use peregrine_tests::pair::{Pair, open, server_address};
 use peregrine_tests::quic::{QuicNode, Setup};
 use peregrine_tests::sim::{Interface, Link};
 
-const WIFI: &str = "10.0.0.2";
-const CELLULAR: &str = "10.0.1.2";
+pub(super) const WIFI: &str = "10.0.0.2";
+pub(super) const CELLULAR: &str = "10.0.1.2";
 const MIB: u64 = 1 << 20;
-const SECOND: PathId = PathId(1);
+pub(super) const SECOND: PathId = PathId(1);
 
 fn both(client: &mut Setup, server: &mut Setup) {
     for sizes in [&mut client.sizes, &mut server.sizes] {
@@ -24,7 +24,7 @@ fn both(client: &mut Setup, server: &mut Setup) {
 }
 
 /// A phone that speaks multipath: Wi-Fi and cellular, one path so far.
-fn phone(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
+pub(super) fn phone(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
     let interfaces = [
         Interface::at(WIFI).link(Link::mbit(20).delay_ms(10)),
         Interface::at(CELLULAR).link(Link::mbit(10).delay_ms(20)),
@@ -38,13 +38,13 @@ fn phone(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
     pair
 }
 
-fn cellular() -> FourTuple {
+pub(super) fn cellular() -> FourTuple {
     let local: SocketAddr = format!("{CELLULAR}:5000").parse().unwrap();
     FourTuple { local, remote: server_address(), interface: 2 }
 }
 
 /// As [`phone`], on both paths.
-fn bonded(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
+pub(super) fn bonded(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
     let mut pair = phone(tune);
     let id = pair.client(|connection, now| connection.open_path(now, cellular(), Availability::Available));
     assert_eq!(id, Ok(SECOND));
@@ -55,7 +55,7 @@ fn bonded(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
     pair
 }
 
-fn told(node: &QuicNode, path: PathId) -> Vec<PathEvent> {
+pub(super) fn told(node: &QuicNode, path: PathId) -> Vec<PathEvent> {
     let of = |event: &Event| match event {
         Event::Path(id, what) if *id == path => Some(*what),
         _ => None,
@@ -63,7 +63,7 @@ fn told(node: &QuicNode, path: PathId) -> Vec<PathEvent> {
     node.events.iter().filter_map(|(_, _, event)| of(event)).collect()
 }
 
-fn stream(pair: &mut Pair) -> StreamId {
+pub(super) fn stream(pair: &mut Pair) -> StreamId {
     pair.client(|connection, _| open(connection, Dir::Bi))
 }
 
