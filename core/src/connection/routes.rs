@@ -262,6 +262,7 @@ impl State {
             }
         }
         route.role = Role::Active;
+        route.left = now;
         route.pto.on_keys_discarded(now);
         if !route.validation.is_validated() && !route.validation.is_running() {
             route.validation.start(now, pto);
@@ -318,8 +319,9 @@ impl State {
     pub(super) fn on_silence(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let path = self.main;
         if let Some(route) = lent.buffers.routes.get_mut(active(lent, path)) {
-            if !route.is_down() {
+            if route.health == Health::Works {
                 route.health = Health::Suspect;
+                route.left = now;
             }
             route.told.note(Told::SUSPECT);
         }

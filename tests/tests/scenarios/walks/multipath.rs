@@ -38,8 +38,8 @@ fn roomiest(facts: &[Facts]) -> Choice {
     ready.max_by_key(|(_, path)| path.room).map_or(Choice::Wait, |(row, _)| Choice::Path(row))
 }
 
-/// One side's choices. `dialect` is among what it speaks.
-fn choose(rng: &mut Rng, dialect: Dialect, setup: &mut Setup) {
+/// One side's choices. `dialect` is among what it speaks. Returns how many paths it allows at first.
+fn choose(rng: &mut Rng, dialect: Dialect, setup: &mut Setup) -> u32 {
     let dialects = if rng.chance(0.5) { Dialect::ALL } else { &[dialect] };
     let mut config = MultipathConfig::speaking(dialects).expect("a dialect");
     config.max_paths = pick(rng, &[2, 3, 4, 8]);
@@ -61,6 +61,7 @@ fn choose(rng: &mut Rng, dialect: Dialect, setup: &mut Setup) {
     setup.endpoint.connection.congestion = pick(rng, &[Algorithm::NewReno, Algorithm::Cubic]);
     setup.sizes.paths = pick(rng, &[1, 2, 3, 3, 4, 4, 4, 4]);
     setup.sizes.sent = pick(rng, &[64, 256, 1024]);
+    setup.sizes.paths.min(config.max_paths.into()) as u32
 }
 
 /// The last packets of paths that a side has heard to be abandoned.
@@ -290,10 +291,10 @@ fn walk(seed: u64) -> Tally {
     let interfaces = pick(&mut chances, &[1, 2, 2, 3, 3, 3, 4, 4]);
     let is_quiet = chances.chance(0.5);
     let mut choices = chances.split();
+    let mut rows = u32::MAX;
     let scene = RefCell::new(Scene::new(seed, chances, interfaces, LONGEST, |client, server| {
         let dialect = pick(&mut choices, Dialect::ALL);
-        choose(&mut choices, dialect, client);
-        choose(&mut choices, dialect, server);
+        rows = choose(&mut choices, dialect, client).min(choose(&mut choices, dialect, server));
         client.endpoint.connection.keep_alive = (!is_quiet).then_some(Duration::from_secs(1));
         if choices.chance(0.05) {
             server.endpoint.connection.multipath = None;
@@ -331,17 +332,18 @@ fn walk(seed: u64) -> Tally {
         scene.check_wires();
     }
     drop(teller);
-    let mut tally = tally(&scene.into_inner());
+    let mut tally = tally(&scene.into_inner(), rows);
     tally.insert("stranded", checks.is_stranded.into());
     tally
 }
 
-fn tally(scene: &Scene) -> Tally {
+/// Counts what happened where both sides have so many rows for paths.
+fn tally(scene: &Scene, rows: u32) -> Tally {
     let mut tally = Tally::new();
     for node in [scene.pair.client_node(), scene.pair.server_node()] {
         for (_, _, event) in &node.events {
             let what = match event {
-                Event::Path(PathId(4..), PathEvent::Opened) => "opened with a later ID",
+                Event::Path(id, PathEvent::Opened) if id.0 >= rows => "opened with a later ID",
                 Event::Path(_, PathEvent::Opened) => "opened",
                 Event::Path(_, PathEvent::Validated) => "validated",
                 Event::Path(_, PathEvent::Suspect) => "suspect",
