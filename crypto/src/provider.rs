@@ -7,6 +7,15 @@
 //! [`Session::resume`](peregrine_core::session::Session::resume), which whoever learns that the hardware is done sees to. Nobody
 //! is woken otherwise. What waits may be dropped at any time: the connection can end before.
 //!
+//! # Hardware that does one job at a time
+//!
+//! A step that finds it at another's job is pending like one that has begun; whoever resumes sessions lets the others try again once
+//! one of them got on. Since what waits may be dropped, a result may be there that nobody will fetch: whoever asks for another job
+//! must get the hardware then, and the result is overwritten, wiped if it is a secret. Otherwise one client that goes away in its
+//! handshake ends all handshakes after it. Should its owner be there after all, it asks again and the job is done again. To tell
+//! whose a result is, keep what was asked with it: the message to be signed, the peer's public value; a [`KeyShare`], which one
+//! connection owns, may as well give its job up when it is dropped.
+//!
 //! # Hardware for AES and SHA-256
 //!
 //! A peripheral is one for all keys and all hashes, so they refer to it; in a program of one executor a `RefCell` keeps them
@@ -448,7 +457,8 @@ pub trait KeyShare {
     /// Our public value, as it goes into the key_share extension.
     fn public(&self) -> &[u8];
 
-    /// The secret shared with the peer whose public value is `peer`. Not asked again once it has answered.
+    /// The secret shared with the peer whose public value is `peer`. Not asked again once it has answered, nor if the connection
+    /// ends before.
     ///
     /// # Errors
     /// If `peer` is not a valid public value of the group, or makes the secret depend on it alone (RFC 9846 7.4.2).
@@ -541,7 +551,8 @@ pub trait Signer {
     /// The schemes it can sign with, best first.
     fn schemes(&self) -> &[Scheme];
 
-    /// Signs `message` (not yet hashed).
+    /// Signs `message` (not yet hashed). Sessions share the key: an answer that one of them did not fetch must not be in the
+    /// way of the next.
     ///
     /// # Errors
     /// [`SignError`].

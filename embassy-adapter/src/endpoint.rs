@@ -34,6 +34,17 @@ pub struct EndpointUsage {
     pub finished: usize,
 }
 
+/// Clients that a server has turned away, though it had a connection for them: without one it tells them so, and
+/// [`EndpointUsage::connections`] shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Refusals {
+    /// How many.
+    pub count: u32,
+    /// Why the last one was: [`Error::NoSession`], [`Error::NoCryptoRoom`], [`Error::Start`].
+    pub last: Option<Error>,
+}
+
 /// Connections that share networks and their sockets. A value of it is a reference: copy it to every task of the executor that
 /// runs [`Self::run`].
 pub struct Endpoint<S: EndpointSession + 'static> {
@@ -90,10 +101,10 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
         .await
     }
 
-    /// Has keys in hardware asked again that had no answer yet for a handshake: to be called when they may have one. They are asked
-    /// whenever [`Self::run`] does its work, and this makes it do so.
+    /// Has [`Self::run`] ask keys in hardware again that had no answer yet for a handshake: to be called when they may have one,
+    /// since they are not asked otherwise.
     pub fn resume(&self) {
-        self.shared.borrow_mut().nudge();
+        self.shared.borrow_mut().ask_keys();
     }
 
     /// Waits until that network, or any, is up and has an address.
@@ -148,6 +159,11 @@ impl<S: EndpointSession + 'static> Endpoint<S> {
     /// How much of the resources is in use now: to choose their sizes by.
     pub fn usage(&self) -> EndpointUsage {
         self.shared.borrow().usage()
+    }
+
+    /// Which clients were turned away, and why, as it is logged too: those who serve learn of nobody who does not get in.
+    pub fn refusals(&self) -> Refusals {
+        self.shared.borrow().refusals
     }
 
     /// Waits until there is no connection any more and peers were told of the end of each: before the power is cut.

@@ -1,19 +1,20 @@
 //! Core's endpoint over sockets of embassy-net, without any waiting: datagrams in, datagrams out, networks that come and go.
 
+mod arriving;
 mod following;
 
 use core::net::SocketAddr;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Waker};
 use core::time::Duration;
 
 use embassy_net::Stack;
 use peregrine_core::connection::{CRYPTO_LEN, Connection, Event, Lending, Memory};
-use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled};
-use peregrine_core::ids::{Ecn, FourTuple};
+use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle};
+use peregrine_core::ids::FourTuple;
 use peregrine_core::session::EndpointCrypto;
 use peregrine_core::time::{Deadline, Instant};
 
-use crate::endpoint::EndpointUsage;
+use crate::endpoint::{EndpointUsage, Refusals};
 use crate::error::{End, Error};
 use crate::lent::{Home, Lent};
 use crate::network::{Network, NetworkId};
@@ -38,8 +39,8 @@ pub(crate) struct Row {
     /// A client that nobody has accepted yet.
     has_arrived: bool,
     pub(crate) is_confirmed: bool,
-    /// It has no route that works, and waits until it may open one.
-    is_stranded: bool,
+    /// It has no route that works: why there is no other.
+    stranded: Option<Error>,
     is_drained: bool,
 }
 
@@ -50,7 +51,7 @@ impl Row {
         is_client: false,
         has_arrived: false,
         is_confirmed: false,
-        is_stranded: false,
+        stranded: None,
         is_drained: false,
     };
 }
@@ -75,6 +76,8 @@ pub(crate) struct Engine<S: EndpointSession + 'static> {
     inbox: &'static mut [u8],
     server: Option<&'static mut dyn NewSession<S>>,
     runner: Option<Waker>,
+    asks_keys: bool,
+    pub(crate) refusals: Refusals,
 }
 
 /// The memory of a connection with what its session brings for the handshake.
@@ -114,6 +117,8 @@ impl<S: EndpointSession> Engine<S> {
             inbox: parts.inbox,
             server: None,
             runner: None,
+            asks_keys: false,
+            refusals: Refusals::default(),
         };
         (engine, parts.shared)
     }
@@ -255,15 +260,35 @@ impl<S: EndpointSession> Engine<S> {
         outcome
     }
 
-    /// Lets the handshakes go on that wait for a key in hardware, or for the stack to be as shallow as here.
+    /// Keys in hardware may have an answer.
+    pub(crate) fn ask_keys(&mut self) {
+        self.asks_keys = true;
+        self.nudge();
+    }
+
+    /// Lets handshakes go on: those that have put off work until the stack is as shallow as here and, if keys in hardware may have
+    /// an answer, all. Who has taken one makes way for others at the same hardware, which are asked again.
     fn resume(&mut self) {
         let (rows, core) = (&*self.rows, &mut self.core);
-        for handle in rows.iter().filter_map(|row| row.handle) {
-            if core.connection(handle).is_some_and(Connection::is_handshaking)
-                && let Some(connection) = core.connection_mut(handle)
-            {
-                connection.resume(now());
+        let mut asks_keys = core::mem::take(&mut self.asks_keys);
+        loop {
+            let mut makes_way = false;
+            for handle in rows.iter().filter_map(|row| row.handle) {
+                let due = |connection: &Connection<Lendable, S>| {
+                    connection.is_handshaking() && (asks_keys || connection.session().has_deferred_work())
+                };
+                if core.connection(handle).is_some_and(due)
+                    && let Some(connection) = core.connection_mut(handle)
+                {
+                    let was_pending = connection.session().is_pending();
+                    connection.resume(now());
+                    makes_way |= was_pending && !connection.session().is_pending();
+                }
             }
+            if !makes_way {
+                break;
+            }
+            asks_keys = true;
         }
     }
 
@@ -336,59 +361,6 @@ impl<S: EndpointSession> Engine<S> {
             cx.waker().wake_by_ref();
         } else if let Some(moment) = deadline.instant() {
             wake_at(cx, moment);
-        }
-    }
-
-    /// Takes what has come. Returns whether there may be more.
-    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut more = false;
-        for place in 0..self.sockets.len() {
-            let mut batch = 0..BATCH;
-            while batch.next().is_some() {
-                let Some(Place::Bound(bound)) = self.sockets.get(place) else { break };
-                let interface = u32::try_from(place).unwrap_or(u32::MAX);
-                match bound.poll_recv(cx, interface, self.inbox) {
-                    Poll::Ready(Some((len, on))) => self.handle(cx, len, on),
-                    // It was longer than we have promised to take.
-                    Poll::Ready(None) => {}
-                    Poll::Pending => break,
-                }
-            }
-            more |= batch.is_empty();
-        }
-        more
-    }
-
-    /// Takes the datagram in the inbox.
-    fn handle(&mut self, cx: &mut Context<'_>, len: usize, on: FourTuple) {
-        let Some(datagram) = self.inbox.get_mut(..len) else { return };
-        let reply = match self.core.handle_datagram(now(), on, Ecn::NotEct, datagram) {
-            Handled::Connection(_) | Handled::Ignored(_) => return,
-            Handled::Reply(len) => len,
-            Handled::Incoming(incoming) => {
-                let memory = self.server.is_some().then(|| Lent::take(self.homes)).flatten();
-                let session =
-                    self.server.as_mut().filter(|_| memory.is_some()).and_then(|new| new.session(&incoming));
-                let both = memory.zip(session).and_then(|(memory, mut session)| {
-                    let memory = with_room(memory, &mut session).ok()?;
-                    Some((memory, session))
-                });
-                match both {
-                    Some((memory, session)) => {
-                        // What fails here is the client's fault, and has left nothing behind.
-                        if let Ok(handle) = self.core.accept(now(), incoming, datagram, memory, session) {
-                            self.know(handle, Row::EMPTY);
-                        }
-                        return;
-                    }
-                    None => self.core.refuse(incoming, self.inbox),
-                }
-            }
-        };
-        if let (Some(bytes), Some(Place::Bound(bound))) =
-            (self.inbox.get(..reply), self.sockets.get_mut(on.interface as usize))
-        {
-            bound.reply(cx, &on, bytes);
         }
     }
 

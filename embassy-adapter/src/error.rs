@@ -26,6 +26,8 @@ pub enum Error {
     TooManySockets,
     /// All of what [`SendStream::delivered`](crate::SendStream::delivered) needs is in use by other streams.
     TooManyStreams,
+    /// The server has made no session for a client: all memory for handshakes is in use, or it wants no such client.
+    NoSession,
     /// Neither the session nor the connection's memory has room for CRYPTO bytes out of order.
     NoCryptoRoom,
     /// The connection could not begin: the session failed, or it or the connection has too little memory.
@@ -122,6 +124,9 @@ impl fmt::Display for Error {
                 "all connections are in use; drop one, or give the resources memory for more"
             }
             Self::TooManyHandshakes => "all memory for handshakes is in use; wait for one, or give more",
+            Self::NoSession => {
+                "there is no session for the client: all memory for handshakes is in use, or the server wants no such client"
+            }
             Self::NoCryptoRoom => {
                 "the session brings no room for CRYPTO bytes, and the connection's memory has none: use the Storage of peregrine-core"
             }
@@ -149,6 +154,7 @@ impl embedded_io_async::Error for Error {
             Self::NoNetwork => ErrorKind::AddrNotAvailable,
             Self::TooManyConnections
             | Self::TooManyHandshakes
+            | Self::NoSession
             | Self::NoCryptoRoom
             | Self::TooManySockets
             | Self::TooManyStreams => ErrorKind::OutOfMemory,

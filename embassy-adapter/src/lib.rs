@@ -33,7 +33,7 @@ mod waiters;
 pub use {peregrine_core, peregrine_crypto};
 
 pub use connection::Connection;
-pub use endpoint::{Endpoint, EndpointUsage};
+pub use endpoint::{Endpoint, EndpointUsage, Refusals};
 pub use error::{End, Error};
 pub use moving::MAX_ROUTES;
 pub use network::NetworkId;

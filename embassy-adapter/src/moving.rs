@@ -104,6 +104,15 @@ impl<S: EndpointSession + 'static> Connection<S> {
         self.0.act(CoreConnection::route).flatten()
     }
 
+    /// Why a client's connection has not left its network, which is gone; none while that is there, and of a server's connection.
+    /// Nobody else tells: it waits until the network comes back, and ends when nothing has come for the idle timeout.
+    ///
+    /// With [`Error::NoNetwork`] no other network is up, with `RouteError::Full` the `Storage` has no memory for a second route.
+    /// All but the first is logged.
+    pub fn stranded(&self) -> Option<Error> {
+        self.0.engine(|engine, handle| engine.stranded(handle))
+    }
+
     /// The network that a route is on.
     pub fn network_of(&self, route: &RouteView) -> Option<NetworkId> {
         self.0.engine(|engine, _| engine.network_of(route.interface))

@@ -16,7 +16,9 @@ use peregrine_core::session::Session;
 use peregrine_crypto::endpoint::EndpointKeys;
 use peregrine_crypto::provider::Provider;
 use peregrine_crypto::rustcrypto::{Cached, CompactRustCrypto, LeanRustCrypto, RustCrypto};
-use peregrine_crypto::tls::{ClientConfig, ClientSession, Role, ServerConfig, ServerSession, TlsSession};
+use peregrine_crypto::tls::{
+    ClientConfig, ClientSession, PskClientSession, Role, ServerConfig, ServerSession, TlsSession,
+};
 use rand_core::TryRng as _;
 use zeroize::Zeroizing;
 
@@ -32,6 +34,17 @@ pub trait EndpointSession: Session {
         None
     }
 
+    /// Whether there is work that was put off, for [`Session::resume`] to do now. Without it that is called only after
+    /// [`Endpoint::resume`](crate::Endpoint::resume).
+    fn has_deferred_work(&self) -> bool {
+        false
+    }
+
+    /// Whether a key in hardware was asked and has not answered. When it has, others that wait for the same hardware are asked again.
+    fn is_pending(&self) -> bool {
+        false
+    }
+
     /// The handshake is confirmed: nothing of it is sent again, memory lent for it may go.
     fn after_handshake(&mut self) {}
 
@@ -44,6 +57,14 @@ impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch
         self.scratch_mut()?.crypto.take()
     }
 
+    fn has_deferred_work(&self) -> bool {
+        Self::has_deferred_work(self)
+    }
+
+    fn is_pending(&self) -> bool {
+        Self::is_pending(self)
+    }
+
     fn after_handshake(&mut self) {
         drop(self.take_scratch());
     }
@@ -53,9 +74,9 @@ impl<'a, P: Provider, R: Role<'a>> EndpointSession for TlsSession<'a, P, Scratch
     }
 }
 
-/// The cryptography of sessions and keys. It is [`Compact`] unless a type says another.
+/// The cryptography of sessions and keys, which needs nothing but randomness. It is [`Compact`] unless a type says another.
 ///
-/// A chip with hardware for it gets a [`Provider`] of its own, which this makes.
+/// A chip with hardware for it gets a [`Provider`] of its own, and [`NewAlgorithms`] to make that.
 pub trait Algorithms: Provider + Sized {
     /// With this source of randomness.
     fn with_random(random: Drbg) -> Self;
@@ -88,6 +109,29 @@ impl Algorithms for LeanRustCrypto<Drbg, Cached> {
 impl Algorithms for RustCrypto<Drbg> {
     fn with_random(random: Drbg) -> Self {
         Self::new(random)
+    }
+}
+
+/// Makes the cryptography of each session: what [`Software`] does for [`Algorithms`], and a closure or a type of one's own for a
+/// [`Provider`] that refers to a peripheral.
+pub trait NewAlgorithms<A> {
+    /// Some with this source of randomness.
+    fn algorithms(&self, random: Drbg) -> A;
+}
+
+impl<A, F: Fn(Drbg) -> A> NewAlgorithms<A> for F {
+    fn algorithms(&self, random: Drbg) -> A {
+        self(random)
+    }
+}
+
+/// Cryptography without peripherals.
+#[derive(Clone, Copy, Debug)]
+pub struct Software;
+
+impl<A: Algorithms> NewAlgorithms<A> for Software {
+    fn algorithms(&self, random: Drbg) -> A {
+        A::with_random(random)
     }
 }
 
@@ -192,6 +236,9 @@ impl AsMut<[u8]> for Room {
 /// A client's session.
 pub type Client<A = Compact> = ClientSession<'static, A, Scratch>;
 
+/// A client's session with pre-shared keys and nothing else, which links no code for certificates and their keys.
+pub type PskClient<A = Compact> = PskClientSession<'static, A, Scratch>;
+
 /// A server's session.
 pub type Server<A = Compact> = ServerSession<'static, A, Scratch>;
 
@@ -208,9 +255,59 @@ pub fn client<A: Algorithms>(
     entropy: &mut impl Entropy,
     unix_time: Option<u64>,
 ) -> Result<Client<A>, Error> {
-    let algorithms = A::with_random(Drbg::new(entropy)?);
-    let scratch = handshakes.take().ok_or(Error::TooManyHandshakes)?;
+    client_with(&Software, config, handshakes, entropy, unix_time)
+}
+
+/// [`client`] with cryptography of one's own.
+///
+/// # Errors
+/// As for [`client`].
+pub fn client_with<A: Provider>(
+    new: &impl NewAlgorithms<A>,
+    config: &'static ClientConfig<'static>,
+    handshakes: Handshakes,
+    entropy: &mut impl Entropy,
+    unix_time: Option<u64>,
+) -> Result<Client<A>, Error> {
+    let (algorithms, scratch) = begin(new, handshakes, entropy)?;
     Ok(ClientSession::new(config, algorithms, scratch, unix_time))
+}
+
+/// A session of a client that knows its server by a pre-shared key.
+///
+/// # Errors
+/// As for [`client`].
+pub fn psk_client<A: Algorithms>(
+    config: &'static ClientConfig<'static>,
+    handshakes: Handshakes,
+    entropy: &mut impl Entropy,
+) -> Result<PskClient<A>, Error> {
+    psk_client_with(&Software, config, handshakes, entropy)
+}
+
+/// [`psk_client`] with cryptography of one's own.
+///
+/// # Errors
+/// As for [`client`].
+pub fn psk_client_with<A: Provider>(
+    new: &impl NewAlgorithms<A>,
+    config: &'static ClientConfig<'static>,
+    handshakes: Handshakes,
+    entropy: &mut impl Entropy,
+) -> Result<PskClient<A>, Error> {
+    let (algorithms, scratch) = begin(new, handshakes, entropy)?;
+    Ok(PskClientSession::new(config, algorithms, scratch, None))
+}
+
+/// What a client's session begins with.
+fn begin<A>(
+    new: &impl NewAlgorithms<A>,
+    handshakes: Handshakes,
+    entropy: &mut impl Entropy,
+) -> Result<(A, Scratch), Error> {
+    let random = Drbg::new(entropy)?;
+    let scratch = handshakes.take().ok_or(Error::TooManyHandshakes)?;
+    Ok((new.algorithms(random), scratch))
 }
 
 /// Makes the sessions of clients that come in: a [`Listener`], or a closure.
@@ -227,7 +324,8 @@ impl<S, F: FnMut(&Incoming) -> Option<S>> NewSession<S> for F {
 
 /// Lets every client in for whose handshake there is memory. It has a generator of its own, which cannot fail: randomness is
 /// wanted when a client comes in, and then there is nobody to be told of an error.
-pub struct Listener {
+pub struct Listener<N = Software> {
+    new: N,
     config: &'static ServerConfig<'static>,
     handshakes: Handshakes,
     random: Drbg,
@@ -244,14 +342,29 @@ impl Listener {
         handshakes: Handshakes,
         entropy: &mut impl Entropy,
     ) -> Result<Self, EntropyError> {
-        Ok(Self { config, handshakes, random: Drbg::new(entropy)? })
+        Self::with(Software, config, handshakes, entropy)
     }
 }
 
-impl<A: Algorithms> NewSession<Server<A>> for Listener {
+impl<N> Listener<N> {
+    /// The same with cryptography of one's own.
+    ///
+    /// # Errors
+    /// As for [`Listener::new`].
+    pub fn with(
+        new: N,
+        config: &'static ServerConfig<'static>,
+        handshakes: Handshakes,
+        entropy: &mut impl Entropy,
+    ) -> Result<Self, EntropyError> {
+        Ok(Self { new, config, handshakes, random: Drbg::new(entropy)? })
+    }
+}
+
+impl<A: Provider, N: NewAlgorithms<A>> NewSession<Server<A>> for Listener<N> {
     fn session(&mut self, _: &Incoming) -> Option<Server<A>> {
         let scratch = self.handshakes.take()?;
-        let algorithms = A::with_random(self.random.fork());
+        let algorithms = self.new.algorithms(self.random.fork());
         Some(ServerSession::new(self.config, algorithms, scratch, None))
     }
 }
@@ -262,8 +375,19 @@ impl<A: Algorithms> NewSession<Server<A>> for Listener {
 /// # Errors
 /// If the source of randomness fails.
 pub fn keys<A: Algorithms>(entropy: &mut impl Entropy) -> Result<Keys<A>, EntropyError> {
+    keys_with(&Software, entropy)
+}
+
+/// [`keys`] with cryptography of one's own.
+///
+/// # Errors
+/// As for [`keys`].
+pub fn keys_with<A: Provider>(
+    new: &impl NewAlgorithms<A>,
+    entropy: &mut impl Entropy,
+) -> Result<Keys<A>, EntropyError> {
     let mut random = Drbg::new(entropy)?;
     let mut master = Zeroizing::new([0; 32]);
     let Ok(()) = random.try_fill_bytes(&mut *master);
-    EndpointKeys::new(A::with_random(random), &master).map_err(|_| EntropyError)
+    EndpointKeys::new(new.algorithms(random), &master).map_err(|_| EntropyError)
 }

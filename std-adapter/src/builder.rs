@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use peregrine_core::connection::Config;
+use peregrine_core::connection::{Config, MultipathConfig};
 use peregrine_core::endpoint::{EndpointConfig, Incoming, RetryPolicy};
+use peregrine_core::wire::Dialect;
 use peregrine_crypto::cid::CidGenerator;
 use peregrine_crypto::endpoint::EndpointKeys;
 use peregrine_crypto::provider::Provider;
@@ -117,6 +118,23 @@ impl Builder {
         self
     }
 
+    /// Several paths at once, with peers that know them too: as many as [`Sizes::paths`], in every dialect there is. `change` may
+    /// choose otherwise. Without a call there is one path, and nothing else is offered; without the feature `multipath` so
+    /// it is with a call.
+    ///
+    /// ```
+    /// use peregrine_core::path::schedule::Scheduler;
+    /// use peregrine_std::Endpoint;
+    /// let builder = Endpoint::builder().multipath(|paths| paths.scheduler = Scheduler::LowestRtt);
+    /// ```
+    pub fn multipath(mut self, change: impl FnOnce(&mut MultipathConfig)) -> Self {
+        self.config.connection.multipath = MultipathConfig::speaking(Dialect::ALL).map(|mut config| {
+            change(&mut config);
+            config
+        });
+        self
+    }
+
     /// The memory of each connection. The peer gets at most half of the streams for its own of both ways, and a quarter for
     /// those one way: the rest is for ours.
     pub const fn sizes(mut self, sizes: Sizes) -> Self {
@@ -203,6 +221,9 @@ impl Builder {
             (&mut self.config.connection, u16::try_from(self.sizes.streams).unwrap_or(u16::MAX));
         config.peer_bidi_streams = config.peer_bidi_streams.min(rows / 2);
         config.peer_uni_streams = config.peer_uni_streams.min(rows / 4);
+        if config.multipath.is_none() {
+            self.sizes.paths = 1;
+        }
         let engine = Engine::new(self.config, self.connections, self.sizes, keys, sockets, self.server);
         Ok((engine.with_logs(self.logs), self.client))
     }

@@ -17,6 +17,7 @@ use crate::storage::HeapConnection;
 use crate::stream::{RecvStream, SendStream};
 
 mod moving;
+mod paths;
 
 /// A connection. Cheap to clone; all clones are the same connection.
 ///

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use peregrine_core::connection::{Event, NetworkChange, RouteEvent, RouteView, Transmit, WhenSuspect};
 use peregrine_core::endpoint::{self, Connect, ConnectError, EndpointConfig, EndpointStats, Handle, Handled};
-use peregrine_core::ids::{Ecn, FourTuple, Side};
-use peregrine_core::path::{Preference, RouteId};
+use peregrine_core::ids::{Ecn, FourTuple, PathId, Side};
+use peregrine_core::path::{Availability, Preference, RouteId};
 use peregrine_core::time::{Deadline, Instant};
 
 use following::Following;
@@ -101,7 +101,7 @@ impl Engine {
     ) -> Self {
         Self {
             clock: Clock::start(),
-            core: endpoint::Endpoint::new(config, HeapSlots::new(slots), keys),
+            core: endpoint::Endpoint::new(config, HeapSlots::new(slots, &sizes), keys),
             sockets,
             out: vec![0; OUT_BYTES].into_boxed_slice(),
             unsent: None,
@@ -167,15 +167,41 @@ impl Engine {
         let connection = self.core.connection_mut(handle).ok_or(Error::Shutdown)?;
         connection.may_add_route()?;
         let remote = connection.remote();
-        let key = self.sockets.open(local, remote)?;
-        self.sockets.keep(key, handle);
-        let local = self.sockets.get(key).map_or(local, |bound| bound.address_toward(remote));
+        let on = self.way(handle, local, remote)?;
         let (connection, now) = self.connection(handle).ok_or(Error::Shutdown)?;
-        let opened = connection.add_route(now, local, key);
+        let opened = connection.add_route(now, on.local, on.interface);
         if opened.is_err() {
             self.close_unused(handle);
         }
         Ok(opened?)
+    }
+
+    /// Opens a path of a connection from another local address, to where the peer is if nothing else is said.
+    pub(crate) fn open_path(
+        &mut self,
+        handle: Handle,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+        status: Availability,
+    ) -> Result<PathId, Error> {
+        let connection = self.core.connection_mut(handle).ok_or(Error::Shutdown)?;
+        let remote = remote.unwrap_or(connection.remote());
+        connection.may_open_path(remote)?;
+        let on = self.way(handle, local, remote)?;
+        let (connection, now) = self.connection(handle).ok_or(Error::Shutdown)?;
+        let opened = connection.open_path(now, on, status);
+        if opened.is_err() {
+            self.close_unused(handle);
+        }
+        Ok(opened?)
+    }
+
+    /// From a local address, whose socket is bound for it if there is none, to `remote`.
+    fn way(&mut self, handle: Handle, local: SocketAddr, remote: SocketAddr) -> Result<FourTuple, Error> {
+        let interface = self.sockets.open(local, remote)?;
+        self.sockets.keep(interface, handle);
+        let local = self.sockets.get(interface).map_or(local, |bound| bound.address_toward(remote));
+        Ok(FourTuple { local, remote, interface })
     }
 
     /// Moves a connection to another local address at once.

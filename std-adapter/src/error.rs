@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use peregrine_core::connection::RouteError;
+use peregrine_core::connection::{PathError, RouteError};
 use peregrine_core::error::{Code, TransportError};
 use peregrine_core::lifecycle::{Cause, Close, Reason};
 use peregrine_core::wire::version::Offered;
@@ -35,6 +35,10 @@ pub enum Error {
     Route(RouteError),
     /// The peer was not reached over a route that was waited for, or the route was closed meanwhile.
     RouteGone,
+    /// A path cannot be opened, or not be abandoned.
+    Path(PathError),
+    /// The path was abandoned.
+    PathGone,
     /// All connection slots are in use.
     Full,
     /// The endpoint was not given what it needs for this role.
@@ -74,6 +78,8 @@ impl fmt::Display for Error {
             }
             Self::Route(error) => error.fmt(f),
             Self::RouteGone => f.write_str("the peer was not reached over the route"),
+            Self::Path(error) => error.fmt(f),
+            Self::PathGone => f.write_str("the path was abandoned"),
             Self::Full => f.write_str("all connection slots are in use; close a connection, or allow more"),
             Self::Role(what) => f.write_str(what),
             Self::Session(why) => write!(f, "TLS cannot start: {why}"),
@@ -96,6 +102,7 @@ impl std::error::Error for Error {
         match self {
             Self::Bind { error, .. } | Self::System(error) => Some(error),
             Self::Route(error) => Some(error),
+            Self::Path(error) => Some(error),
             _ => None,
         }
     }
@@ -246,6 +253,12 @@ fn words(error: &io::Error) -> String {
 impl From<RouteError> for Error {
     fn from(error: RouteError) -> Self {
         Self::Route(error)
+    }
+}
+
+impl From<PathError> for Error {
+    fn from(error: PathError) -> Self {
+        Self::Path(error)
     }
 }
 

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use peregrine_core::connection::{Event, NetworkChange};
 use peregrine_core::endpoint::{EndpointStats, Handle};
-use peregrine_core::path::RouteId;
+use peregrine_core::ids::PathId;
+use peregrine_core::path::{Availability, RouteId};
 use peregrine_core::time::Instant;
 
 use crate::builder::{Builder, ClientFactory};
@@ -129,7 +130,7 @@ impl EventLoop {
     }
 
     /// The sockets, in the order of their addresses; those that routes were opened from follow. To be asked for again after
-    /// [`Self::add_route`], [`Self::migrate`], [`Self::rebind`], and events of routes.
+    /// [`Self::add_route`], [`Self::migrate`], [`Self::open_path`], [`Self::rebind`], and events of routes.
     pub fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
         self.engine.sockets().alive().map(|(_, socket)| socket)
     }
@@ -155,6 +156,21 @@ impl EventLoop {
     /// As for [`Self::add_route`].
     pub fn migrate(&mut self, handle: Handle, local: SocketAddr) -> Result<RouteId, Error> {
         self.engine.migrate(handle, local)
+    }
+
+    /// Opens a path of a connection from another local address (port 0 is any) to where the peer is, or to `remote`;
+    /// [`Event::Path`] tells. All else about paths is done with the connection itself.
+    ///
+    /// # Errors
+    /// [`Error::Path`], [`Error::Bind`] and [`Error::OtherFamily`].
+    pub fn open_path(
+        &mut self,
+        handle: Handle,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+        status: Availability,
+    ) -> Result<PathId, Error> {
+        self.engine.open_path(handle, local, remote, status)
     }
 
     /// As [`Endpoint::rebind`](crate::Endpoint::rebind).

@@ -1,7 +1,8 @@
 //! What an observer is shown.
 
-use peregrine_core::connection::{Event, RouteView, Stats};
+use peregrine_core::connection::{Event, PathView, RouteView, Stats};
 use peregrine_core::endpoint::Handle;
+use peregrine_core::ids::PathId;
 use peregrine_core::path::RouteId;
 use peregrine_core::time::Instant;
 
@@ -41,6 +42,16 @@ impl<'a> Seen<'a> {
     /// The route in use.
     pub fn route_in_use(&mut self) -> Option<RouteView> {
         self.connection.route()
+    }
+
+    /// A path of the connection; `None` if it is gone.
+    pub fn path(&mut self, id: PathId) -> Option<PathView> {
+        self.connection.path(id)
+    }
+
+    /// The paths that are open, or were abandoned lately.
+    pub fn paths(&mut self) -> impl Iterator<Item = PathView> {
+        self.connection.paths()
     }
 
     /// The counters of the connection.

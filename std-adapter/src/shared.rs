@@ -34,6 +34,8 @@ pub(crate) enum Wait {
     Confirmed,
     Route,
     SpareCid,
+    Path,
+    PathPossible,
     Accept(Dir),
     Open(Dir),
     Read(StreamId),
@@ -418,8 +420,10 @@ impl State {
                         self.rows[handle.slot()] = None;
                     }
                 }
-                Event::Route(..) | Event::Moved { .. } | Event::Path(..) => self.wake(handle, Wait::Route),
-                Event::SpareCid | Event::PathPossible => self.wake(handle, Wait::SpareCid),
+                Event::Route(..) | Event::Moved { .. } => self.wake(handle, Wait::Route),
+                Event::SpareCid => self.wake(handle, Wait::SpareCid),
+                Event::Path(..) => self.wake(handle, Wait::Path),
+                Event::PathPossible => self.wake(handle, Wait::PathPossible),
                 Event::Token
                 | Event::KeysUpdated(_)
                 | Event::Mtu(_)

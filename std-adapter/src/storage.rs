@@ -18,7 +18,8 @@ use crate::session::AnySession;
 /// How much memory a connection has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sizes {
-    /// Paths: 1 to 8. Plain QUIC has one.
+    /// Paths at once, 1 to 8, where they are asked for with [`Builder::multipath`](crate::Builder::multipath); else a connection
+    /// has one. About 2.3 kB each.
     pub paths: usize,
     /// Streams that may exist at once, those of both sides together.
     pub streams: usize,
@@ -36,14 +37,24 @@ pub struct Sizes {
 /// take memory.
 impl Default for Sizes {
     fn default() -> Self {
-        Self { paths: 1, streams: 128, sent: 2048, receive: 1 << 20, send: 1 << 20, datagrams: 64 << 10 }
+        Self { paths: 4, streams: 128, sent: 2048, receive: 1 << 20, send: 1 << 20, datagrams: 64 << 10 }
     }
 }
 
 impl Sizes {
     /// For many connections that say little: 4 streams, 16 KiB each way.
     pub const SMALL: Self =
-        Self { paths: 1, streams: 4, sent: 32, receive: 16 << 10, send: 16 << 10, datagrams: 0 };
+        Self { paths: 2, streams: 4, sent: 32, receive: 16 << 10, send: 16 << 10, datagrams: 0 };
+
+    fn paths(&self) -> usize {
+        self.paths.clamp(1, 8)
+    }
+
+    /// Index entries that an endpoint needs for each connection, so that the index is at most half full: for its connection
+    /// IDs, the client's first DCID and its remote address.
+    fn index_entries(&self) -> usize {
+        ENTRIES_PER_SLOT.max(2 * (self.paths() * CIDS_PER_PATH + 2))
+    }
 }
 
 /// The memory of one connection.
@@ -68,7 +79,7 @@ pub struct HeapStorage {
 impl HeapStorage {
     /// Memory of these sizes. Rows and streams that 16 bits cannot name are left out.
     pub fn new(sizes: &Sizes) -> Self {
-        let paths = sizes.paths.clamp(1, 8);
+        let paths = sizes.paths();
         let streams = sizes.streams.min(0xfeff);
         // Of an area, a ninth marks what came out of order.
         let rx_share = sizes.receive.saturating_add(sizes.receive.div_ceil(8)).next_multiple_of(8);
@@ -125,11 +136,11 @@ pub struct HeapSlots {
 }
 
 impl HeapSlots {
-    /// Room for so many connections.
-    pub fn new(connections: usize) -> Self {
+    /// Room for so many connections of these sizes.
+    pub fn new(connections: usize, sizes: &Sizes) -> Self {
         Self {
             slots: table(connections, || Slot::EMPTY),
-            index: table(connections * ENTRIES_PER_SLOT, || Entry::EMPTY),
+            index: table(connections * sizes.index_entries(), || Entry::EMPTY),
             timers: table(connections, || Node::EMPTY),
         }
     }

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use peregrine_std::identity::{Identity, Pin};
-use peregrine_std::tls::{self, ServerTls, Shown};
-use peregrine_std::{Connection, Endpoint, pattern};
+use peregrine_std::tls::{self, ClientTls, ServerTls, Shown, Trust};
+use peregrine_std::{Connection, Endpoint, Error, pattern};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData, date_time_ymd,
 };
@@ -237,6 +237,81 @@ fn nothing_outside_the_root_is_served() {
     }
 }
 
+/// A connection to a server of files whose key is not looked at.
+fn connect(server: &Server) -> (Endpoint, Connection) {
+    let tls = tls::ours::Client::new(ClientTls::new(Trust::Anyone, &[b"hq-interop"])).unwrap();
+    let client = Endpoint::builder().listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let client = client.client(move |name| Ok(tls.session(name)?)).bind().unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
+    let connection = client.connect(address, "localhost").unwrap();
+    (client, connection)
+}
+
+/// Sends a file; what the server says to it, or the code by which it refuses.
+fn put(connection: &Connection, name: &str, content: &[u8]) -> Result<String, u64> {
+    let (mut send, mut recv) = connection.open_bi().unwrap();
+    // Who refuses need not read all of it.
+    let sent = send.write_all(format!("PUT {name}\r\n").as_bytes()).and_then(|()| send.write_all(content));
+    let _ = sent.and_then(|()| Ok(send.finish()?));
+    let mut answer = [0; 100];
+    let mut len = 0;
+    loop {
+        match recv.recv(&mut answer[len..]) {
+            Ok(0) => return Ok(String::from_utf8(answer[..len].to_vec()).unwrap()),
+            Ok(read) => len += read,
+            Err(Error::Reset(code)) => return Err(code),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn uploads_are_taken_where_they_may_be() {
+    let place = Place::new();
+    let uploads = place.path("uploads");
+    fs::create_dir(&uploads).unwrap();
+    fs::write(uploads.join("old"), "old").unwrap();
+    let folder = place.text("uploads");
+    let server =
+        Server::start(&["--root", &place.text("public"), "--uploads", &folder, "--max-upload", "3MB"]);
+    let (_client, connection) = connect(&server);
+    let mut content = vec![0; 3_000_000];
+    pattern::fill(0, &mut content);
+    let hash = put(&connection, "/new", &content).unwrap();
+    let got = server.get(&["/3000000"], &["--insecure", "--out", "-", "--json"]);
+    let report: Value = serde_json::from_slice(&got.stdout).unwrap();
+    assert_eq!(report["files"][0]["sha256"], hash);
+    assert!(fs::read(uploads.join("new")).unwrap() == content);
+    content.push(0);
+    for (name, content, code) in [
+        ("/larger", &content[..], 7),
+        ("/new", b"other", 6),
+        ("/old", b"other", 6),
+        ("/../secret", b"x", 5),
+        ("/sub/x", b"x", 5),
+        ("/.hidden", b"x", 5),
+    ] {
+        assert_eq!(put(&connection, name, content), Err(code), "{name}");
+    }
+    // Half a file is none.
+    let (mut send, mut recv) = connection.open_bi().unwrap();
+    send.write_all(b"PUT /half\r\nhalf of it").unwrap();
+    send.reset(0);
+    assert!(matches!(recv.recv(&mut [0]), Err(Error::Reset(_))));
+    assert_eq!(files(&uploads), ["new", "old"]);
+    assert_eq!(fs::read(uploads.join("old")).unwrap(), b"old");
+    // Nobody has said that what was sent is served.
+    assert_eq!(code(&server.get(&["/new"], &["--insecure", "--out", "-"])), 6);
+
+    let server = Server::start(&["--uploads", &folder, "--overwrite"]);
+    let (_client, connection) = connect(&server);
+    put(&connection, "/old", b"new").unwrap();
+    assert_eq!(fs::read(uploads.join("old")).unwrap(), b"new");
+    let server = Server::start(&[]);
+    let (_client, connection) = connect(&server);
+    assert_eq!(put(&connection, "/x", b"x"), Err(5));
+}
+
 /// A download that has begun and never ends: the command, and the server's end of its connection.
 struct Hanging {
     process: Child,
@@ -392,6 +467,11 @@ fn mistakes_of_ones_own_have_their_codes() {
             "32 hex digits",
         ),
         (&["serve", "--listen", "127.0.0.1:0", "--root", &missing], 3, "cannot serve the folder"),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--uploads", &missing],
+            3,
+            "cannot take uploads into the folder",
+        ),
     ] {
         let output = Command::new(COMMAND).args(args).output().unwrap();
         assert_eq!(code(&output), expected, "{args:?}: {}", said(&output));
@@ -424,6 +504,27 @@ fn the_demonstration_verifies_what_it_shows() {
         assert!(text.contains(words), "{text}");
     }
     assert_eq!(text.matches("server  the client has moved from ").count(), 2, "{text}");
+    no_dump(&text);
+}
+
+#[test]
+fn the_demonstration_of_paths_verifies_what_it_shows() {
+    let demo = Command::new(COMMAND).args(["demo", "--multipath"]).output().unwrap();
+    let text = String::from_utf8_lossy(&demo.stdout);
+    assert_eq!(code(&demo), 0, "{text} {}", said(&demo));
+    for words in [
+        "client  path 1 is opened, from 127.0.0.2:",
+        "server  path 1 carries data",
+        "client  of that came over path 0, from 127.0.0.1:",
+        "client  of that came over path 1, from 127.0.0.2:",
+        "client  has another port on path 1 alone",
+        "client  path 0 from 127.0.0.1:",
+        "server  path 0 from 127.0.0.1:",
+        "is abandoned by the client: the application wants that",
+        "verified: 3 times",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
     no_dump(&text);
 }
 
@@ -468,6 +569,46 @@ fn a_download_moves_to_another_address_in_its_middle() {
         ] {
             assert!(timeline.contains(words), "{timeline}");
         }
+    }
+}
+
+#[test]
+fn a_download_comes_over_several_paths() {
+    let (server, alone) = (Server::start(&[]), Server::start(&["--max-paths", "1"]));
+    for (second, third, status) in
+        [("127.0.0.2", "127.0.0.1", "available"), ("127.0.0.2,backup", "127.0.0.3", "backup")]
+    {
+        let (report, timeline) =
+            roam(&server, &["--path", "127.0.0.1", "--path", second, "--path", third, "--acks", "fastest"]);
+        let paths = report["paths"].as_array().unwrap();
+        assert_eq!(paths.len(), 3, "{report}");
+        let received = |path: usize| paths[path]["received_bytes"].as_u64().unwrap();
+        assert!(paths[1]["local"].as_str().unwrap().starts_with("127.0.0.2:"), "{report}");
+        assert_eq!(paths[1]["status"], status, "{report}");
+        assert!((0..3).map(received).sum::<u64>() >= 60_000_000, "{report}");
+        assert!(status == "available" || received(1) < 3_000_000, "{report}");
+        for words in ["path 1 is opened, from 127.0.0.2:", "path 2 carries data, from 127.0.0."] {
+            assert!(timeline.contains(words), "{timeline}");
+        }
+    }
+    let got = server
+        .get(&["/60000000"], &["--insecure", "--out", "-", "--path", "127.0.0.1", "--path", "127.0.0.2"]);
+    let text = String::from_utf8_lossy(&got.stdout);
+    assert!(text.contains("path 0 from 127.0.0.1:") && text.contains("path 1 from 127.0.0.2:"), "{text}");
+
+    let place = Place::new();
+    for (server, second, expected, words) in [
+        (&alone, "127.0.0.2", 6, "both sides have to offer it; peregrine serve does"),
+        (&server, "192.0.2.77", 3, "choose an address of this machine"),
+        (&server, "::1", 2, "that takes a local address of IPv4"),
+    ] {
+        let out = place.text("out");
+        let args = ["--insecure", "--out", &out, "--path", "127.0.0.1", "--path", second];
+        let got = server.get(&["/2000000"], &args);
+        assert_eq!(code(&got), expected, "{second} {}", said(&got));
+        assert!(said(&got).contains(words), "{second} {}", said(&got));
+        assert_eq!(files(&place.path("out")), ["2000000"]);
+        fs::remove_dir_all(out).unwrap();
     }
 }
 
@@ -551,6 +692,13 @@ fn a_timeline_is_drawn() {
         " over 2 routes, ",
     ] {
         assert!(texts.iter().any(|text| text.contains(words)), "{words}: {texts:?}");
+    }
+    let several = ["--path", "127.0.0.1", "--path", "127.0.0.2"];
+    let got = server.get(&["/60000000"], &[&args[..], &several].concat());
+    assert_eq!(code(&got), 0, "{}", said(&got));
+    let drawn = fs::read_to_string(&svg).unwrap();
+    for words in [">path 1 carries data<", ">A  127.0.0.1:", ">B  127.0.0.2:", " over 2 routes, 0 moves"] {
+        assert!(drawn.contains(words), "{words}: {drawn}");
     }
     // What went wrong can be seen too.
     let missing = server.get(&["/missing"], &args);

@@ -4,7 +4,7 @@
 //! A [`Bout`] is a puppet against a node, with no network between them: what one sends the other has at once, and time passes
 //! only by [`Bout::wait_ms`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,14 +15,16 @@ use peregrine_core::lifecycle::{Cause, Reason};
 use peregrine_core::limits::{MIN_INITIAL_DATAGRAM, SAMPLE_LEN, TAG_LEN};
 use peregrine_core::session::{Key, Level, Session, SessionEvent};
 use peregrine_core::time::Instant;
-use peregrine_core::wire::frame::{Crypto, Frame, Frames, HandshakeDone};
+use peregrine_core::wire::frame::{
+    Crypto, Frame, Frames, HandshakeDone, NewConnectionId, PathNewConnectionId,
+};
 use peregrine_core::wire::header::{
     Coalesced, FirstByte, FixedBit, Header, Layout, LongHeader, LongType, PacketType, ShortHeader,
 };
 use peregrine_core::wire::packet_number::Truncated;
 use peregrine_core::wire::params::TransportParams;
 use peregrine_core::wire::version::V1;
-use peregrine_core::wire::{Cid, Writer, frame};
+use peregrine_core::wire::{Cid, Dialect, Writer, frame};
 
 use crate::null_session::{NullConfig, NullSession};
 use crate::quic::{App, NullConnection, QuicNode, Setup};
@@ -33,10 +35,14 @@ use crate::sim::Node;
 pub struct Heard {
     /// Its level.
     pub level: Level,
+    /// Its path.
+    pub path: PathId,
     /// Its number.
     pub pn: u64,
     /// Its frames.
     pub payload: Vec<u8>,
+    /// In which dialect of multipath they are.
+    pub dialect: Option<Dialect>,
     /// The size of its datagram.
     pub datagram: usize,
 }
@@ -44,7 +50,8 @@ pub struct Heard {
 impl Heard {
     /// The frames.
     pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
-        Frames::new(self.level, &self.payload).map(|frame| frame.expect("a frame that parses"))
+        let frames = Frames::new(self.level, &self.payload).in_dialect(self.dialect);
+        frames.map(|frame| frame.expect("a frame that parses"))
     }
 }
 
@@ -57,6 +64,15 @@ pub struct HeardClose {
     pub frame: Option<u64>,
     /// The words.
     pub reason: String,
+}
+
+/// A path as the puppet knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct PuppetPath {
+    /// Where it sends to.
+    pub dcid: Cid,
+    /// The number of the next packet.
+    pub next_pn: u64,
 }
 
 /// A peer on strings.
@@ -72,6 +88,10 @@ pub struct Puppet {
     pub dcid: Cid,
     /// The DCID of the client's first Initial, which a server's transport parameters repeat.
     pub original_dcid: Option<Cid>,
+    /// The dialect of multipath that it speaks.
+    pub dialect: Option<Dialect>,
+    /// What it knows of paths beside that of the handshake.
+    pub paths: BTreeMap<PathId, PuppetPath>,
     /// A token for its Initial packets.
     pub token: Vec<u8>,
     /// The number of the next packet, by level.
@@ -107,6 +127,8 @@ impl Puppet {
             scid: Cid::new(scid).expect("a short name"),
             dcid: Cid::EMPTY,
             original_dcid: None,
+            dialect: None,
+            paths: BTreeMap::new(),
             token: Vec::new(),
             next_pn: [0; 4],
             generation: 0,
@@ -135,8 +157,10 @@ impl Puppet {
         }
     }
 
-    /// Starts TLS with these parameters.
+    /// Starts TLS with these parameters. If they offer multipath, that is spoken.
     pub fn start(&mut self, params: &TransportParams) {
+        let offered = |dialect: &&Dialect| params.initial_max_path_id.get(**dialect).is_some();
+        self.dialect = Dialect::ALL.iter().find(offered).copied();
         let mut encoded = [0; 512];
         let mut out = Writer::new(&mut encoded);
         params.emit(self.side, None, &mut out).expect("parameters that fit");
@@ -170,19 +194,43 @@ impl Puppet {
         payload: &[u8],
         change_first: impl FnOnce(&mut u8),
     ) -> Vec<u8> {
+        self.seal_to(level, PathId::ZERO, self.dcid, pn, payload, change_first)
+    }
+
+    /// Seals a 1-RTT packet of a path, with the number that is the next there.
+    ///
+    /// # Panics
+    /// If the node has given no connection ID for it.
+    pub fn seal_on(&mut self, path: PathId, payload: &[u8]) -> Vec<u8> {
+        if path == PathId::ZERO {
+            return self.seal(Level::OneRtt, payload);
+        }
+        let place = self.paths.get_mut(&path).expect("a path that the node has given connection IDs for");
+        let PuppetPath { dcid, next_pn } = *place;
+        place.next_pn += 1;
+        self.seal_to(Level::OneRtt, path, dcid, next_pn, payload, |_| {})
+    }
+
+    fn seal_to(
+        &mut self,
+        level: Level,
+        path: PathId,
+        dcid: Cid,
+        pn: u64,
+        payload: &[u8],
+        change_first: impl FnOnce(&mut u8),
+    ) -> Vec<u8> {
         // Header protection needs a sample (RFC 9001 5.4.2); a packet number takes all its four bytes here.
         let mut packet = vec![0; 256 + self.token.len() + payload.len()];
         let mut out = Writer::new(&mut packet);
         let number = Truncated::new(pn, 4);
-        let long = |packet| LongHeader { packet, version: V1, dcid: self.dcid, scid: self.scid };
+        let long = |packet| LongHeader { packet, version: V1, dcid, scid: self.scid };
         let layout: Layout = match level {
             Level::Initial => long(LongType::Initial { token: &self.token }).emit(true, number, &mut out),
             Level::ZeroRtt => long(LongType::ZeroRtt).emit(true, number, &mut out),
             Level::Handshake => long(LongType::Handshake).emit(true, number, &mut out),
-            Level::OneRtt => {
-                ShortHeader { dcid: self.dcid, spin: false, key_phase: self.generation & 1 == 1 }
-                    .emit(true, number, &mut out)
-            }
+            Level::OneRtt => ShortHeader { dcid, spin: false, key_phase: self.generation & 1 == 1 }
+                .emit(true, number, &mut out),
         }
         .expect("a header that fits");
         let end = layout.end + payload.len() + TAG_LEN;
@@ -192,7 +240,7 @@ impl Puppet {
         change_first(&mut packet[0]);
         let generation = if level == Level::OneRtt { self.generation } else { 0 };
         let (header, body) = packet.split_at_mut(layout.end);
-        self.session.seal(Key { level, generation }, PathId::ZERO, pn, header, body).expect("keys");
+        self.session.seal(Key { level, generation }, path, pn, header, body).expect("keys");
         let sample: [u8; SAMPLE_LEN] =
             *packet[layout.pn_offset + 4..].first_chunk().expect("a payload and a tag");
         let (before, rest) = packet.split_at_mut(layout.pn_offset);
@@ -243,8 +291,45 @@ impl Puppet {
                     self.dcid = header.scid;
                 }
                 self.read_crypto(&heard);
+                self.read_cids(&heard);
                 self.heard.push(heard);
             }
+        }
+    }
+
+    /// The first connection ID that it is given for a path is the one that it sends to there.
+    fn read_cids(&mut self, heard: &Heard) {
+        for frame in heard.frames() {
+            let Frame::PathNewConnectionId(PathNewConnectionId { path, cid, .. }) = frame else { continue };
+            let path = PathId(path.try_into().expect("a path ID"));
+            self.paths.entry(path).or_insert(PuppetPath { dcid: cid.cid, next_pn: 0 });
+        }
+    }
+
+    /// The connection ID with this number that it gives a path.
+    pub fn cid_of(path: PathId, seq: u64) -> Cid {
+        let name = [b'P', b'C', (path.0 >> 8) as u8, path.0 as u8, 0, 0, (seq >> 8) as u8, seq as u8];
+        Cid::new(&name).expect("eight bytes")
+    }
+
+    /// The frame that tells of it.
+    ///
+    /// # Panics
+    /// If it speaks no dialect of multipath.
+    pub fn new_cid(&self, path: PathId, seq: u64) -> Frame<'static> {
+        let cid = Self::cid_of(path, seq);
+        let cid = NewConnectionId { seq, retire_prior_to: 0, cid, reset_token: [cid.as_slice()[7]; 16] };
+        let dialect = self.dialect.expect("a dialect");
+        Frame::PathNewConnectionId(PathNewConnectionId { dialect, path: path.0.into(), cid })
+    }
+
+    /// The path whose connection ID a packet is addressed to.
+    fn path_of(&self, level: Level, dcid: &Cid) -> PathId {
+        match *dcid.as_slice() {
+            [b'P', b'C', high, low, ..] if level == Level::OneRtt => {
+                PathId(u32::from_be_bytes([0, 0, high, low]))
+            }
+            _ => PathId::ZERO,
         }
     }
 
@@ -265,7 +350,9 @@ impl Puppet {
         packet[0] = first;
         let pn_len = FirstByte(first).pn_len();
         packet[pn_at..pn_at + pn_len].copy_from_slice(&pn[..pn_len]);
-        let last = self.heard.iter().filter(|heard| heard.level == level).map(|heard| heard.pn + 1).max();
+        let path = self.path_of(level, &header.dcid);
+        let before = self.heard.iter().filter(|heard| heard.level == level && heard.path == path);
+        let last = before.map(|heard| heard.pn + 1).max();
         let pn = Truncated::read(pn, pn_len).expand(last.unwrap_or(0));
         let generation = match level {
             Level::OneRtt => self.generation_of(FirstByte(first).key_phase()),
@@ -273,8 +360,9 @@ impl Puppet {
         };
         let (head, body) = packet.split_at_mut(pn_at + pn_len);
         let key = Key { level, generation };
-        let len = self.session.open(key, PathId::ZERO, pn, head, body).ok()?;
-        Some(Heard { level, pn, payload: body[..len].to_vec(), datagram: size })
+        let len = self.session.open(key, path, pn, head, body).ok()?;
+        let payload = body[..len].to_vec();
+        Some(Heard { level, path, pn, payload, dialect: self.dialect, datagram: size })
     }
 
     /// The generation of a packet with this key phase: the node follows updates, it does not make them.
@@ -298,9 +386,10 @@ impl Puppet {
         }
     }
 
-    /// The packet numbers heard on a level.
+    /// The packet numbers heard on a level, of the path of the handshake.
     pub fn numbers(&self, level: Level) -> impl Iterator<Item = u64> {
-        self.heard.iter().filter(move |heard| heard.level == level).map(|heard| heard.pn)
+        let of_level = self.heard.iter().filter(move |heard| heard.level == level);
+        of_level.filter(|heard| heard.path == PathId::ZERO).map(|heard| heard.pn)
     }
 
     /// The largest of them.
@@ -344,6 +433,15 @@ pub fn ack(ranges: &[std::ops::RangeInclusive<u64>]) -> Vec<u8> {
     out.written().to_vec()
 }
 
+/// A PATH_ACK frame of these numbers of a path.
+pub fn path_ack(dialect: Dialect, path: PathId, ranges: &[std::ops::RangeInclusive<u64>]) -> Vec<u8> {
+    let mut buffer = vec![0; 4096];
+    let mut out = Writer::new(&mut buffer);
+    frame::ack::emit(Some((dialect, path)), 0, None, ranges.iter().cloned(), &mut out)
+        .expect("ranges that fit");
+    out.written().to_vec()
+}
+
 /// A puppet against a node.
 pub struct Bout {
     /// The node under test.
@@ -378,8 +476,14 @@ impl Bout {
 
     /// A puppet client that has shaken hands with a server of this setup.
     pub fn against_server(setup: Setup) -> Self {
+        Self::against_server_with(setup, |_| {})
+    }
+
+    /// The same with other transport parameters.
+    pub fn against_server_with(setup: Setup, change: impl FnOnce(&mut TransportParams)) -> Self {
         let mut bout = Self::new(setup, Puppet::client(77));
-        let params = bout.puppet.params();
+        let mut params = bout.puppet.params();
+        change(&mut params);
         bout.puppet.start(&params);
         bout.shake_hands();
         assert!(bout.connection().is_established());
@@ -440,6 +544,26 @@ impl Bout {
     /// Sends the node a 1-RTT packet of these frames, and hears what it answers.
     pub fn say(&mut self, frames: &[Frame<'_>]) {
         self.send(Level::OneRtt, &bytes(frames));
+    }
+
+    /// Sends the node a packet of a path with these frames from this address, and hears what it answers.
+    pub fn say_on(&mut self, path: PathId, from: &str, frames: &[Frame<'_>]) {
+        let datagram = self.puppet.seal_on(path, &bytes(frames));
+        self.deliver_from(from, &datagram);
+        self.hear();
+    }
+
+    /// Acknowledges all 1-RTT packets heard of a path beside that of the handshake, over that of the handshake.
+    ///
+    /// # Panics
+    /// If the puppet speaks no dialect of multipath.
+    pub fn ack_path(&mut self, path: PathId) {
+        let heard = self.puppet.heard.iter().filter(|heard| heard.path == path);
+        let numbers: BTreeSet<u64> = heard.map(|heard| heard.pn).collect();
+        let Some(largest) = numbers.last() else { return };
+        let lowest = (0..=*largest).rev().take_while(|pn| numbers.contains(pn)).last().unwrap_or(*largest);
+        let dialect = self.puppet.dialect.expect("a dialect");
+        self.send(Level::OneRtt, &path_ack(dialect, path, &[lowest..=*largest]));
     }
 
     /// Acknowledges all 1-RTT packets heard.

@@ -85,6 +85,8 @@ pub struct QuicNode {
     pub events: Vec<(Instant, Handle, Event)>,
     /// Flow labels of what was sent, with the local address.
     pub labels: BTreeSet<(SocketAddr, u32)>,
+    /// Answers to datagrams of no connection: stateless resets, Retry packets, Version Negotiation.
+    pub replied: u64,
     /// Clients let in, in order.
     pub accepted: Vec<Handle>,
     /// Connections opened, in order.
@@ -120,6 +122,7 @@ impl QuicNode {
             endpoint: Endpoint::new(setup.endpoint.clone(), HeapSlots::new(setup.slots), crypto),
             events: Vec::new(),
             labels: BTreeSet::new(),
+            replied: 0,
             accepted: Vec::new(),
             opened: Vec::new(),
             ended: Vec::new(),
@@ -281,7 +284,10 @@ impl QuicNode {
 impl Node for QuicNode {
     fn handle_datagram(&mut self, now: Instant, on: FourTuple, ecn: Ecn, datagram: &mut [u8]) {
         match self.endpoint.handle_datagram(now, on, ecn, datagram) {
-            Handled::Reply(len) => self.replies.push((on, datagram[..len].to_vec())),
+            Handled::Reply(len) => {
+                self.replied += 1;
+                self.replies.push((on, datagram[..len].to_vec()));
+            }
             Handled::Incoming(incoming) => {
                 let session = self.session(Side::Server);
                 let memory = HeapMemory::new(self.setup.sizes);

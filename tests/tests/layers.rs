@@ -7,7 +7,7 @@ use peregrine_tests::source::{self, Source, places, word};
 
 /// The rooms of `core/src`, the lowest layer first. An import may go to the same room or to a lower layer.
 const LAYERS: [&[&str]; 6] = [
-    &["limits", "ids", "time", "error", "random", "table"],
+    &["limits", "feature", "ids", "time", "error", "random", "table"],
     &["wire", "session", "delivery"],
     &["cid", "recovery", "congestion", "stream", "handshake", "lifecycle"],
     &["path"],

@@ -36,7 +36,7 @@ impl LocalCid {
     pub const FREE: Self = Self {
         seq: 0,
         path: PathRow::FIRST,
-        carrier: Carrier { space: PathRow::FIRST, pn: 0 },
+        carrier: Carrier { space: PathRow::FIRST, pn: [0; 4] },
         cid: Cid::EMPTY,
         reset_token: [0; RESET_TOKEN_LEN],
         delivery: Delivery::Idle,
@@ -189,12 +189,16 @@ impl LocalCids {
         self.shown > 0
     }
 
-    /// The path is abandoned: the peer is given no more IDs, and those that it has not heard of are of no use.
+    /// The path is abandoned: the peer is told of no more IDs. Those that it has not heard of are of no use; what it was told once
+    /// it may have, whatever seems lost, and may still send to.
     pub fn stop(&mut self, rows: &mut [LocalCid]) {
         let path = self.path;
         self.supply = Supply::UpTo(0);
+        self.unsent = 0;
         for row in rows.iter_mut().filter(|row| row.path == path && row.is_issued()) {
-            if row.delivery.is_wanted() {
+            if row.seq < self.shown {
+                row.delivery = Delivery::Done;
+            } else {
                 self.retire(row);
             }
         }

@@ -15,12 +15,13 @@ pub use routes::Routes;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Carrier {
     space: PathRow,
-    pn: u32,
+    /// In bytes, so that small fields can stand beside it.
+    pn: [u8; 4],
 }
 
 impl Carrier {
     const fn new(space: PathRow, pn: u64) -> Self {
-        Self { space, pn: (pn & 0xffff_ffff) as u32 }
+        Self { space, pn: ((pn & 0xffff_ffff) as u32).to_ne_bytes() }
     }
 }
 

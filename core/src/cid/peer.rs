@@ -93,7 +93,7 @@ impl Retirement {
     pub const FREE: Self = Self {
         seq: 0,
         path: PathRow::FIRST,
-        carrier: Carrier { space: PathRow::FIRST, pn: 0 },
+        carrier: Carrier { space: PathRow::FIRST, pn: [0; 4] },
         delivery: Delivery::Idle,
     };
 

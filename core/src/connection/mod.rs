@@ -10,6 +10,7 @@
 //! | `packet` | one packet: header, contributors in their order, seal, sent row |
 //! | `timers` | every deadline, gathered and handed out |
 //! | `app` | what the application may do |
+//! | `datagram` | DATAGRAM frames |
 //! | `routes` | how routes begin, are taken into use, and end |
 //! | `cids` | which connection IDs routes use, and when they are replaced |
 //! | `multipath` | several paths at once: what was agreed on |
@@ -25,6 +26,7 @@
 mod app;
 mod cids;
 mod config;
+mod datagram;
 mod early;
 mod events;
 mod frames;
@@ -48,8 +50,9 @@ mod usage;
 
 pub use crate::cid::local::NotYet;
 pub use crate::congestion::Algorithm;
-pub use app::{DatagramError, RouteView};
+pub use app::RouteView;
 pub use config::Config;
+pub use datagram::DatagramError;
 pub use events::{Event, RouteEvent};
 pub use migrate::{NetworkChange, RouteError};
 pub use multipath::{AckReturn, MultipathConfig};

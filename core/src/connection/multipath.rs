@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use super::Lent;
 use super::path::{Beside, Path, beside_mut};
+use super::paths::PathTold;
 use super::start::State;
 use crate::cid::{LocalCids, PeerCids};
 use crate::congestion::Coupled;
@@ -20,6 +21,8 @@ use crate::ids::{PathId, PathRow};
 use crate::path::failover::{PATIENCE, Validations};
 use crate::path::parcel::Parcel;
 use crate::path::schedule::{self, MAX_PATHS, Scheduler};
+use crate::stream::copies::Copies;
+use crate::time::Span;
 use crate::wire::Dialect;
 use crate::wire::params::TransportParams;
 
@@ -40,9 +43,8 @@ pub enum AckReturn {
 /// What an application wants of multipath.
 #[derive(Clone, Copy, Debug)]
 pub struct MultipathConfig {
-    /// The dialect to be spoken, if the peer knows it.
+    /// The dialects that may be spoken.
     dialect: Dialect,
-    /// The one to be spoken else.
     other: Option<Dialect>,
     /// Paths at once, those included that have been abandoned lately: two at least are of use. As many as the memory lent has rows
     /// for if those are fewer.
@@ -61,8 +63,8 @@ pub struct MultipathConfig {
 }
 
 impl MultipathConfig {
-    /// Several paths in one of these dialects, the first that the peer knows. Nothing if there are none: without the feature
-    /// `multipath` that is so.
+    /// Several paths in one of these dialects: of those that the peer knows, the first in [`Dialect::ALL`], in whatever order they
+    /// are given, for the peer must come to the same. Nothing if there are none: without the feature `multipath` that is so.
     ///
     /// ```
     /// use peregrine_core::connection::{Config, MultipathConfig};
@@ -81,15 +83,51 @@ impl MultipathConfig {
             patience: Some(PATIENCE.into()),
         })
     }
+}
+
+/// What remains of a [`MultipathConfig`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    dialect: Dialect,
+    other: Option<Dialect>,
+    max_paths: u8,
+    pub(super) acks: AckReturn,
+    pub(super) coupled: Coupled,
+    pub(super) scheduler: Scheduler,
+    /// In microseconds; the longest is none.
+    failover: u32,
+    /// In milliseconds; the longest is none.
+    patience: u32,
+}
+
+impl Terms {
+    fn of(config: &MultipathConfig) -> Self {
+        let &MultipathConfig { dialect, other, max_paths, acks, coupled, scheduler, .. } = config;
+        let failover = config.failover.and_then(|limit| u32::try_from(limit.as_micros()).ok());
+        let patience = config.patience.and_then(|limit| u32::try_from(limit.as_millis()).ok());
+        let (failover, patience) = (failover.unwrap_or(u32::MAX), patience.unwrap_or(u32::MAX));
+        Self { dialect, other, max_paths, acks, coupled, scheduler, failover, patience }
+    }
 
     /// The dialects that are offered, the preferred one first.
-    pub(super) fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
-        core::iter::once(self.dialect).chain(self.other)
+    fn dialects(&self) -> impl Iterator<Item = Dialect> + use<> {
+        let offered = [Some(self.dialect), self.other];
+        Dialect::ALL.iter().copied().filter(move |dialect| offered.contains(&Some(*dialect)))
     }
 
     /// Rows of a table of so many that are used.
-    pub(super) fn rows(&self, paths: usize) -> u8 {
+    fn rows(&self, paths: usize) -> u8 {
         u8::try_from(paths.min(MAX_PATHS)).unwrap_or(1).min(self.max_paths).max(1)
+    }
+
+    /// See [`MultipathConfig::failover`].
+    pub(super) fn failover(&self) -> Option<Span> {
+        (self.failover != u32::MAX).then(|| Span::from_micros(self.failover.into()))
+    }
+
+    /// See [`MultipathConfig::patience`].
+    pub(super) fn patience(&self) -> Option<Span> {
+        (self.patience != u32::MAX).then(|| Span::from_millis(self.patience.into()))
     }
 }
 
@@ -99,7 +137,7 @@ pub(super) enum Multipath {
     /// Nobody wants it, or the peer does not.
     Off,
     /// The peer's transport parameters are not known yet.
-    Offered(MultipathConfig),
+    Offered(Terms),
     Spoken(Spoken),
 }
 
@@ -107,7 +145,7 @@ pub(super) enum Multipath {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spoken {
     pub(super) dialect: Dialect,
-    pub(super) config: MultipathConfig,
+    pub(super) terms: Terms,
     pub(super) rows: u8,
     /// The largest path ID that the peer may use, on its way to the peer.
     pub(super) max: u32,
@@ -124,12 +162,21 @@ pub(super) struct Spoken {
     pub(super) cids_missed: Parcel,
     pub(super) cids_missed_on: PathRow,
     pub(super) validations: Validations,
+    /// What of redundant streams goes over further paths.
+    pub(super) copies: Copies,
 }
 
 impl Spoken {
     /// Whether both sides allow a path of this ID.
     pub(super) const fn allows(&self, id: PathId) -> bool {
         id.0 <= self.max && id.0 <= self.peer_max
+    }
+}
+
+impl Multipath {
+    /// What the application wants.
+    pub(super) fn wanted(config: Option<&MultipathConfig>) -> Self {
+        config.map_or(Self::Off, |config| Self::Offered(Terms::of(config)))
     }
 }
 
@@ -157,12 +204,12 @@ impl State {
 
     /// Writes into our transport parameters what is offered. With connection IDs of no bytes paths could not be told apart.
     pub(super) fn offer(&self, lent: &Lent<'_>, params: &mut TransportParams) {
-        let Some(Multipath::Offered(config)) = self.multipath.get() else { return };
+        let Some(Multipath::Offered(terms)) = self.multipath.get() else { return };
         if self.first_flight.scid().is_empty() {
             return;
         }
-        let max = u64::from(config.rows(lent.buffers.paths.len())).saturating_sub(1);
-        for dialect in config.dialects() {
+        let max = u64::from(terms.rows(lent.buffers.paths.len())).saturating_sub(1);
+        for dialect in terms.dialects() {
             params.initial_max_path_id = params.initial_max_path_id.with(dialect, max);
         }
     }
@@ -173,9 +220,9 @@ impl State {
         lent: &mut Lent<'_>,
         params: &TransportParams,
     ) -> Result<(), TransportError> {
-        let Some(&Multipath::Offered(config)) = self.multipath.get() else { return Ok(()) };
+        let Some(&Multipath::Offered(terms)) = self.multipath.get() else { return Ok(()) };
         self.multipath = WithMultipath::new(Multipath::Off);
-        let offered = config.dialects().filter(|_| !self.first_flight.scid().is_empty());
+        let offered = terms.dialects().filter(|_| !self.first_flight.scid().is_empty());
         let known = |dialect: Dialect| Some((dialect, params.initial_max_path_id.get(dialect)?));
         let Some((dialect, peer_max)) = offered.into_iter().find_map(known) else { return Ok(()) };
         if lent.buffers.paths.first().is_some_and(|path| path.peer_cids.is_zero_length()) {
@@ -184,11 +231,11 @@ impl State {
                 "multipath offered with a zero-length connection ID",
             ));
         }
-        let rows = config.rows(lent.buffers.paths.len());
+        let rows = terms.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
         self.multipath = WithMultipath::new(Multipath::Spoken(Spoken {
             dialect,
-            config,
+            terms,
             rows,
             max: u32::from(rows).saturating_sub(1),
             max_told: Parcel::NONE,
@@ -200,13 +247,14 @@ impl State {
             cids_missed: Parcel::NONE,
             cids_missed_on: PathRow::FIRST,
             validations: Validations::new(),
+            copies: Copies::NONE,
         }));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
         }
         // The handshake goes over the first path: whoever it is with was reached over that.
         if let Some(beside) = beside_mut(lent, PathRow::FIRST) {
-            beside.is_proved = true;
+            beside.told.note(PathTold::PROVED);
         }
         Ok(())
     }
@@ -253,8 +301,31 @@ impl State {
         self.spoken().is_some() && lent.buffers.paths.get(path.index()).is_some_and(is_unused)
     }
 
+    /// Whether a path was abandoned that is not forgotten yet.
+    pub(super) fn has_abandoned(&self, lent: &Lent<'_>) -> bool {
+        let is_abandoned = |path: &Path| !path.is_wanted();
+        let mut rows = self.path_rows();
+        self.spoken().is_some()
+            && rows.any(|row| lent.buffers.paths.get(row.index()).is_some_and(is_abandoned))
+    }
+
     /// Whether there is a choice between paths to send over.
     pub(super) fn has_choice(&self, lent: &Lent<'_>) -> bool {
         self.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn both_sides_prefer_the_same_dialect() {
+        let turned: Vec<_> = Dialect::ALL.iter().rev().copied().collect();
+        let dialects =
+            MultipathConfig::speaking(&turned).into_iter().flat_map(|config| Terms::of(&config).dialects());
+        assert_eq!(dialects.collect::<Vec<_>>(), Dialect::ALL);
     }
 }

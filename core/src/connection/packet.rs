@@ -104,9 +104,9 @@ impl State {
         let Some(end) = out.len().checked_sub(TAG_LEN) else { return 0 };
         let Some(room) = out.get_mut(layout.end..end) else { return 0 };
         let mut packet = PacketWriter::new(room);
-        let mut draft = Draft::new();
-        let mut acks = Acks::NONE;
-        self.contribute(now, lent, order, pn, &mut packet, &mut draft, &mut acks);
+        let mut contents = Contents { draft: Draft::new(), acks: Acks::NONE };
+        self.contribute(now, lent, order, pn, &mut packet, &mut contents);
+        let Contents { draft, acks } = contents;
         if packet.is_empty() {
             return 0;
         }
@@ -121,8 +121,8 @@ impl State {
             packet.pad_to(order.pad_to.saturating_sub(layout.end).saturating_sub(TAG_LEN));
         }
         // A few bytes that no frame could use are filled, so that the datagrams of a batch have one size.
-        let fill = order.allowed == Allowed::All && order.shared && self.wants_data(lent);
-        if last && packet.room() < MIN_PACKET && fill {
+        let fill = last && packet.room() < MIN_PACKET && order.allowed == Allowed::All;
+        if fill && self.wants_data(lent, order.path, order.shared) {
             packet.pad_to(usize::MAX);
         }
         let len = layout.end.saturating_add(packet.len()).saturating_add(TAG_LEN);
@@ -203,8 +203,7 @@ impl State {
         order: &Order,
         pn: u64,
         out: &mut PacketWriter<'_>,
-        draft: &mut Draft,
-        acks: &mut Acks,
+        Contents { draft, acks }: &mut Contents,
     ) {
         let level = order.level;
         match order.allowed {
@@ -230,14 +229,16 @@ impl State {
         if order.shared || level != Level::OneRtt {
             self.contribute_crypto(lent, level, has_rows, out, draft);
         }
+        if level == Level::OneRtt && has_rows {
+            self.contribute_retirements(lent, order, pn, out);
+        }
         if level == Level::OneRtt && has_rows && order.shared {
             self.contribute_facts(lent, order.path, pn, out);
             self.streams.write_limits(out);
             self.contribute_control(lent, out, draft);
-            self.contribute_datagrams(lent, order.path, out);
         }
-        if level == Level::OneRtt && order.shared {
-            self.contribute_data(lent, has_rows, out, draft);
+        if level == Level::OneRtt {
+            self.contribute_data(lent, order, has_rows, out, draft);
         }
         let Some(path) = lent.buffers.paths.get(order.path.index()) else { return };
         let wanted = level == Level::OneRtt && path.ping.is_wanted();
@@ -315,18 +316,45 @@ impl State {
         }
     }
 
+    /// Connection IDs that are retired: over their own path where that carries anything. Over a faster one the word would overtake
+    /// what was sent to them before, which the peer would answer with a stateless reset.
+    fn contribute_retirements(
+        &self,
+        lent: &mut Lent<'_>,
+        order: &Order,
+        pn: u64,
+        out: &mut PacketWriter<'_>,
+    ) {
+        let dialect = self.dialect();
+        for path in self.path_rows() {
+            if path != order.path && (!order.shared || self.carries(lent, path)) {
+                continue;
+            }
+            if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
+                let names = dialect.map(|dialect| (dialect, path.id()));
+                path.peer_cids.write(lent.buffers.retirements, names, order.path, pn, out);
+            }
+        }
+    }
+
     /// HANDSHAKE_DONE, connection IDs, a token.
     fn contribute_facts(&mut self, lent: &mut Lent<'_>, over: PathRow, pn: u64, out: &mut PacketWriter<'_>) {
         if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
             self.handshake_done.on_sent();
         }
         let dialect = self.dialect();
+        let mut first = false;
         for path in self.path_rows() {
             if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
                 let names = dialect.map(|dialect| (dialect, path.id()));
+                let before = path.local_cids.has_shown();
                 path.local_cids.write(lent.buffers.local_cids, names, over, pn, out);
-                path.peer_cids.write(lent.buffers.retirements, names, over, pn, out);
+                first |= before != path.local_cids.has_shown();
             }
+        }
+        if first {
+            // The peer's may have come before: a path takes those of both sides.
+            self.note_possible_path(lent);
         }
         self.contribute_paths(lent, over, pn, out);
         if self.token.delivery.is_wanted() {
@@ -350,13 +378,21 @@ impl State {
     fn contribute_data(
         &mut self,
         lent: &mut Lent<'_>,
+        order: &Order,
         has_rows: bool,
         out: &mut PacketWriter<'_>,
         draft: &mut Draft,
     ) {
-        while self.streams.may_write_data(&lent.buffers.streams, out) {
+        self.contribute_copies(lent, order.path, out);
+        let over = self.over(lent, Some(order.path), order.shared);
+        if has_rows {
+            self.contribute_datagrams(lent, order.path, &over, out);
+        }
+        while self.streams.may_write_data(&lent.buffers.streams, &over, out) {
             let spare = if has_rows { self.sent.take(lent.buffers.sent) } else { None };
-            let used = self.streams.write_data(&mut lent.buffers.streams, lent.buffers.sent, spare, out);
+            let used =
+                self.streams.write_data(&mut lent.buffers.streams, lent.buffers.sent, spare, &over, out);
+            self.copy(lent, order.path, used);
             if !self.keep_row(lent, spare, used, draft) {
                 return;
             }
@@ -469,6 +505,12 @@ impl Acks {
     const fn is_none(self) -> bool {
         self.0 == 0
     }
+}
+
+/// What is to be remembered of a packet's contents.
+struct Contents {
+    draft: Draft,
+    acks: Acks,
 }
 
 /// A packet that was sealed.

@@ -24,10 +24,12 @@ pub(super) struct Beside {
     pub(super) id: PathId,
     /// What the application was not told yet.
     pub(super) told: PathTold,
-    /// Whether the peer was ever reached over it.
-    pub(super) is_proved: bool,
     /// Its share, for schedulers that give shares.
     pub(super) weight: NonZeroU8,
+    /// The Differentiated Services codepoint of its packets.
+    pub(super) dscp: u8,
+    /// It is kept awake by a PING after a silence of so long, in hundredths of a second; zero: it is not.
+    pub(super) keep_alive: u16,
     /// How it should be used.
     pub(super) status: Status,
     /// Its end.
@@ -40,8 +42,9 @@ impl Beside {
         Self {
             id,
             told: PathTold::ALL,
-            is_proved: false,
             weight: NonZeroU8::MIN,
+            dscp: 0,
+            keep_alive: 0,
             status: Status::UNKNOWN,
             abandon: Abandon::OPEN,
         }
@@ -118,10 +121,10 @@ impl Path {
     /// The peer was reached over it.
     pub(super) const fn on_proved(&mut self) {
         if let Some(beside) = self.beside.get_mut() {
-            if !beside.is_proved {
+            if !beside.told.has(PathTold::PROVED) {
                 beside.told.note(PathTold::VALIDATED);
             }
-            beside.is_proved = true;
+            beside.told.note(PathTold::PROVED);
         }
     }
 
@@ -188,6 +191,11 @@ impl State {
 /// What of a path matters only beside others.
 pub(super) fn beside_mut<'a>(lent: &'a mut Lent<'_>, path: PathRow) -> Option<&'a mut Beside> {
     lent.buffers.paths.get_mut(path.index())?.beside.get_mut()
+}
+
+/// As [`beside_mut`], of the path of a route.
+pub(super) fn beside_of<'a>(lent: &'a Lent<'_>, route: usize) -> Option<&'a Beside> {
+    lent.buffers.paths.get(path_of(lent, route).index())?.beside.get()
 }
 
 /// Whether packets are sent over a path.

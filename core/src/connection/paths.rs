@@ -6,20 +6,24 @@
 //! ```
 
 use core::fmt;
+use core::net::SocketAddr;
+use core::num::NonZeroU8;
+use core::time::Duration;
 
 use super::events::Fact;
-use super::path::{Beside, Path, active, beside_mut, is_open};
+use super::path::{Beside, Path, active, beside_mut, is_open, want_ping};
 use super::receive::Addressee;
 use super::start::State;
 use super::{Connection, Lent, Memory, RouteView};
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Why};
-use crate::ids::{CidTag, FourTuple, PathId, PathRow};
+use crate::ids::{CidTag, FourTuple, PathId, PathRow, StreamId};
 use crate::lifecycle::Close;
 use crate::path::abandon::{By, Effect};
 use crate::path::{Addresses, Availability, Opener, Role, Route, Told};
 use crate::session::Session;
-use crate::time::{Deadline, Instant};
+use crate::stream::{Closed, Tie};
+use crate::time::{Deadline, Instant, Span};
 use crate::wire::dialect::AbandonCode;
 
 /// Why a path was not opened, or not abandoned.
@@ -101,9 +105,20 @@ impl PathTold {
     pub(super) const RESTORED: Self = Self(8);
     pub(super) const STATUS: Self = Self(16);
     pub(super) const ABANDONED: Self = Self(32);
+    /// Not to be told: the peer was reached over it once.
+    pub(super) const PROVED: Self = Self(64);
 
     pub(super) const fn note(&mut self, what: Self) {
         self.0 |= what.0;
+    }
+
+    /// Whether nothing is to be told.
+    const fn is_all(self) -> bool {
+        self.0 & !Self::PROVED.0 == 0
+    }
+
+    pub(super) const fn has(self, what: Self) -> bool {
+        self.0 & what.0 != 0
     }
 
     const fn take(&mut self, what: Self) -> bool {
@@ -150,6 +165,17 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.open_path(now, &mut lent, on, status)
     }
 
+    /// Whether [`Self::open_path`] to this address of the peer may be called now: to be asked before a socket is made for it.
+    /// Whether there is a row for the route, and whether it is tried at once, is looked at only then.
+    ///
+    /// # Errors
+    /// [`PathError::Unsupported`], [`PathError::Server`], [`PathError::Unconfirmed`], [`PathError::Forbidden`];
+    /// [`PathError::NoPathId`] and [`PathError::NoCid`], of which the peer is told.
+    pub fn may_open_path(&mut self, remote: SocketAddr) -> Result<(), PathError> {
+        let (state, lent) = self.lend();
+        state.unused_path(&lent, remote).map(|_| ())
+    }
+
     /// Gives up a path: what is under way on it is sent over the others, and the peer is told why.
     ///
     /// # Errors
@@ -180,6 +206,55 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let path = lent.buffers.paths.get_mut(row.index()).filter(|path| path.is_wanted());
         let beside = path.and_then(|path| path.beside.get_mut()).ok_or(PathError::Unknown)?;
         beside.status.set(backup);
+        Ok(())
+    }
+
+    /// Sends what a stream carries over a path rather than where the scheduler would: see [`Tie`]. Of the streams of each
+    /// urgency that have something to send the first eight are looked at: so many tied to a path that has no room hold back the
+    /// others.
+    ///
+    /// # Errors
+    /// If there is no such stream (any more).
+    pub fn tie_stream(&mut self, id: StreamId, tie: Tie) -> Result<(), Closed> {
+        let (state, mut lent) = self.lend();
+        state.streams.set_tie(&mut lent.buffers.streams, id, tie)
+    }
+
+    /// Sets the share of a path for [`Scheduler::Weighted`](crate::path::schedule::Scheduler::Weighted), or its rank for `Primary`.
+    /// One is what a path begins with.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_weight(&mut self, path: PathId, weight: NonZeroU8) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.weight = weight;
+        Ok(())
+    }
+
+    /// Keeps a path awake that carries nothing: by a PING whenever nothing came over it for so long, up to ten minutes; `None`, as it
+    /// begins: it may sleep, and loses its place at NATs. [`Config::keep_alive`](super::Config::keep_alive) keeps the connection
+    /// awake, over whatever path.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_keep_alive(&mut self, path: PathId, after: Option<Duration>) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        let hundredths = |after: Duration| u16::try_from(after.as_millis() / 10).unwrap_or(u16::MAX).max(1);
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.keep_alive = after.map_or(0, hundredths);
+        Ok(())
+    }
+
+    /// Marks the packets of a path with a Differentiated Services codepoint, of which the low six bits count (draft-21 5.2). Each
+    /// side marks its own; what the adapter cannot mark goes unmarked.
+    ///
+    /// # Errors
+    /// [`PathError::Unknown`].
+    pub fn set_path_dscp(&mut self, path: PathId, dscp: u8) -> Result<(), PathError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.dscp = dscp & 0x3f;
         Ok(())
     }
 
@@ -231,6 +306,17 @@ impl State {
         on: FourTuple,
         status: Availability,
     ) -> Result<PathId, PathError> {
+        let row = self.unused_path(lent, on.remote)?;
+        self.begin_route(now, lent, row, on, Opener::Local)?;
+        let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Unknown)?;
+        if let Some(beside) = path.beside.get_mut().filter(|_| status != Availability::Unknown) {
+            beside.status.set(status == Availability::Backup);
+        }
+        Ok(path.id())
+    }
+
+    /// The path that is opened next, if one may be opened to this address of the peer.
+    fn unused_path(&mut self, lent: &Lent<'_>, remote: SocketAddr) -> Result<PathRow, PathError> {
         if self.spoken().is_none() {
             return Err(PathError::Unsupported);
         }
@@ -241,16 +327,10 @@ impl State {
             return Err(PathError::Unconfirmed);
         }
         let in_use = lent.buffers.routes.get(self.route(lent)).map(Route::on);
-        if self.peer.no_migration && in_use.is_some_and(|in_use| in_use.remote == on.remote) {
+        if self.peer.no_migration && in_use.is_some_and(|in_use| in_use.remote == remote) {
             return Err(PathError::Forbidden);
         }
-        let row = self.next_path(lent)?;
-        self.begin_route(now, lent, row, on, Opener::Local)?;
-        let path = lent.buffers.paths.get_mut(row.index()).ok_or(PathError::Unknown)?;
-        if let Some(beside) = path.beside.get_mut().filter(|_| status != Availability::Unknown) {
-            beside.status.set(status == Availability::Backup);
-        }
-        Ok(path.id())
+        self.next_path(lent)
     }
 
     /// The unused path with the smallest ID for which both sides have connection IDs (draft-21 3.2.1). What is missing the peer is
@@ -296,7 +376,7 @@ impl State {
         let running = lent.buffers.routes.iter().filter(|route| route.validation.is_running()).count();
         if let Some(spoken) = self.spoken_mut()
             && !known
-            && !spoken.validations.admit(now, running)
+            && !spoken.validations.admit(now, opener, running)
         {
             return Err(PathError::Busy);
         }
@@ -369,7 +449,8 @@ impl State {
             return self.has_choice(lent);
         }
         let beside = lent.buffers.paths.get(path.index()).and_then(|path| path.beside.get());
-        beside.is_some_and(|beside| !beside.is_proved) && self.works_elsewhere(lent, path).is_some()
+        beside.is_some_and(|beside| !beside.told.has(PathTold::PROVED))
+            && self.works_elsewhere(lent, path).is_some()
     }
 
     /// We abandon a path, which is not the last one.
@@ -446,15 +527,6 @@ impl State {
         self.liveness.on_received(now);
     }
 
-    /// Whether a datagram may have come over a path that was abandoned, whose routes are gone: what comes over it is heard until it
-    /// has ended (draft-21 3.4). The peer is where it is on other paths.
-    pub(super) fn may_linger(&self, lent: &Lent<'_>, seen: &Addresses) -> bool {
-        let lingers =
-            |row: PathRow| lent.buffers.paths.get(row.index()).is_some_and(|path| !path.is_wanted());
-        let is_there = |route: &Route| route.is_open() && route.addresses.has_remote_of(seen);
-        self.path_rows().any(lingers) && lent.buffers.routes.iter().any(is_there)
-    }
-
     /// Nothing need be known of a path any more: its row takes the next path ID, which the peer may use from now on.
     fn end_path(&mut self, lent: &mut Lent<'_>, row: PathRow) {
         if let Some(path) = lent.buffers.paths.get_mut(row.index()) {
@@ -493,7 +565,20 @@ impl State {
         }
         let beside = |row: PathRow| lent.buffers.paths.get(row.index())?.beside.get();
         let ends = self.path_rows().filter_map(beside).map(|beside| beside.abandon.next_timeout());
-        ends.chain(self.open_paths(lent).map(|row| self.next_failover(lent, row))).min().unwrap_or_default()
+        let open = || self.open_paths(lent);
+        let failovers = open().map(|row| self.next_failover(lent, row));
+        let pings = open().map(|row| self.next_keep_alive(lent, row));
+        ends.chain(failovers).chain(pings).min().unwrap_or_default()
+    }
+
+    /// When a path is to be kept awake. One that a PING waits for, or that nothing can be sent over, is not.
+    fn next_keep_alive(&self, lent: &Lent<'_>, row: PathRow) -> Deadline {
+        let path = lent.buffers.paths.get(row.index()).filter(|path| !path.ping.is_wanted());
+        let hundredths = path.and_then(|path| path.beside.get()).map_or(0, |beside| beside.keep_alive);
+        let route = lent.buffers.routes.get(active(lent, row)).filter(|_| !self.is_blocked(lent, row));
+        let Some(route) = route.filter(|_| hundredths > 0) else { return Deadline::NEVER };
+        let last = route.last_packet.max(route.flight.last_sent());
+        Deadline::at(last.after(Span::from_millis(u64::from(hundredths).saturating_mul(10))))
     }
 
     pub(super) fn on_path_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
@@ -506,6 +591,9 @@ impl State {
                 self.on_abandon_effect(now, lent, row, effect);
             }
             self.on_failover(now, lent, row);
+            if self.next_keep_alive(lent, row).is_due(now) {
+                want_ping(lent, row);
+            }
         }
     }
 
@@ -514,7 +602,7 @@ impl State {
         self.spoken()?;
         for row in self.path_rows() {
             let beside = beside_mut(lent, row)?;
-            if beside.told == PathTold::ALL {
+            if beside.told.is_all() {
                 continue;
             }
             for (told, event) in [

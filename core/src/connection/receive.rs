@@ -46,11 +46,11 @@ impl State {
             return;
         }
         let seen = Addresses::new(&on);
-        // A client ignores packets from where it sent nothing (RFC 9000 9), and nobody may move before the handshake is
-        // confirmed.
-        let may_be_new =
-            if self.side.is_client() { self.may_linger(lent, &seen) } else { self.levels.is_confirmed() };
-        if !may_be_new && !is_known(lent, &seen) {
+        let known = lent.buffers.routes.iter().any(|route| route.takes(&seen));
+        // A client ignores packets from where it sent nothing (RFC 9000 9), unless it did so over a path that it has abandoned
+        // since; and nobody may move before the handshake is confirmed.
+        let ignores = self.side.is_client() && !self.has_abandoned(lent);
+        if !known && (ignores || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
         }
         let mut origin = Origin { seen, route: None, is_credited: false };
@@ -140,7 +140,7 @@ impl State {
         self.liveness.on_received(now);
         self.settle_route(now, lent, &seat, opened.pn, non_probing);
         if returns {
-            self.on_return(lent, seat.route);
+            self.on_return(now, lent, seat.route);
         }
         if renewed {
             self.renew_cids(lent);
@@ -170,10 +170,10 @@ impl State {
             // Where nothing is sent to any more nobody moves to.
             None if !is_open(lent, to.path) => return Ok(active(lent, to.path)),
             // A server does not migrate (RFC 9000 9).
-            None if self.side.is_client() && is_known(lent, &origin.seen) => {
-                return Ok(active(lent, to.path));
+            None if self.side.is_client() => {
+                let known = lent.buffers.routes.iter().any(|route| route.takes(&origin.seen));
+                return if known { Ok(active(lent, to.path)) } else { Err(Why::Address) };
             }
-            None if self.side.is_client() => return Err(Why::Address),
             None => self.admit(now, lent, &origin.seen, to, len)?,
         };
         origin.route = Some(row);
@@ -307,11 +307,6 @@ impl State {
         self.lifecycle.on_received(now, pto);
         Err(Why::Closing.into())
     }
-}
-
-/// Whether there is a route with these addresses, whatever its path.
-fn is_known(lent: &Lent<'_>, seen: &Addresses) -> bool {
-    lent.buffers.routes.iter().any(|route| route.takes(seen))
 }
 
 /// Where a datagram came from.

@@ -154,9 +154,12 @@ impl State {
     /// A row that nothing was forgotten in; else one whose end was not told yet; else the one that was left first.
     fn free_row(&mut self, lent: &mut Lent<'_>, path: PathRow) -> Option<usize> {
         let routes = &*lent.buffers.routes;
+        // Where there are several paths each has its share, whatever the others do.
+        let share = routes.len().checked_div(self.path_rows().count()).unwrap_or(0);
+        let used = routes.iter().filter(|route| route.is_open() && route.path == path).count();
         let free =
             |told: bool| routes.iter().position(|route| !route.is_open() && (!told || route.told.is_all()));
-        if let Some(row) = free(true).or_else(|| free(false)) {
+        if let Some(row) = free(true).or_else(|| free(false)).filter(|_| used < share) {
             return Some(row);
         }
         // The last validated one is what a spoofed address is reverted to (RFC 9000 9.3.2): it stays until the active one is

@@ -5,7 +5,7 @@ use core::num::NonZeroU8;
 
 use super::Lent;
 use super::multipath::AckReturn;
-use super::path::{active, is_open};
+use super::path::{Path, active, is_open};
 use super::paths::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
@@ -14,8 +14,13 @@ use crate::path::failover::{Waiting, given_up_at, silent_at};
 use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
 use crate::path::{Availability, Health, Route};
 use crate::session::Level;
+use crate::stream::tie::{Over, Paths};
 use crate::time::{Deadline, Instant, Span};
+use crate::wire::PacketWriter;
 use crate::wire::dialect::AbandonCode;
+
+/// No path has this ID.
+const NO_PATH: PathId = PathId(u32::MAX);
 
 const NOTHING: Facts = Facts {
     path: PathId::ZERO,
@@ -47,7 +52,7 @@ impl State {
         }
         let facts = self.facts_of_paths(now, lent);
         let spoken = self.spoken()?;
-        match spoken.config.scheduler.choose(&spoken.scheduling, &facts) {
+        match spoken.terms.scheduler.choose(&spoken.scheduling, &facts) {
             Choice::Path(row) => Some(PathRow::new(row)),
             Choice::Wait => {
                 let wait = next_wait(&facts).map(|wait| now.after(wait));
@@ -67,7 +72,7 @@ impl State {
         let facts = self.facts_of_paths(now, lent);
         let Some(spoken) = self.spoken_mut() else { return };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        spoken.config.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
+        spoken.terms.scheduler.on_sent(&mut spoken.scheduling, &facts, path.index(), bytes);
     }
 
     fn facts_of_paths(&self, now: Instant, lent: &mut Lent<'_>) -> [Facts; MAX_PATHS] {
@@ -89,6 +94,71 @@ impl State {
         !self.is_blocked(lent, path) && route.is_some_and(|route| route.validation.is_validated())
     }
 
+    /// Whether something may be tied to a path, or was.
+    pub(super) const fn has_ties(&self) -> bool {
+        self.streams.has_ties() || self.spoken().is_some() && !self.datagrams_out.is_empty()
+    }
+
+    /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
+    pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
+        if !self.has_ties() {
+            return if chosen { Over::Any } else { Over::Nothing };
+        }
+        let id = |row: PathRow| lent.buffers.paths.get(row.index()).map_or(NO_PATH, Path::id);
+        let (mut open, mut working) = (Paths::NONE, Paths::NONE);
+        for row in self.open_paths(lent) {
+            open.add(id(row));
+            let suspect = lent.buffers.routes.get(active(lent, row)).is_none_or(Route::is_suspect);
+            if self.is_usable(lent, row) && !suspect {
+                working.add(id(row));
+            }
+        }
+        Over::Path { path: path.map_or(NO_PATH, id), chosen, open, working }
+    }
+
+    /// What was written for a path, if anything was, goes over the others that work too, if it is of a redundant stream.
+    pub(super) fn copy(&mut self, lent: &Lent<'_>, path: PathRow, written: Option<u16>) {
+        let Some(row) = written.filter(|_| self.has_ties()) else { return };
+        let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
+        let works = |other: &PathRow| {
+            let suspect = lent.buffers.routes.get(active(lent, *other)).is_none_or(Route::is_suspect);
+            *other != path && !suspect && self.is_usable(lent, *other)
+        };
+        let others = self.open_paths(lent).filter(works);
+        self.streams.copy(&lent.buffers.streams, lent.buffers.sent, row, &mut copies, others);
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.copies = copies;
+        }
+    }
+
+    /// Whether copies of redundant streams wait for a path.
+    pub(super) fn has_copies(&self, path: PathRow) -> bool {
+        self.spoken().is_some_and(|spoken| spoken.copies.has(path))
+    }
+
+    /// Writes copies of redundant streams.
+    pub(super) fn contribute_copies(
+        &mut self,
+        lent: &mut Lent<'_>,
+        path: PathRow,
+        out: &mut PacketWriter<'_>,
+    ) {
+        if !self.has_copies(path) {
+            return;
+        }
+        let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
+        self.streams.write_copies(&mut lent.buffers.streams, &mut copies, path, out);
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.copies = copies;
+        }
+    }
+
+    /// Whether a path carries what is its own: it may carry data, and answers.
+    pub(super) fn carries(&self, lent: &Lent<'_>, path: PathRow) -> bool {
+        let suspect = lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
+        self.is_usable(lent, path) && !suspect
+    }
+
     /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
     /// on a path that does not answer, or was abandoned, goes over another.
     pub(super) fn ack_path(&self, lent: &Lent<'_>, level: Level, path: PathRow) -> PathRow {
@@ -97,7 +167,7 @@ impl State {
         };
         let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
         let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !suspect(*path);
-        if spoken.config.acks == AckReturn::SamePath && serves(&path) {
+        if spoken.terms.acks == AckReturn::SamePath && serves(&path) {
             return path;
         }
         let rtt =
@@ -115,7 +185,7 @@ impl State {
         let Some(spoken) = self.spoken() else { return Deadline::NEVER };
         let Some(working) = self.works_elsewhere(lent, path) else { return Deadline::NEVER };
         if route.is_suspect() || route.is_down() {
-            return given_up_at(route.left, Some(working), spoken.config.patience.map(Span::from));
+            return given_up_at(route.left, Some(working), spoken.terms.patience());
         }
         let max_ack_delay = self.peer.max_ack_delay();
         let waiting = Waiting {
@@ -124,7 +194,7 @@ impl State {
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
-        silent_at(&waiting, spoken.config.failover.map(Span::from))
+        silent_at(&waiting, spoken.terms.failover())
     }
 
     /// Since when another path works, if one does.
@@ -166,8 +236,11 @@ impl State {
         };
         let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
         let others = others.filter_map(|other| lent.buffers.routes.get(other));
-        let others = others.map(|other| (&other.congestion, other.rtt.smoothed()));
-        own.congestion.coupling(spoken.config.coupled, own.rtt.smoothed(), others)
+        // What is not answered takes nothing from anybody.
+        let others = others
+            .filter(|other| other.health == Health::Works)
+            .map(|other| (&other.congestion, other.rtt.smoothed()));
+        own.congestion.coupling(spoken.terms.coupled, own.rtt.smoothed(), others)
     }
 
     /// A packet that was sent over a route was acknowledged: it works.

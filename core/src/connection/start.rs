@@ -281,7 +281,7 @@ impl State {
         Self {
             side,
             main: PathRow::FIRST,
-            multipath: WithMultipath::new(config.multipath.map_or(Multipath::Off, Multipath::Offered)),
+            multipath: WithMultipath::new(Multipath::wanted(config.multipath.as_ref())),
             version,
             lifecycle: Lifecycle::new(now, &timeouts, pto),
             first_flight,

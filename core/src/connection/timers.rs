@@ -45,12 +45,13 @@ impl State {
         .fold(life, Deadline::min)
     }
 
-    /// When an acknowledgment is due. One for which there is no way waits for whatever opens one.
     fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
         for level in SPACES {
             for path in self.path_rows() {
-                if self.levels.can_seal(level) && !self.is_blocked(lent, self.ack_path(lent, level, path)) {
+                // What cannot be sent has no deadline: whatever lets it go is an event of its own.
+                let over = self.ack_path(lent, level, path);
+                if self.levels.can_seal(level) && !self.is_blocked(lent, over) {
                     next = next.min(self.space_mut(lent, level, path).received.due());
                 }
             }
@@ -115,11 +116,13 @@ impl State {
     }
 
     /// Who was out of reach is probed at once if it owes an acknowledgment, not when a timeout ends that has doubled all the
-    /// while. The backoff stays what it is, and the silence must have lasted for half of it: for who is heard and acknowledges
+    /// while. That is a timeout like others, and the silence must have lasted for half of it: for who is heard and acknowledges
     /// nothing, probes become ever rarer (RFC 9002 6.2.1).
-    pub(super) fn on_return(&mut self, lent: &mut Lent<'_>, row: usize) {
-        let flight = lent.buffers.routes.get(row).map(|route| &route.flight);
-        if flight.is_some_and(|flight| flight.last_ack_eliciting().is_some()) {
+    pub(super) fn on_return(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
+        let owing =
+            lent.buffers.routes.get_mut(row).filter(|route| route.flight.last_ack_eliciting().is_some());
+        if let Some(route) = owing {
+            route.pto.on_timeout(now);
             self.owe(lent, Level::OneRtt, row);
             self.repeat(lent, Level::OneRtt, row, PROBES);
             self.free_unowned(lent);

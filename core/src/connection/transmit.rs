@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::Lent;
 use super::packet::{Allowed, Order};
-use super::path::{active, path_of};
+use super::path::{Path, active, beside_of, path_of};
 use super::start::{Probes, State};
 use crate::congestion::Budget;
 use crate::ids::{Ecn, FourTuple, PathRow};
@@ -27,6 +27,10 @@ pub struct Transmit {
     pub ecn: Ecn,
     /// The flow label for the header of IPv6, or zero for none (RFC 9000 9.7).
     pub flow_label: u32,
+    /// The Differentiated Services codepoint for the IP header, six bits: zero unless [`Connection::set_path_dscp`] says otherwise.
+    ///
+    /// [`Connection::set_path_dscp`]: super::Connection::set_path_dscp
+    pub dscp: u8,
     /// Bytes written.
     pub len: usize,
     /// If several datagrams were written: the size of each but the last, which may be smaller.
@@ -41,6 +45,8 @@ pub struct Plan {
     pub ecn: Ecn,
     /// The flow label for the header of IPv6, or zero for none (RFC 9000 9.7).
     pub flow_label: u32,
+    /// The Differentiated Services codepoint for the IP header.
+    pub dscp: u8,
     /// The largest datagram that is to be written, in bytes.
     pub max: usize,
     path: PathRow,
@@ -230,18 +236,22 @@ impl State {
         if level != Level::OneRtt {
             return path == PathRow::FIRST && self.crypto.wants_to_send(level, lent.session);
         }
-        let pings = lent.buffers.paths.get(path.index()).is_some_and(|path| path.ping.is_wanted());
-        pings || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
+        let own = |path: &Path| path.ping.is_wanted() || path.peer_cids.has_wanted();
+        let own = lent.buffers.paths.get(path.index()).is_some_and(own);
+        let tied = self.has_ties() && (self.has_copies(path) || self.wants_tied(lent, path, shared));
+        own || tied || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
     }
 
     /// Whether there is something to say over whatever path.
     pub(super) fn wants_somewhere(&self, lent: &Lent<'_>) -> bool {
-        let cids = |path: PathRow| {
-            let path = lent.buffers.paths.get(path.index());
-            path.is_some_and(|path| path.local_cids.has_wanted() || path.peer_cids.has_wanted())
+        let cids = |row: PathRow| {
+            lent.buffers.paths.get(row.index()).is_some_and(|path| {
+                path.local_cids.has_wanted() || path.peer_cids.has_wanted() && !self.carries(lent, row)
+            })
         };
-        self.streams.wants_to_send(&lent.buffers.streams)
-            || !self.datagrams_out.is_empty()
+        let over = self.over(lent, None, true);
+        self.streams.wants_to_send(&lent.buffers.streams, &over)
+            || self.wants_datagram(lent, &over)
             || self.crypto.wants_to_send(Level::OneRtt, lent.session)
             || self.handshake_done.is_wanted()
             || self.token.delivery.is_wanted()
@@ -249,9 +259,15 @@ impl State {
             || self.path_rows().any(cids)
     }
 
-    /// Whether streams have bytes to send.
-    pub(super) fn wants_data(&self, lent: &Lent<'_>) -> bool {
-        self.streams.wants_data(&lent.buffers.streams)
+    /// Whether there is something to say over a path that may be tied to it.
+    fn wants_tied(&self, lent: &Lent<'_>, path: PathRow, shared: bool) -> bool {
+        let over = self.over(lent, Some(path), shared);
+        self.streams.wants_data(&lent.buffers.streams, &over) || self.wants_datagram(lent, &over)
+    }
+
+    /// Whether streams have bytes to send over a path.
+    pub(super) fn wants_data(&self, lent: &Lent<'_>, path: PathRow, shared: bool) -> bool {
+        self.streams.wants_data(&lent.buffers.streams, &self.over(lent, Some(path), shared))
     }
 
     /// Whether the route itself has something to ask or to answer.
@@ -320,7 +336,16 @@ impl State {
             self.on_shared_sent(now, lent, plan.path, len);
         }
         let FourTuple { local, remote, interface } = plan.on();
-        Transmit { local, remote, interface, ecn: plan.ecn, flow_label: plan.flow_label, len, segment_size }
+        Transmit {
+            local,
+            remote,
+            interface,
+            ecn: plan.ecn,
+            flow_label: plan.flow_label,
+            dscp: plan.dscp,
+            len,
+            segment_size,
+        }
     }
 
     /// Whether another datagram of the same size may follow in the batch, if there is something to say.
@@ -442,6 +467,7 @@ fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
         addresses: route.addresses,
         ecn: Ecn::NotEct,
         flow_label: route.flow_label.get(),
+        dscp: beside_of(lent, row).map_or(0, |beside| beside.dscp),
         max: usize::try_from(max).ok()?,
         path: path_of(lent, row),
         route: row,

@@ -14,8 +14,9 @@
 //!
 //! Only 1-RTT keys are counted and updated. Those of other levels protect too few packets to come near a limit.
 
+use core::num::NonZeroU32;
+
 use crate::error::{Code, TransportError};
-use crate::ids::PacketNumber;
 use crate::session::{AeadLimits, Key, Level};
 use crate::time::{Deadline, Instant, Span};
 
@@ -24,38 +25,64 @@ const PTOS: u32 = 3;
 /// Packets held back from the confidentiality limit, so that the connection can still say why it ends.
 const RESERVE: u64 = 64;
 
+/// A packet number as others near it know it: one beyond it, without its high half. Of those compared here none lies 2^31 from
+/// another while both matter. One in 2^32 has no such form, and is taken for the next.
+#[derive(Clone, Copy, Debug)]
+struct Near(NonZeroU32);
+
+impl Near {
+    fn new(pn: u64) -> Self {
+        Self(NonZeroU32::new(pn.wrapping_add(1) as u32).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// Whether `pn` lies below it.
+    fn is_above(self, pn: u64) -> bool {
+        self.0.get().wrapping_sub(Self::new(pn).0.get()).cast_signed() > 0
+    }
+
+    /// Whether `pn` lies above it.
+    fn is_below(self, pn: u64) -> bool {
+        self.0.get().wrapping_sub(Self::new(pn).0.get()).cast_signed() < 0
+    }
+}
+
 /// The packet numbers of one path's 1-RTT space, as far as they tell generations apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PathPhase {
-    /// The generation that the next three speak of.
-    generation: u32,
-    first_sent: Option<PacketNumber>,
-    /// The lowest and the highest number opened.
-    opened: Option<(PacketNumber, PacketNumber)>,
+    first_sent: Option<Near>,
+    /// The lowest number opened, and the highest.
+    lowest: Option<Near>,
+    highest: Option<Near>,
     /// The highest number opened with an older generation.
-    highest_old: Option<PacketNumber>,
+    highest_old: Option<Near>,
+    /// The low bits of the generation that the first three speak of: nobody is 256 updates behind.
+    generation: u8,
 }
 
 impl PathPhase {
     /// A path that nothing was sent or received on.
-    pub const NEW: Self = Self { generation: 0, first_sent: None, opened: None, highest_old: None };
+    pub const NEW: Self =
+        Self { generation: 0, first_sent: None, lowest: None, highest: None, highest_old: None };
 
     fn catch_up(&mut self, generation: u32) {
-        if self.generation != generation {
+        if !self.is_of(generation) {
             let highest_old = self.highest_before(generation);
-            *self = Self { generation, first_sent: None, opened: None, highest_old };
+            *self = Self { generation: generation as u8, highest_old, ..Self::NEW };
         }
     }
 
+    const fn is_of(&self, generation: u32) -> bool {
+        self.generation == generation as u8
+    }
+
     /// The highest number opened with a generation older than this one, which is not older than the path's.
-    fn highest_before(&self, generation: u32) -> Option<PacketNumber> {
-        let newest = self.opened.filter(|_| self.generation != generation).map(|(_, highest)| highest);
-        newest.or(self.highest_old)
+    fn highest_before(&self, generation: u32) -> Option<Near> {
+        self.highest.filter(|_| !self.is_of(generation)).or(self.highest_old)
     }
 
     /// The lowest number opened in `generation`.
-    fn lowest_in(&self, generation: u32) -> Option<PacketNumber> {
-        self.opened.filter(|_| self.generation == generation).map(|(lowest, _)| lowest)
+    fn lowest_in(&self, generation: u32) -> Option<Near> {
+        self.lowest.filter(|_| self.is_of(generation))
     }
 }
 
@@ -178,7 +205,7 @@ impl KeyUpdate {
     /// AEAD_LIMIT_REACHED if the keys are used up and no update was possible in time (RFC 9001 6.6).
     pub fn on_sealed(&mut self, path: &mut PathPhase, pn: u64) -> Result<(), TransportError> {
         path.catch_up(self.generation);
-        path.first_sent.get_or_insert(PacketNumber::new(pn));
+        path.first_sent.get_or_insert(Near::new(pn));
         self.sealed = self.sealed.saturating_add(1);
         if self.sealed >= self.limits.confidentiality.saturating_sub(RESERVE) {
             return Err(TransportError::new(
@@ -201,7 +228,7 @@ impl KeyUpdate {
         let generation = if phase == self.phase() {
             self.generation
         } else if self.old != Old::None
-            && path.lowest_in(self.generation).is_none_or(|lowest| pn < lowest.get())
+            && path.lowest_in(self.generation).is_none_or(|lowest| lowest.is_above(pn))
         {
             // A path with nothing opened in this generation is still to follow into it, not already beyond.
             self.generation.saturating_sub(1)
@@ -225,16 +252,17 @@ impl KeyUpdate {
         pn: u64,
     ) -> Result<Opened, TransportError> {
         path.catch_up(self.generation);
-        let pn = PacketNumber::new(pn);
         if key.generation < self.generation {
-            if path.lowest_in(self.generation).is_some_and(|lowest| pn > lowest) {
+            if path.lowest_in(self.generation).is_some_and(|lowest| lowest.is_below(pn)) {
                 return Err(OLD_KEYS);
             }
-            path.highest_old = path.highest_old.max(Some(pn));
+            if path.highest_old.is_none_or(|highest| highest.is_below(pn)) {
+                path.highest_old = Some(Near::new(pn));
+            }
             return Ok(Opened::Same);
         }
         // Before anything changes: the error is told under keys that the session has.
-        if path.highest_before(key.generation).is_some_and(|highest| pn < highest) {
+        if path.highest_before(key.generation).is_some_and(|highest| highest.is_above(pn)) {
             return Err(OLD_KEYS);
         }
         let until = || Old::KeptUntil(now.after(pto.saturating_mul(PTOS)));
@@ -252,8 +280,12 @@ impl KeyUpdate {
             path.catch_up(self.generation);
             Opened::Updated
         };
-        let (lowest, highest) = path.opened.unwrap_or((pn, pn));
-        path.opened = Some((lowest.min(pn), highest.max(pn)));
+        if path.lowest.is_none_or(|lowest| lowest.is_above(pn)) {
+            path.lowest = Some(Near::new(pn));
+        }
+        if path.highest.is_none_or(|highest| highest.is_below(pn)) {
+            path.highest = Some(Near::new(pn));
+        }
         Ok(opened)
     }
 
@@ -269,8 +301,8 @@ impl KeyUpdate {
         key: Key,
         largest: u64,
     ) -> Result<(), TransportError> {
-        let first_sent = path.first_sent.filter(|_| path.generation == self.generation);
-        if first_sent.is_none_or(|first| largest < first.get()) {
+        let first_sent = path.first_sent.filter(|_| path.is_of(self.generation));
+        if first_sent.is_none_or(|first| first.is_above(largest)) {
             return Ok(());
         }
         if key.generation < self.generation {

@@ -70,10 +70,10 @@ pub enum Effect {
 /// The end of one path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Abandon {
-    /// The end of the drain, or of our patience.
-    until: Deadline,
-    /// Of whoever began.
-    code: Halves,
+    /// The end of the drain, or of our patience; zero is never.
+    until: Halves,
+    /// Of whoever began. Those of the dialects have 16 bits; for any that has more than 32 the largest stands.
+    code: u32,
     parcel: Parcel,
     stage: Stage,
     by: By,
@@ -81,13 +81,8 @@ pub struct Abandon {
 
 impl Abandon {
     /// A path that is open, or could be.
-    pub const OPEN: Self = Self {
-        until: Deadline::NEVER,
-        code: Halves::new(0),
-        parcel: Parcel::NONE,
-        stage: Stage::Open,
-        by: By::Local,
-    };
+    pub const OPEN: Self =
+        Self { until: NEVER, code: 0, parcel: Parcel::NONE, stage: Stage::Open, by: By::Local };
 
     /// Whether nobody has abandoned it: packets may be sent over it, and frames other than PATH_ACK may speak of it.
     pub const fn is_open(&self) -> bool {
@@ -102,7 +97,7 @@ impl Abandon {
     /// Who abandoned it and with which code, as its dialect has it, if it is abandoned. If both did, we were the first: that is
     /// how it looked from here.
     pub const fn cause(&self) -> Option<(By, u64)> {
-        if self.is_open() { None } else { Some((self.by, self.code.get())) }
+        if self.is_open() { None } else { Some((self.by, self.code as u64)) }
     }
 
     /// We abandon the path; `code` says why.
@@ -121,7 +116,7 @@ impl Abandon {
             // A repeated frame does not prolong the drain.
             Stage::Draining | Stage::Ended => return None,
         };
-        self.until = Deadline::at(now.after(pto.saturating_mul(DRAIN)));
+        self.until = Halves::new(now.after(pto.saturating_mul(DRAIN)).as_micros());
         effect
     }
 
@@ -129,7 +124,7 @@ impl Abandon {
         if !self.is_open() {
             return None;
         }
-        self.code = Halves::new(code);
+        self.code = if code > u32::MAX as u64 { u32::MAX } else { code as u32 };
         self.by = by;
         self.stage = stage;
         self.parcel.want();
@@ -140,7 +135,7 @@ impl Abandon {
     pub const fn next_frame(&self) -> Option<u64> {
         match self.by {
             _ if !self.parcel.is_wanted() => None,
-            By::Local => Some(self.code.get()),
+            By::Local => Some(self.code as u64),
             By::Peer => Some(0),
         }
     }
@@ -157,10 +152,10 @@ impl Abandon {
         }
         match self.stage {
             Stage::Closing => {
-                self.until = Deadline::at(now.after(pto.saturating_mul(DRAIN)));
+                self.until = Halves::new(now.after(pto.saturating_mul(DRAIN)).as_micros());
                 None
             }
-            Stage::Draining if !self.until.is_set() => Some(self.end()),
+            Stage::Draining if !self.next_timeout().is_set() => Some(self.end()),
             Stage::Open | Stage::Draining | Stage::Ended => None,
         }
     }
@@ -172,15 +167,15 @@ impl Abandon {
 
     /// When to call [`Self::on_timeout`].
     pub const fn next_timeout(&self) -> Deadline {
-        self.until
+        deadline(self.until)
     }
 
     /// What is due now. A path ends no sooner than the peer has our frame: who forgot it could not repeat it.
     pub fn on_timeout(&mut self, now: Instant) -> Option<Effect> {
-        if !self.until.is_due(now) {
+        if !self.next_timeout().is_due(now) {
             return None;
         }
-        self.until = Deadline::NEVER;
+        self.until = NEVER;
         match self.stage {
             Stage::Closing => Some(Effect::Unanswered),
             Stage::Draining if self.parcel.is_done() => Some(self.end()),
@@ -191,6 +186,15 @@ impl Abandon {
     const fn end(&mut self) -> Effect {
         self.stage = Stage::Ended;
         Effect::End
+    }
+}
+
+const NEVER: Halves = Halves::new(0);
+
+const fn deadline(until: Halves) -> Deadline {
+    match until.get() {
+        0 => Deadline::NEVER,
+        micros => Deadline::at(Instant::from_micros(micros)),
     }
 }
 
@@ -284,6 +288,6 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Abandon>() <= 24);
+        assert!(size_of::<Abandon>() <= 20);
     }
 }

@@ -66,11 +66,6 @@ impl Addresses {
         self.local == other.local
     }
 
-    /// Whether the remote ends are the same.
-    pub fn has_remote_of(&self, other: &Self) -> bool {
-        (self.remote, self.scope) == (other.remote, other.scope)
-    }
-
     /// Whether only the remote ports differ, if anything does.
     pub fn differ_in_port_only(&self, other: &Self) -> bool {
         self.has_local_of(other)

@@ -13,6 +13,7 @@
 //! once, and who was wrong has lost one flight's worth of bytes. Nothing else changes: the packets stay under way, the
 //! window is not touched, and probes go on by their backoff.
 
+use crate::path::Opener;
 use crate::path::newcomers::Newcomers;
 use crate::time::{Deadline, Instant, Span};
 
@@ -53,7 +54,7 @@ const AT_ONCE: usize = 4;
 const EVERY: Span = Span::from_millis(250);
 
 /// How many validations of a connection's paths may begin: a peer that shows many addresses has each challenged, and they
-/// need not be its own (RFC 9000 21.5.4).
+/// need not be its own (RFC 9000 21.5.4). How often the application opens paths of its own is its business.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Validations {
     credit: Newcomers,
@@ -65,9 +66,9 @@ impl Validations {
         Self { credit: Newcomers::new() }
     }
 
-    /// Whether one more may begin now, which is counted, where so many are `running`.
-    pub fn admit(&mut self, now: Instant, running: usize) -> bool {
-        running < AT_ONCE && self.credit.admit(now, EVERY)
+    /// Whether one more may begin now, which is counted if it is the peer that opens the path, where so many are `running`.
+    pub fn admit(&mut self, now: Instant, opener: Opener, running: usize) -> bool {
+        running < AT_ONCE && (opener == Opener::Local || self.credit.admit(now, EVERY))
     }
 }
 
@@ -116,11 +117,18 @@ mod tests {
     fn validations_are_few_at_once_and_few_per_second() {
         let mut validations = Validations::new();
         let mut begun = |from: u64, to: u64, running: usize| {
-            (from..to).filter(|at| validations.admit(ms(*at), running)).count()
+            (from..to).filter(|at| validations.admit(ms(*at), Opener::Peer, running)).count()
         };
         assert_eq!(begun(1000, 1200, AT_ONCE), 0);
         assert_eq!(begun(1200, 1400, AT_ONCE - 1), 4);
         assert!(begun(1400, 11_400, 0) <= 41);
         assert_eq!(begun(100_000, 100_200, 0), 4);
+    }
+
+    #[test]
+    fn of_our_own_validations_only_those_that_run_at_once_are_counted() {
+        let mut validations = Validations::new();
+        assert!((0..100).all(|at| validations.admit(ms(at), Opener::Local, AT_ONCE - 1)));
+        assert!(!validations.admit(ms(100), Opener::Local, AT_ONCE));
     }
 }

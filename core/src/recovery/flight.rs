@@ -97,6 +97,11 @@ impl Flight {
         self.loss_time
     }
 
+    /// When the newest ack-eliciting packet was sent, under way or not.
+    pub const fn last_sent(&self) -> Instant {
+        self.last_ack_eliciting
+    }
+
     /// When the newest ack-eliciting packet was sent, if one is under way.
     pub const fn last_ack_eliciting(&self) -> Option<Instant> {
         if self.ack_eliciting == 0 { None } else { Some(self.last_ack_eliciting) }

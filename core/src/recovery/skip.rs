@@ -3,6 +3,8 @@
 //!
 //! Now and then the 1-RTT numbers of a path skip one, which nobody can foresee. Only the newest is remembered.
 
+use core::num::NonZeroU32;
+
 use crate::ids::PacketNumber;
 
 /// Packets between two skipped numbers: at least this many, and up to [`SPREAD`] more.
@@ -13,29 +15,33 @@ const SPREAD: u16 = 1024;
 /// The number skipped last, and the one to be skipped next.
 #[derive(Clone, Copy, Debug)]
 pub struct Skips {
-    next: u64,
+    /// The low half of one beyond it. One number in 2^32 has no such form: its neighbour is skipped.
+    next: Option<NonZeroU32>,
     last: Option<PacketNumber>,
 }
 
 impl Skips {
     /// None is skipped, until [`Self::schedule`].
-    pub const NEVER: Self = Self { next: u64::MAX, last: None };
+    pub const NEVER: Self = Self { next: None, last: None };
 
     /// Zeros, of memory that no connection has used yet.
-    pub const BLANK: Self = Self { next: 0, last: None };
+    pub const BLANK: Self = Self::NEVER;
 
     /// Lets a number some way beyond `pn` be skipped, which one is told by `random`.
     pub fn schedule(&mut self, pn: u64, random: u16) {
         let distance = MIN.saturating_add(u64::from(random & SPREAD.saturating_sub(1)));
-        self.next = pn.saturating_add(distance);
+        self.next =
+            NonZeroU32::new(pn.saturating_add(distance).wrapping_add(1) as u32).or(Some(NonZeroU32::MIN));
     }
 
     /// Whether `pn`, the next number, is to be skipped: then another is to be scheduled.
     pub fn skip(&mut self, pn: u64) -> bool {
-        let due = pn >= self.next;
+        let passed =
+            |next: NonZeroU32| (pn.wrapping_add(1) as u32).wrapping_sub(next.get()).cast_signed() >= 0;
+        let due = self.next.is_some_and(passed);
         if due {
             self.last = Some(PacketNumber::new(pn));
-            self.next = u64::MAX;
+            self.next = None;
         }
         due
     }

@@ -27,6 +27,7 @@
 
 mod app;
 mod concurrency;
+pub mod copies;
 mod flow;
 mod incoming;
 mod order;
@@ -34,20 +35,24 @@ mod outgoing;
 mod recv;
 mod row;
 mod send;
+pub mod tie;
 
 pub use app::{OpenError, StreamEvent};
 pub use recv::{Closed, Read, RecvState};
 pub use row::Stream;
 pub use send::{SendState, WriteError};
+pub use tie::Tie;
 
 use core::ops::Range;
 
+use crate::feature::WithMultipath;
 use crate::ids::{Dir, Side, StreamId};
 use crate::stream::concurrency::{LocalStreams, PeerStreams, PerDir};
 use crate::stream::flow::{Inflow, Outflow};
 use crate::stream::order::Order;
 use crate::stream::row::{CONTROL, NEWS, ORDER};
 use crate::stream::send::SendHalf;
+use crate::stream::tie::Over;
 use crate::table::chunk::Rows;
 use crate::table::index::Index;
 use crate::table::list::{List, at, at_mut};
@@ -122,6 +127,8 @@ pub struct Streams {
     tx_share: u32,
     /// Sent rows to be freed.
     unowned: Rows,
+    /// Whether a stream was ever tied to a path.
+    tied: WithMultipath<bool>,
 }
 
 /// What belongs to one slot.
@@ -163,6 +170,7 @@ impl Streams {
             rx_share,
             tx_share,
             unowned: Rows::NONE,
+            tied: WithMultipath::new(false),
         }
     }
 
@@ -240,7 +248,8 @@ impl Streams {
     fn settle(&mut self, memory: &mut StreamMemory<'_>, slot: u16) {
         self.order.place(memory.rows, slot);
         if self.outflow.room() == 0
-            && self.order.next(memory.rows, false) != self.order.next(memory.rows, true)
+            && self.order.next(memory.rows, false, &Over::Any)
+                != self.order.next(memory.rows, true, &Over::Any)
         {
             self.outflow.credit.block();
         }

@@ -7,10 +7,11 @@
 use crate::limits::PRIORITIES;
 use crate::stream::row::{ORDER, Stream};
 use crate::stream::send::Demand;
+use crate::stream::tie::Over;
 use crate::table::list::{Linked, List, at, at_mut};
 
-/// Streams of each urgency that are looked at to tell how much waits.
-const FIRST: usize = 4;
+/// Streams of each urgency that are looked at to tell how much waits, or who may send over a path.
+const FIRST: usize = 8;
 
 /// The lists.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +23,18 @@ impl Order {
     /// Nothing to send.
     pub(super) const EMPTY: Self = Self { lists: [List::EMPTY; PRIORITIES] };
 
-    /// The slot that sends next; with `fresh`, bytes that were never sent may be among it.
-    pub(super) fn next(&self, rows: &[Stream], fresh: bool) -> Option<u16> {
-        let may = |head: &u16| fresh || at(rows, *head).is_some_and(|row| row.queued == Demand::Free);
-        self.lists.iter().filter_map(List::head).find(may)
+    /// The slot that sends next over a path; with `fresh`, bytes that were never sent may be among it. Where streams are tied to
+    /// paths, the first few of each urgency are looked at: so many that wait for a path hold back those behind them.
+    pub(super) fn next(&self, rows: &[Stream], fresh: bool, over: &Over) -> Option<u16> {
+        let may = |slot: &u16| fresh || at(rows, *slot).is_some_and(|row| row.queued == Demand::Free);
+        match over {
+            Over::Any => self.lists.iter().filter_map(List::head).find(may),
+            Over::Nothing => None,
+            Over::Path { .. } => {
+                let goes = |slot: &u16| at(rows, *slot).is_some_and(|row| over.may(row.tie()));
+                self.first(rows).find(|slot| may(slot) && goes(slot))
+            }
+        }
     }
 
     /// The first slots of each urgency, the most urgent before the others.

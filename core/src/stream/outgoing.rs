@@ -5,10 +5,12 @@
 //! acknowledged or lost, [`Streams::on_acked`] or [`Streams::on_lost`] is called for each of its rows, and
 //! [`Streams::on_kinds_lost`] for what it carried without a row.
 
-use crate::ids::Dir;
-use crate::stream::row::News;
+use crate::ids::{Dir, PathRow, StreamId};
+use crate::stream::copies::Copies;
+use crate::stream::row::{News, Stream};
 use crate::stream::send::Packet;
-use crate::stream::{StreamMemory, Streams};
+use crate::stream::tie::{Over, Tie};
+use crate::stream::{Closed, StreamMemory, Streams};
 use crate::table::chunk::{Carried, HasChunk};
 use crate::table::list::{at, at_mut};
 use crate::wire::PacketWriter;
@@ -20,8 +22,8 @@ const MIN_ROOM: usize = 24;
 
 impl Streams {
     /// Whether any of the `write` calls has something to write.
-    pub fn wants_to_send(&self, memory: &StreamMemory<'_>) -> bool {
-        self.wants_control() || self.wants_limits() || self.wants_data(memory)
+    pub fn wants_to_send(&self, memory: &StreamMemory<'_>, over: &Over) -> bool {
+        self.wants_control() || self.wants_limits() || self.wants_data(memory, over)
     }
 
     /// Whether [`Self::write_limits`] has something to write.
@@ -39,13 +41,33 @@ impl Streams {
     }
 
     /// Whether [`Self::write_data`] has something to write, and `out` room for it.
-    pub fn may_write_data(&self, memory: &StreamMemory<'_>, out: &PacketWriter<'_>) -> bool {
-        out.room() >= MIN_ROOM && self.wants_data(memory)
+    pub fn may_write_data(&self, memory: &StreamMemory<'_>, over: &Over, out: &PacketWriter<'_>) -> bool {
+        out.room() >= MIN_ROOM && self.wants_data(memory, over)
     }
 
-    /// Whether streams have bytes to send, or their end.
-    pub fn wants_data(&self, memory: &StreamMemory<'_>) -> bool {
-        self.order.next(memory.rows, self.outflow.room() > 0).is_some()
+    /// Whether streams have bytes to send over a path, or their end.
+    pub fn wants_data(&self, memory: &StreamMemory<'_>, over: &Over) -> bool {
+        self.order.next(memory.rows, self.outflow.room() > 0, over).is_some()
+    }
+
+    /// Whether a stream was ever tied to a path.
+    pub const fn has_ties(&self) -> bool {
+        matches!(self.tied.get(), Some(true))
+    }
+
+    /// Ties a stream to a path.
+    ///
+    /// # Errors
+    /// If there is no such stream (any more).
+    pub fn set_tie(&mut self, memory: &mut StreamMemory<'_>, id: StreamId, tie: Tie) -> Result<(), Closed> {
+        let slot = self.slot_of(memory, id).ok_or(Closed)?;
+        if let (Some(place), Some(tied)) =
+            (at_mut(memory.rows, slot).and_then(Stream::tie_mut), self.tied.get_mut())
+        {
+            *place = tie;
+            *tied |= tie != Tie::None;
+        }
+        Ok(())
     }
 
     /// About how many bytes wait to be sent: of streams that may send, and of them the first of each urgency and a few more.
@@ -109,10 +131,11 @@ impl Streams {
         memory: &mut StreamMemory<'_>,
         sent: &mut [R],
         spare: Option<u16>,
+        over: &Over,
         out: &mut PacketWriter<'_>,
     ) -> Option<u16> {
         let room = self.outflow.room();
-        let slot = self.order.next(memory.rows, room > 0).filter(|_| out.room() >= MIN_ROOM)?;
+        let slot = self.order.next(memory.rows, room > 0, over).filter(|_| out.room() >= MIN_ROOM)?;
         let lent = self.lend(memory, slot)?;
         let packet = Packet { out, rows: sent, spare };
         let emitted = lent.row.send.emit(lent.row.id, slot, lent.tx, room, packet)?;
@@ -120,6 +143,40 @@ impl Streams {
         self.order.rotate(memory.rows, slot);
         self.settle(memory, slot);
         Some(emitted.row)
+    }
+
+    /// What a row describes was sent: of a redundant stream, copies go over these paths too.
+    pub fn copy<R: HasChunk>(
+        &self,
+        memory: &StreamMemory<'_>,
+        sent: &[R],
+        row: u16,
+        copies: &mut Copies,
+        over: impl Iterator<Item = PathRow>,
+    ) {
+        let Some(chunk) = at(sent, row).map(HasChunk::chunk) else { return };
+        let slot = chunk.owner();
+        if at(memory.rows, slot).is_some_and(|row| row.tie() == Tie::Every) {
+            let len = u16::try_from(chunk.len()).unwrap_or(u16::MAX);
+            copies.add(slot, chunk.offset(), len, over);
+        }
+    }
+
+    /// Writes copies for a path as long as they fit.
+    pub fn write_copies(
+        &mut self,
+        memory: &mut StreamMemory<'_>,
+        copies: &mut Copies,
+        path: PathRow,
+        out: &mut PacketWriter<'_>,
+    ) {
+        while out.room() >= MIN_ROOM {
+            let Some(copy) = copies.take(path) else { return };
+            // By now the slot may hold another stream, or the bytes may have arrived.
+            if let Some(lent) = self.lend(memory, copy.slot).filter(|lent| lent.row.tie() == Tie::Every) {
+                lent.row.send.emit_copy(lent.row.id, lent.tx, copy.offset.get(), copy.len.into(), out);
+            }
+        }
     }
 
     /// The packet of a row was acknowledged. The row is then to be freed by whoever keeps the sent rows.

@@ -1,9 +1,11 @@
 //! One row of the table of streams.
 
+use crate::feature::WithMultipath;
 use crate::ids::StreamId;
 use crate::limits::PRIORITIES;
 use crate::stream::recv::RecvHalf;
 use crate::stream::send::{Demand, SendHalf};
+use crate::stream::tie::Tie;
 use crate::table::chunk::{Carried, Chunk};
 use crate::table::index::Keyed;
 use crate::table::list::{Link, Linked};
@@ -35,6 +37,7 @@ pub struct Stream {
     pub(super) queued: Demand,
     pub(super) urgency: u8,
     pub(super) untold: News,
+    tie: WithMultipath<Tie>,
 }
 
 impl Stream {
@@ -49,6 +52,7 @@ impl Stream {
         queued: Demand::Nothing,
         urgency: DEFAULT_URGENCY,
         untold: News(0),
+        tie: WithMultipath::new(Tie::None),
     };
 
     /// Zeros, of memory that no connection has used yet.
@@ -65,6 +69,19 @@ impl Stream {
     /// A new stream in the slot of this row.
     pub(super) fn open(&mut self, id: StreamId) {
         *self = Self { id, recv: self.recv, ..Self::VACANT };
+    }
+
+    /// Which paths carry its bytes.
+    pub(super) const fn tie(&self) -> Tie {
+        match self.tie.get() {
+            Some(tie) => *tie,
+            None => Tie::None,
+        }
+    }
+
+    /// As [`Self::tie`], to be changed.
+    pub(super) const fn tie_mut(&mut self) -> Option<&mut Tie> {
+        self.tie.get_mut()
     }
 
     /// Whether there is no stream.

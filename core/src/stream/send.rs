@@ -350,6 +350,27 @@ impl SendHalf {
         Some(Emitted { row, fresh })
     }
 
+    /// Puts bytes into a packet that were sent before, as many as it has room for. They are not remembered: see
+    /// [`copies`](crate::stream::copies).
+    pub(super) fn emit_copy(
+        &self,
+        id: StreamId,
+        area: &[u8],
+        offset: u64,
+        len: usize,
+        out: &mut PacketWriter<'_>,
+    ) {
+        let end = offset.saturating_add(len as u64);
+        if len == 0 || offset < self.ring.base() || end > self.sent || self.reset_code().is_some() {
+            return;
+        }
+        let fin =
+            self.state == SendState::DataSent && end == self.sent && frame_len(id, offset, len) <= out.room();
+        if let Ok(body) = out.stream(id, offset, len, fin) {
+            self.ring.copy_to(area, self.distance(offset), body);
+        }
+    }
+
     fn distance(&self, offset: u64) -> usize {
         usize::try_from(offset.saturating_sub(self.ring.base())).unwrap_or(usize::MAX)
     }

@@ -131,7 +131,7 @@ impl End {
             loop {
                 let spare = self.free.last().copied();
                 let row = lent!(self, |streams, memory, sent| if data {
-                    streams.write_data(memory, sent, spare, &mut out)
+                    streams.write_data(memory, sent, spare, &Over::Any, &mut out)
                 } else {
                     streams.write_control(memory, sent, spare, &mut out)
                 });
@@ -362,7 +362,10 @@ fn limits_of_the_peer_are_kept_and_told() {
     flush(client, server);
     // 80 bytes fill the window of the first, 20 more the window of all.
     assert_eq!(server.streams.inflow.credit.limit(), 100);
-    assert!(server.streams.inflow.on_received(1).is_err() && !lent!(client, |s, m, _sent| s.wants_data(m)));
+    assert!(
+        server.streams.inflow.on_received(1).is_err()
+            && !lent!(client, |s, m, _sent| s.wants_data(m, &Over::Any))
+    );
     assert_eq!(
         (server.read(one, 90).unwrap().0, server.read(two, 90).unwrap().0),
         (Read::Bytes(80), Read::Bytes(20))

@@ -16,13 +16,22 @@ pub(crate) const TOO_LONG: Fault = Fault(&(Cause::NoMemory, "handshake memory to
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unread {
     len: usize,
-    /// A step with a key is pending: nothing is handled until it has been asked again.
-    pub(crate) parked: bool,
+    pub(crate) parked: Parked,
+}
+
+/// Whether TLS rests, and why: nothing is handled then until it has been asked to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Parked {
+    No,
+    /// The work that there is was put off.
+    Deferred,
+    /// A step with a key has no answer yet.
+    Pending,
 }
 
 impl Unread {
     pub(crate) const fn new() -> Self {
-        Self { len: 0, parked: false }
+        Self { len: 0, parked: Parked::No }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -36,7 +45,10 @@ impl Unread {
     /// Keeps bytes off the front of `input`: no more than the first message is known to have, but all while TLS is parked.
     /// `free` is the part of the memory that nobody else uses.
     pub(crate) fn keep(&mut self, input: &mut &[u8], free: &mut [u8]) -> Result<(), Fault> {
-        let end = if self.parked { self.len.saturating_add(input.len()) } else { self.due(free) };
+        let end = match self.parked {
+            Parked::No => self.due(free),
+            Parked::Deferred | Parked::Pending => self.len.saturating_add(input.len()),
+        };
         let place = free.get_mut(self.len..end).ok_or(TOO_LONG)?;
         self.len = self.len.saturating_add(fill(place, input));
         // Once there is a header it is known how much room the message takes.
@@ -178,7 +190,7 @@ mod tests {
     fn what_comes_meanwhile_is_kept() {
         for step in 1..=STREAM.len() {
             let mut memory = [0xee; 40];
-            let mut unread = Unread { parked: true, ..Unread::new() };
+            let mut unread = Unread { parked: Parked::Pending, ..Unread::new() };
             for mut piece in STREAM.chunks(step) {
                 unread.keep(&mut piece, &mut memory[3..]).unwrap();
                 assert!(piece.is_empty());
@@ -186,12 +198,12 @@ mod tests {
             let start = unread.make_way(&mut memory, 3);
             memory[3..start].fill(0xdd);
             unread.come_back(&mut memory, start, 0, 9);
-            unread.parked = false;
+            unread.parked = Parked::No;
             let mut messages = Vec::new();
             take_whole(&mut unread, &mut memory[9..], &mut messages);
             assert_eq!(messages, [&STREAM[..7], &STREAM[7..11], &STREAM[11..]]);
         }
-        let mut unread = Unread { parked: true, ..Unread::new() };
+        let mut unread = Unread { parked: Parked::Pending, ..Unread::new() };
         assert_eq!(unread.keep(&mut &STREAM[..], &mut [0; 15]), Err(TOO_LONG));
     }
 

@@ -21,7 +21,7 @@ use crate::tls::handshake::Handshake;
 #[cfg(feature = "keylog")]
 use crate::tls::keylog::KeyLog;
 use crate::tls::msg::{Kind, Message, unexpected};
-use crate::tls::reader::{Skipper, Unread};
+use crate::tls::reader::{Parked, Skipper, Unread};
 use crate::tls::schedule;
 use crate::tls::server::Server;
 
@@ -113,7 +113,18 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
     /// Whether TLS waits to be resumed by `Connection::resume`: because a step of its provider, private key or verifier is
     /// pending and may be done now, or because its work is [deferred](Self::deferred).
     pub const fn is_parked(&self) -> bool {
-        self.unread.parked
+        !matches!(self.unread.parked, Parked::No)
+    }
+
+    /// Whether there is [deferred](Self::deferred) work: `Connection::resume` gets on with it, whatever hardware does.
+    pub const fn has_deferred_work(&self) -> bool {
+        matches!(self.unread.parked, Parked::Deferred)
+    }
+
+    /// Whether a step of the provider, the private key or the verifier is pending: `Connection::resume` gets on only once there
+    /// is an answer.
+    pub const fn is_pending(&self) -> bool {
+        matches!(self.unread.parked, Parked::Pending)
     }
 
     /// The memory of the handshake, while it is there. Its bytes are TLS's.
@@ -165,10 +176,12 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
             if self.handshake.reading != level {
                 return Err(WRONG_LEVEL);
             }
-            self.unread.parked |= self.deferred;
+            if self.deferred && self.unread.parked == Parked::No {
+                self.unread.parked = Parked::Deferred;
+            }
             let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
             self.unread.keep(&mut bytes, self.handshake.flight.free(memory))?;
-            if !self.unread.parked {
+            if self.unread.parked == Parked::No {
                 self.go_on(false)?;
             }
         }
@@ -192,8 +205,8 @@ impl<'a, P: Provider, B: AsRef<[u8]> + AsMut<[u8]>, R: Role<'a>> TlsSession<'a, 
                 _ => None,
             };
             let outcome = self.role.advance(&mut self.handshake, front, message.as_ref());
-            self.unread.parked = outcome.is_pending();
-            let done = if self.unread.parked { 0 } else { len };
+            let (parked, done) = if outcome.is_pending() { (Parked::Pending, 0) } else { (Parked::No, len) };
+            self.unread.parked = parked;
             self.unread.come_back(memory, start, done, self.handshake.flight.used());
             match outcome {
                 // The step that waits may have changed the level: what came behind its message is of the level before.
@@ -240,8 +253,12 @@ where
     fn start(&mut self, params: &[u8]) -> Result<(), TransportError> {
         let memory = self.scratch.as_mut().trap(NO_MEMORY)?.as_mut();
         self.handshake.local_params = self.handshake.flight.store(memory, |_, out| out.bytes(params))?;
-        self.unread.parked = self.deferred;
-        if self.deferred { Ok(()) } else { Ok(self.go_on(true)?) }
+        if self.deferred {
+            self.unread.parked = Parked::Deferred;
+            Ok(())
+        } else {
+            Ok(self.go_on(true)?)
+        }
     }
 
     fn read_crypto(&mut self, level: Level, bytes: &[u8]) -> Result<(), TransportError> {
@@ -260,7 +277,7 @@ where
     }
 
     fn resume(&mut self) -> Result<(), TransportError> {
-        if core::mem::take(&mut self.unread.parked) {
+        if core::mem::replace(&mut self.unread.parked, Parked::No) != Parked::No {
             self.go_on(self.unread.is_empty())?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use peregrine_core::connection::{Connection, NetworkChange, RouteError, RouteVie
 use peregrine_core::endpoint::Handle;
 use peregrine_core::path::{Role, RouteId};
 
-use super::{Engine, now};
+use super::{Engine, Row, now};
 use crate::error::Error;
 use crate::network::{Addresses, NetworkId};
 use crate::resources::Lendable;
@@ -113,16 +113,17 @@ impl<S: EndpointSession> Engine<S> {
         }
     }
 
-    /// Moves a client that has no route left that works to the first network that is up.
+    /// Moves a client that has no route left that works to the first network that is up, or notes why it stays.
     fn rescue(&mut self, handle: Handle) {
         let Some(row) = self.row_mut(handle).filter(|row| row.is_client) else { return };
-        row.is_stranded = false;
+        let before = row.stranded.take();
         let Some(connection) = self.core.connection_mut(handle) else { return };
         if connection.route().is_none_or(|route| !route.down) {
             return;
         }
         // Their rows are needed.
         close_lost(connection, |_| true);
+        let mut why = Error::NoNetwork;
         for number in 0..self.networks.len() {
             match self.add_route(handle, NetworkId(u8::try_from(number).unwrap_or(u8::MAX))) {
                 Ok(route) => {
@@ -130,20 +131,31 @@ impl<S: EndpointSession> Engine<S> {
                     self.with(handle, |connection| connection.switch_route(now(), route));
                     return;
                 }
-                Err(Error::Route(RouteError::NoSpareCid | RouteError::Unconfirmed)) => {
-                    if let Some(row) = self.row_mut(handle) {
-                        row.is_stranded = true;
-                    }
-                    return;
-                }
-                Err(_) => {}
+                Err(Error::NoNetwork) => {}
+                Err(error) => why = error,
             }
         }
+        // That no network is up was told before.
+        if why != Error::NoNetwork && before != Some(why) {
+            note!(warn, "a connection does not leave its network, which is gone: {}", why);
+        }
+        if let Some(row) = self.row_mut(handle) {
+            row.stranded = Some(why);
+        }
+    }
+
+    /// Why a client's connection has not left a network that is gone.
+    pub(crate) fn stranded(&mut self, handle: Handle) -> Option<Error> {
+        let why = self.row(handle)?.stranded?;
+        self.core.connection_mut(handle)?.route().is_some_and(|route| route.down).then_some(why)
     }
 
     /// Whoever could not move may be able to now.
     pub(super) fn go_on(&mut self, handle: Handle) {
-        if self.row(handle).is_some_and(|row| row.is_stranded) {
+        let waits = |row: &Row| {
+            matches!(row.stranded, Some(Error::Route(RouteError::NoSpareCid | RouteError::Unconfirmed)))
+        };
+        if self.row(handle).is_some_and(waits) {
             self.rescue(handle);
         }
     }

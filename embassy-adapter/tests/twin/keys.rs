@@ -1,8 +1,10 @@
 //! Keys in hardware that takes its time, on both sides.
 
 use std::cell::Cell;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 
 use embassy_time::{Duration, Instant, Timer};
@@ -13,26 +15,50 @@ use peregrine_crypto::sign::SoftKey;
 use peregrine_crypto::tls::{ClientConfig, Credential, Identity, ServerConfig};
 use peregrine_crypto::verify::raw_key::RawKey;
 use peregrine_crypto::verify::{CertificateType, Presented, Verifier, VerifyError};
-use peregrine_embassy::{Endpoint, tls};
+use peregrine_embassy::{Connection, Endpoint, tls};
 
 use crate::world::{Server, WIFI, World, config, handshakes, server_address};
 
 /// How long the hardware takes.
 const JOB: Duration = Duration::from_millis(300);
 
-/// The hardware: nothing is ready before somebody says so.
+/// Hardware that does one job at a time, and keeps the result until it is fetched or somebody has another job.
 #[derive(Default)]
 struct Hardware {
+    job: Mutex<Option<Job>>,
+    /// Whether a result waits for whoever asked for it, however many others ask.
+    is_patient: AtomicBool,
     asked: AtomicU32,
-    ready: AtomicU32,
+}
+
+struct Job {
+    what: Vec<u8>,
+    is_done: bool,
 }
 
 impl Hardware {
-    fn ask<T>(&self, job: impl FnOnce() -> T) -> Poll<T> {
+    fn ask<T>(&self, what: &[u8], result: impl FnOnce() -> T) -> Poll<T> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let taken =
-            self.ready.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |ready| ready.checked_sub(1));
-        if taken.is_ok() { Poll::Ready(job()) } else { Poll::Pending }
+        let mut job = self.job.lock().unwrap();
+        match &*job {
+            Some(job) if !job.is_done => {}
+            Some(current) if current.what == what => {
+                *job = None;
+                return Poll::Ready(result());
+            }
+            Some(_) if self.is_patient.load(Ordering::Relaxed) => {}
+            // Nobody's, or that of someone who may be gone.
+            _ => *job = Some(Job { what: what.to_vec(), is_done: false }),
+        }
+        Poll::Pending
+    }
+
+    fn is_busy(&self) -> bool {
+        self.job.lock().unwrap().as_ref().is_some_and(|job| !job.is_done)
+    }
+
+    fn end_job(&self) {
+        self.job.lock().unwrap().as_mut().unwrap().is_done = true;
     }
 
     fn asked(&self) -> u32 {
@@ -51,7 +77,7 @@ impl Signer for Key {
     }
 
     fn sign(&self, scheme: Scheme, message: &[u8]) -> Poll<Result<Signature, SignError>> {
-        self.hardware.ask(|| match self.soft.sign(scheme, message) {
+        self.hardware.ask(message, || match self.soft.sign(scheme, message) {
             Poll::Ready(signed) => signed,
             Poll::Pending => Err(SignError),
         })
@@ -70,7 +96,7 @@ impl Verifier for Check {
     }
 
     fn verify_identity<'c>(&self, presented: &Presented<'_, 'c>) -> Poll<Result<&'c [u8], VerifyError>> {
-        match self.hardware.ask(|| ()) {
+        match self.hardware.ask(b"the key of the server", || ()) {
             Poll::Ready(()) => self.known.verify_identity(presented),
             Poll::Pending => Poll::Pending,
         }
@@ -81,53 +107,70 @@ fn leak<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
 
-/// A server with a key in hardware and a client that knows it, with their hardware.
+/// A server with a key in hardware, which clients know.
 struct Sides {
     server: Server,
-    client: Endpoint<tls::Client>,
-    session: tls::Client,
-    hardware: [&'static Hardware; 2],
+    hardware: &'static Hardware,
+    spki: &'static [u8],
 }
 
-fn sides(world: &mut World, config: Config) -> Sides {
-    let hardware: [&'static Hardware; 2] = [leak(Hardware::default()), leak(Hardware::default())];
-    let key = leak(Key { soft: SoftKey::ed25519(&[7; 32]), hardware: hardware[1] });
-    let spki: &'static [u8] = leak(key.soft.spki());
-    let identity = Identity { credential: Credential::RawPublicKey(spki), key };
-    let (server, _) = world.server_with(
-        config.clone(),
-        ServerConfig { identities: leak([identity]), ..ServerConfig::default() },
-    );
-    let (stack, _) = world.stack(WIFI, true);
-    let (client, _) = world.client(&[stack], config);
-    let known = RawKey { keys: leak([spki]) };
-    let check = leak(Check { known, hardware: hardware[0] });
-    let client_config =
-        leak(ClientConfig { alpn: &[b"twin"], server: Some(check), ..ClientConfig::default() });
-    let session = tls::client(client_config, handshakes(), &mut world.entropy(), None).unwrap();
-    Sides { server, client, session, hardware }
+impl Sides {
+    fn new(world: &mut World, config: Config) -> Self {
+        let hardware = leak(Hardware::default());
+        let key = leak(Key { soft: SoftKey::ed25519(&[7; 32]), hardware });
+        let spki: &'static [u8] = leak(key.soft.spki());
+        let identity = Identity { credential: Credential::RawPublicKey(spki), key };
+        let tls = ServerConfig { identities: leak([identity]), ..ServerConfig::default() };
+        Self { server: world.server_with(config, tls).0, hardware, spki }
+    }
+
+    /// A session of a client that looks at the server's key like this.
+    fn session(&self, world: &mut World, look: impl FnOnce(RawKey<'static>) -> &'static Look) -> tls::Client {
+        let server = Some(look(RawKey { keys: leak([self.spki]) }));
+        let config = leak(ClientConfig { alpn: &[b"twin"], server, ..ClientConfig::default() });
+        tls::client(config, handshakes(), &mut world.entropy(), None).unwrap()
+    }
+
+    /// A client at this host, and its connection.
+    fn connect(&self, world: &mut World, host: u8) -> Connection<tls::Client> {
+        let (stack, _) = world.stack(Ipv4Addr::new(10, 0, 3, host), true);
+        let (client, _) = world.client(&[stack], config());
+        let session = self.session(world, |known| leak(known));
+        world.run(1, async {
+            client.wait_up(None).await;
+            client.connect(None, server_address(), session).unwrap()
+        })
+    }
 }
+
+type Look = dyn Verifier + Sync;
 
 /// Ends each job of the hardware after its time, and wakes who waits for it.
 async fn interrupts<S: tls::EndpointSession>(endpoint: Endpoint<S>, hardware: &'static Hardware) {
-    while hardware.asked() == 0 {
-        Timer::after(Duration::from_millis(1)).await;
+    loop {
+        while !hardware.is_busy() {
+            Timer::after(Duration::from_millis(1)).await;
+        }
+        Timer::after(JOB).await;
+        hardware.end_job();
+        endpoint.resume();
     }
-    Timer::after(JOB).await;
-    hardware.ready.fetch_add(1, Ordering::Relaxed);
-    endpoint.resume();
 }
 
 #[test]
 fn a_handshake_goes_on_when_the_hardware_is_done() {
     let mut world = World::new();
-    let Sides { server, client, session, hardware } = sides(&mut world, config());
-    world.spawn(interrupts(client, hardware[0]));
-    world.spawn(interrupts(server, hardware[1]));
+    let sides = Sides::new(&mut world, config());
+    let (stack, _) = world.stack(WIFI, true);
+    let (client, _) = world.client(&[stack], config());
+    let hardware = leak(Hardware::default());
+    let session = sides.session(&mut world, |known| leak(Check { known, hardware }));
+    world.spawn(interrupts(client, hardware));
+    world.spawn(interrupts(sides.server, sides.hardware));
     let accepted = Rc::new(Cell::new(false));
     let seen = Rc::clone(&accepted);
     world.spawn(async move {
-        let connection = server.accept().await;
+        let connection = sides.server.accept().await;
         seen.set(true);
         connection.closed().await;
     });
@@ -142,20 +185,74 @@ fn a_handshake_goes_on_when_the_hardware_is_done() {
         connection.wait_confirmed().await.unwrap();
     });
     assert!(accepted.get());
-    assert!(hardware.iter().all(|hardware| hardware.asked() >= 2), "asked when needed, and when done");
+    // Packets came and timers ran out meanwhile.
+    assert_eq!([hardware, sides.hardware].map(Hardware::asked), [2; 2], "when needed, and when done");
 }
 
 #[test]
 fn hardware_that_is_never_done_ends_the_handshake() {
     let mut world = World::new();
     let config = Config { handshake_timeout: core::time::Duration::from_secs(5), ..config() };
-    let Sides { client, session, hardware, .. } = sides(&mut world, config);
+    let sides = Sides::new(&mut world, config.clone());
+    let (stack, _) = world.stack(WIFI, true);
+    let (client, _) = world.client(&[stack], config);
+    let hardware = leak(Hardware::default());
+    let session = sides.session(&mut world, |known| leak(Check { known, hardware }));
     world.run(20, async {
         client.wait_up(None).await;
         let connection = client.connect(None, server_address(), session).unwrap();
         assert_eq!(connection.closed().await, Cause::HandshakeTimeout);
     });
-    assert!(hardware.iter().all(|hardware| (1..100).contains(&hardware.asked())), "nobody asks without end");
+    assert_eq!([hardware, sides.hardware].map(Hardware::asked), [1; 2], "nobody asks in vain");
+}
+
+/// What the hardware has done for a client that is gone must not be in the way of the next.
+#[test]
+fn a_client_that_goes_away_leaves_the_hardware_to_others() {
+    for goes_late in [false, true] {
+        let mut world = World::new();
+        let sides = Sides::new(&mut world, config());
+        world.spawn(interrupts(sides.server, sides.hardware));
+        let first = sides.connect(&mut world, 2);
+        world.run(1, async {
+            while !sides.hardware.is_busy() {
+                Timer::after_millis(1).await;
+            }
+            if goes_late {
+                // The job is done by the time that the server hears of it, or at once after.
+                Timer::after(JOB - Duration::from_millis(6)).await;
+            }
+            first.close(0, "");
+        });
+        let next = sides.connect(&mut world, 3);
+        world.run(2, next.wait_confirmed()).unwrap();
+    }
+}
+
+/// Rows of connections are asked in their order: here the one that waits comes before the one whose result it waits for.
+#[test]
+fn who_waits_for_the_hardware_of_another_is_asked_again() {
+    for is_patient in [false, true] {
+        let mut world = World::new();
+        let sides = Sides::new(&mut world, config());
+        sides.hardware.is_patient.store(is_patient, Ordering::Relaxed);
+        world.spawn(interrupts(sides.server, sides.hardware));
+        let gone = sides.connect(&mut world, 2);
+        world.run(1, gone.wait_confirmed()).unwrap();
+        gone.close(0, "");
+        let server = sides.server;
+        let other = sides.connect(&mut world, 3);
+        world.run(1, async {
+            while server.usage().connections > 1 || !sides.hardware.is_busy() {
+                Timer::after_millis(1).await;
+            }
+        });
+        let one = sides.connect(&mut world, 4);
+        world.run(3, async {
+            one.wait_confirmed().await.unwrap();
+            other.wait_confirmed().await.unwrap();
+        });
+    }
 }
 
 /// Work with keys that is put off until the runner does it, on top of nothing else.

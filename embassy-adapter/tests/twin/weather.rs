@@ -9,30 +9,28 @@ use embassy_net::{Config, ConfigV4};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use peregrine_core::connection::RouteError;
-use peregrine_core::endpoint::EndpointConfig;
+use peregrine_core::endpoint::{EndpointConfig, Incoming};
 use peregrine_core::error::Code;
+use peregrine_core::lifecycle::Cause;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::tls::{Psk, ServerConfig};
 use peregrine_embassy::entropy::{Drbg, Entropy, EntropyError};
-use peregrine_embassy::{End, Endpoint, Error, Resources, Storage, tls};
+use peregrine_embassy::tls::EndpointSession as _;
+use peregrine_embassy::{End, Error, Resources, Storage, tls};
 use sha2::{Digest, Sha256};
 
+use crate::scene::Scene;
 use crate::work::{ask, file, read_all, serve_files};
 use crate::world::{
-    ETHERNET, Memory, PSKS, WIFI, World, client_config, config, handshakes, of, server_address,
+    ETHERNET, Memory, PSKS, SERVER, WIFI, World, client_config, config, handshakes, of, psk_server,
+    server_address, server_config,
 };
 
 #[test]
 fn a_server_that_vanishes_is_an_error_after_the_idle_timeout() {
-    let mut world = World::new();
-    let (stack, _) = world.stack(WIFI, true);
-    let (server, server_nic) = world.server(config());
-    let (client, _) = world.client(&[stack], config());
-    world.spawn(serve_files(server));
-    let session = world.session();
-    world.run(60, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    let mut scene = Scene::with_files([WIFI]);
+    let (server_nic, networks) = (scene.server_nic.clone(), scene.networks);
+    scene.run(60, async |connection| {
         let mut recv = ask(&connection, 1_000_000).await.unwrap();
         let mut room = [0; 10_000];
         recv.read_exact(&mut room).await.unwrap();
@@ -44,7 +42,7 @@ fn a_server_that_vanishes_is_an_error_after_the_idle_timeout() {
         };
         assert_eq!(error, Error::Closed(End::Idle));
         assert_eq!(connection.open_uni().await.err(), Some(Error::Closed(End::Idle)));
-        assert!(connection.add_route(client.wait_up(None).await).await.is_err());
+        assert!(connection.add_route(networks[0]).await.is_err());
     });
 }
 
@@ -67,22 +65,16 @@ fn a_server_that_is_not_there_is_an_error_after_the_handshake_timeout() {
 #[test]
 fn a_link_that_goes_down_in_the_handshake_is_waited_for_but_not_for_ever() {
     for comes_back in [true, false] {
-        let mut world = World::new();
-        let (stack, nic) = world.stack(WIFI, true);
-        let (server, _) = world.server(config());
-        let (client, _) = world.client(&[stack], config());
-        world.spawn(serve_files(server));
-        let session = world.session();
-        world.spawn(async move {
+        let mut scene = Scene::with_files([WIFI]);
+        let [nic] = scene.nics.clone();
+        scene.world.spawn(async move {
             // The first flight is under way.
             Timer::after_millis(7).await;
             nic.set_up(false);
             Timer::after_secs(3).await;
             nic.set_up(comes_back);
         });
-        world.run(20, async {
-            client.wait_up(None).await;
-            let connection = client.connect(None, server_address(), session).unwrap();
+        scene.run(20, async |connection| {
             let connected = connection.wait_connected().await;
             let timeout = Err(Error::Closed(End::HandshakeTimeout));
             assert_eq!(connected, if comes_back { Ok(()) } else { timeout });
@@ -205,14 +197,12 @@ fn a_source_of_randomness_that_fails_is_an_error_before_anything_is_sent() {
 
 #[test]
 fn a_full_ring_holds_the_writer_back_and_loses_nothing() {
-    let mut world = World::new();
-    let (stack, _) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[stack], config());
+    let mut scene = Scene::new([WIFI]);
+    let server = scene.server;
     let is_read = Rc::new(Cell::new(false));
     let hash = Rc::new(Cell::new(None));
     let (gate, told) = (Rc::clone(&is_read), Rc::clone(&hash));
-    world.spawn(async move {
+    scene.world.spawn(async move {
         let connection = server.accept().await;
         let mut recv = connection.accept_uni().await.unwrap();
         while !gate.get() {
@@ -228,10 +218,7 @@ fn a_full_ring_holds_the_writer_back_and_loses_nothing() {
         told.set(Some(<[u8; 32]>::from(sum.finalize())));
         connection.closed().await;
     });
-    let session = world.session();
-    world.run(60, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    scene.run(60, async |connection| {
         let mut send = connection.open_uni().await.unwrap();
         let file = file(50_000);
         let mut written = 0;
@@ -255,9 +242,7 @@ fn a_full_ring_holds_the_writer_back_and_loses_nothing() {
 fn memory_that_is_too_small_is_named() {
     let mut world = World::new();
     let (stack, _) = world.stack(WIFI, true);
-    let resources = Box::leak(Box::new(Resources::<tls::Client, Memory, 1, 1>::new()));
-    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
-    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    let client = world.endpoint(Resources::<tls::Client, Memory, 1, 1>::new(), EndpointConfig::default());
     assert_eq!(client.attach(stack, 0, 2).err(), Some(Error::TooManySockets));
     client.attach(stack, 0, 1).unwrap();
     assert_eq!(client.attach(stack, 0, 1).err(), Some(Error::TooManySockets));
@@ -286,9 +271,8 @@ fn with_the_least_memory_all_is_slow_and_nothing_breaks() {
     let mut world = World::new();
     let (stack, _) = world.stack(WIFI, true);
     let (server, _) = world.server(config());
-    let resources = Box::leak(Box::new(Resources::<tls::Client, Least, 1, 2, 1200, 2400, 1200>::new()));
-    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
-    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    let client = world
+        .endpoint(Resources::<tls::Client, Least, 1, 2, 1200, 2400, 1200>::new(), EndpointConfig::default());
     let network = client.attach(stack, 0, 2).unwrap();
     world.spawn(async move { client.run().await });
     world.spawn(serve_files(server));
@@ -349,6 +333,74 @@ fn connections_beyond_the_memory_are_refused_on_both_sides() {
 }
 
 #[test]
+fn a_server_that_lets_nobody_in_says_why() {
+    type New = Box<dyn FnMut(&Incoming) -> Option<tls::Server>>;
+    type Check = fn(Option<Error>) -> bool;
+    fn session(memory: tls::Handshakes) -> tls::Server {
+        let random = Drbg::new(&mut Counting(1)).unwrap();
+        let config = server_config(psk_server());
+        tls::Server::new(config, tls::Compact::new(random), memory.take().unwrap(), None)
+    }
+    let without_room = || {
+        let mut session = session(handshakes());
+        drop(session.crypto_room());
+        Some(session)
+    };
+    let too_small = || Some(session(Box::leak(Box::new(tls::HandshakeMemory::<8, 1>::new())).share()));
+    let cases: [(New, Check); 3] = [
+        (Box::new(|_| None), |why| why == Some(Error::NoSession)),
+        (Box::new(move |_| without_room()), |why| why == Some(Error::NoCryptoRoom)),
+        (Box::new(move |_| too_small()), |why| matches!(why, Some(Error::Start(_)))),
+    ];
+    for (new, is_why) in cases {
+        let mut world = World::new();
+        let (stack, _) = world.stack(SERVER, true);
+        let server = world.server_of(stack, config(), new);
+        let (stack, _) = world.stack(WIFI, true);
+        let (client, _) = world.client(&[stack], config());
+        let session = world.session();
+        world.run(20, async {
+            client.wait_up(None).await;
+            let connection = client.connect(None, server_address(), session).unwrap();
+            assert!(connection.wait_connected().await.is_err());
+        });
+        let refusals = server.refusals();
+        assert!(refusals.count > 0 && is_why(refusals.last), "{refusals:?}");
+    }
+}
+
+#[test]
+fn a_client_with_memory_for_one_route_says_why_it_stays() {
+    let mut world = World::new();
+    let (wifi, wifi_nic) = world.stack(WIFI, true);
+    let (ethernet, ethernet_nic) = world.stack(ETHERNET, true);
+    let (server, _) = world.server(config());
+    let resources = Resources::<tls::Client, Storage<1, 6, 64, 4608, 4096, 0, 1>, 1, 2>::new();
+    let client = world.endpoint(resources, EndpointConfig::default());
+    let [wifi, ethernet] = [wifi, ethernet].map(|stack| client.attach(stack, 0, 1).unwrap());
+    world.spawn(async move { client.run().await });
+    world.spawn(serve_files(server));
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(Some(ethernet)).await;
+        let connection = client.connect(Some(wifi), server_address(), session).unwrap();
+        connection.wait_confirmed().await.unwrap();
+        assert_eq!(connection.stranded(), None);
+        wifi_nic.set_up(false);
+        Timer::after_secs(1).await;
+        assert_eq!(connection.stranded(), Some(Error::Route(RouteError::Full)));
+        wifi_nic.set_up(true);
+        let mut recv = ask(&connection, 1_000).await.unwrap();
+        read_all(&mut recv, &Cell::new(0)).await.unwrap();
+        assert_eq!(connection.stranded(), None);
+        // Whether it could move is another question where there is nowhere to go.
+        ethernet_nic.set_up(false);
+        wifi_nic.set_up(false);
+        assert_eq!(connection.closed().await, Cause::Idle);
+    });
+}
+
+#[test]
 fn a_wrong_key_is_an_alert() {
     static WRONG: [Psk<'static>; 1] =
         [Psk { identity: b"twin", key: b"another 16 bytes", hash: HashAlgorithm::Sha256 }];
@@ -370,11 +422,9 @@ fn a_wrong_key_is_an_alert() {
 
 #[test]
 fn the_end_and_its_codes_reach_those_who_wait() {
-    let mut world = World::new();
-    let (stack, _) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[stack], config());
-    world.spawn(async move {
+    let mut scene = Scene::new([WIFI]);
+    let server = scene.server;
+    scene.world.spawn(async move {
         let connection = server.accept().await;
         let (mut send, mut recv) = connection.accept_bi().await.unwrap();
         send.write_all(b"x").await.unwrap();
@@ -384,10 +434,7 @@ fn the_end_and_its_codes_reach_those_who_wait() {
         connection.close(13, "good night");
         connection.closed().await;
     });
-    let session = world.session();
-    world.run(20, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    scene.run(20, async |connection| {
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         send.write_all(b"a").await.unwrap();
         let mut room = [0; 10];
@@ -408,7 +455,7 @@ fn the_end_and_its_codes_reach_those_who_wait() {
         send.write_all(b"b").await.unwrap();
         assert_eq!(recv.read(&mut room).await, Err(Error::Closed(End::Peer(13))));
         assert_eq!(End::from(&connection.closed().await), End::Peer(13));
-        let peregrine_core::lifecycle::Cause::Peer(close) = connection.cause().unwrap() else { panic!() };
+        let Cause::Peer(close) = connection.cause().unwrap() else { panic!() };
         assert_eq!(close.phrase.as_str(), "good night");
     });
 }
@@ -420,8 +467,7 @@ fn more_tasks_than_rows_for_them_take_turns() {
     let (stack, _) = world.stack(WIFI, true);
     let (server, _) = world.server(config());
     let resources = Resources::<tls::Client, Memory, 1, 1, 2944, 2904, 1472, 2>::new();
-    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
-    let client = Endpoint::new(Box::leak(Box::new(resources)), EndpointConfig::default(), keys);
+    let client = world.endpoint(resources, EndpointConfig::default());
     client.attach(stack, 0, 1).unwrap();
     world.spawn(async move { client.run().await });
     world.spawn(serve_files(server));
@@ -449,16 +495,9 @@ fn more_tasks_than_rows_for_them_take_turns() {
 
 #[test]
 fn networks_that_come_and_go_for_an_hour_leave_nothing_behind() {
-    let mut world = World::new();
-    let (wifi, wifi_nic) = world.stack(WIFI, true);
-    let (ethernet, ethernet_nic) = world.stack(ETHERNET, true);
-    let (server, _) = world.server(config());
-    let (client, networks) = world.client(&[wifi, ethernet], config());
-    world.spawn(serve_files(server));
-    let session = world.session();
-    world.run(3700, async {
-        client.wait_up(Some(networks[1])).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    let mut scene = Scene::with_files([WIFI, ETHERNET]);
+    let [wifi_nic, ethernet_nic] = scene.nics.clone();
+    scene.run(3700, async |connection| {
         connection.wait_confirmed().await.unwrap();
         for turn in 0..360 {
             let (gone, other) =

@@ -11,9 +11,10 @@ use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use peregrine_core::connection::NetworkChange;
 use peregrine_core::endpoint::EndpointConfig;
-use peregrine_embassy::{Connection, End, Endpoint, Error, RecvStream, Resources, SendStream, tls};
+use peregrine_embassy::{Connection, End, Error, RecvStream, Resources, SendStream};
 use sha2::{Digest, Sha256};
 
+use crate::scene::Scene;
 use crate::world::{
     ClientTls, ETHERNET, Memory, Server, ServerTls, WIFI, World, config, handshakes, of, server_address,
 };
@@ -68,16 +69,10 @@ pub async fn ask(connection: &Connection<ClientTls>, len: u32) -> Result<RecvStr
 
 #[test]
 fn a_file_is_fetched_with_a_pre_shared_key() {
-    let mut world = World::new();
-    let (stack, _) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[stack], config());
-    world.lose(20);
-    world.spawn(serve_files(server));
-    let session = world.session();
-    world.run(60, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    let mut scene = Scene::with_files([WIFI]);
+    let client = scene.client;
+    scene.world.lose(20);
+    scene.run(60, async |connection| {
         connection.wait_connected().await.unwrap();
         assert_eq!(
             connection.session(|session| {
@@ -96,21 +91,15 @@ fn a_file_is_fetched_with_a_pre_shared_key() {
         client.wait_idle().await;
     });
     // What was lent is back: another connection finds it.
-    let session = world.session();
-    world.run(60, async {
-        let again = client.connect(None, server_address(), session).unwrap();
-        again.wait_connected().await.unwrap();
-    });
+    scene.run(60, async |again| again.wait_connected().await.unwrap());
 }
 
 #[test]
 fn halves_of_streams_live_in_tasks_of_their_own() {
-    let mut world = World::new();
-    let (stack, _) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[stack], config());
+    let mut scene = Scene::new([WIFI]);
+    let server = scene.server;
     // The server sends back what comes, on the stream it came on, and opens one of its own meanwhile.
-    world.spawn(async move {
+    scene.world.spawn(async move {
         let connection = server.accept().await;
         let mut own = connection.open_uni().await.unwrap();
         own.write_all(b"hello").await.unwrap();
@@ -126,17 +115,14 @@ fn halves_of_streams_live_in_tasks_of_their_own() {
         send.finish().unwrap();
         connection.closed().await;
     });
-    let session = world.session();
-    let connection = world.run(10, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    let connection = scene.run(10, async |connection| {
         connection.wait_connected().await.unwrap();
         connection
     });
-    let (send, mut recv) = world.run(10, connection.open_bi()).unwrap();
+    let (send, mut recv) = scene.world.run(10, connection.open_bi()).unwrap();
     let delivered = Rc::new(Cell::new(false));
-    world.spawn(pour(send, Rc::clone(&delivered)));
-    world.run(60, async {
+    scene.world.spawn(pour(send, Rc::clone(&delivered)));
+    scene.world.run(60, async {
         let mut greeting = connection.accept_uni().await.unwrap();
         let mut room = [0; 16];
         assert_eq!(greeting.read(&mut room).await, Ok(5));
@@ -158,17 +144,14 @@ async fn pour(mut send: SendStream<ClientTls>, delivered: Rc<Cell<bool>>) {
 
 #[test]
 fn futures_hold_no_buffers_and_handshakes_give_theirs_back() {
-    let mut world = World::new();
-    let (stack, _) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[stack], config());
-    world.spawn(serve_files(server));
+    let mut scene = Scene::with_files([WIFI]);
     let handshakes = handshakes();
-    let (one, other) = (world.session_with(handshakes), world.session_with(handshakes));
+    let client = scene.client;
+    let (one, other) = (scene.world.session_with(handshakes), scene.world.session_with(handshakes));
     assert!(handshakes.take().is_none());
     drop(other);
     assert!(handshakes.take().is_some());
-    world.run(10, async {
+    scene.world.run(10, async {
         client.wait_up(None).await;
         let connection = client.connect(None, server_address(), one).unwrap();
         let one_is_busy = handshakes.take();
@@ -188,21 +171,16 @@ fn futures_hold_no_buffers_and_handshakes_give_theirs_back() {
 
 #[test]
 fn datagrams_go_there_and_back() {
-    let mut world = World::new();
-    let (stack, _) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[stack], config());
-    world.spawn(async move {
+    let mut scene = Scene::new([WIFI]);
+    let server = scene.server;
+    scene.world.spawn(async move {
         let connection: Connection<ServerTls> = server.accept().await;
         let mut room = [0; 1200];
         while let Ok(len) = connection.recv_datagram(&mut room).await {
             connection.send_datagram(&room[..len]).await.unwrap();
         }
     });
-    let session = world.session();
-    world.run(20, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    scene.run(20, async |connection| {
         connection.wait_connected().await.unwrap();
         for number in 0..50_u8 {
             connection.send_datagram(&[number; 1000]).await.unwrap();
@@ -217,16 +195,11 @@ fn datagrams_go_there_and_back() {
 
 #[test]
 fn a_link_that_goes_down_in_mid_transfer_costs_no_byte() {
-    let mut world = World::new();
-    let (wifi, wifi_nic) = world.stack(WIFI, true);
-    let (ethernet, ethernet_nic) = world.stack(ETHERNET, true);
-    let (server, _) = world.server(config());
-    let (client, networks) = world.client(&[wifi, ethernet], config());
-    world.spawn(serve_files(server));
-    let session = world.session();
+    let mut scene = Scene::with_files([WIFI, ETHERNET]);
+    let ([wifi_nic, ethernet_nic], networks) = (scene.nics.clone(), scene.networks);
     let progress = Rc::new(Cell::new(0));
     let cut = Rc::clone(&progress);
-    world.spawn(async move {
+    scene.world.spawn(async move {
         while cut.get() < 100 {
             Timer::after_millis(1).await;
         }
@@ -239,9 +212,7 @@ fn a_link_that_goes_down_in_mid_transfer_costs_no_byte() {
         Timer::after_millis(50).await;
         ethernet_nic.set_up(false);
     });
-    world.run(60, async {
-        client.wait_up(Some(networks[1])).await;
-        let connection = client.connect(Some(networks[0]), server_address(), session).unwrap();
+    scene.run(60, async |connection| {
         let mut recv = ask(&connection, 400_000).await.unwrap();
         assert_eq!(connection.network_of(&connection.route().unwrap()), Some(networks[0]));
         let hash = read_all(&mut recv, &progress).await.unwrap();
@@ -298,25 +269,19 @@ fn the_challenge_is_sent_in_the_poll_that_sees_the_link_go_down() {
 
 #[test]
 fn another_address_on_the_same_network_is_moved_to() {
-    let mut world = World::new();
-    let (wifi, nic) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[wifi], config());
-    world.spawn(serve_files(server));
-    let session = world.session();
+    let mut scene = Scene::with_files([WIFI]);
+    let ([wifi], [nic]) = (scene.stacks, scene.nics.clone());
     let progress = Rc::new(Cell::new(0));
     let moved = Rc::clone(&progress);
     let new = std::net::Ipv4Addr::new(10, 0, 1, 77);
-    world.spawn(async move {
+    scene.world.spawn(async move {
         while moved.get() < 100 {
             Timer::after_millis(1).await;
         }
         nic.set_address(new);
         wifi.set_config_v4(embassy_net::ConfigV4::Static(of(new)));
     });
-    world.run(60, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    scene.run(60, async |connection| {
         let mut recv = ask(&connection, 200_000).await.unwrap();
         let hash = read_all(&mut recv, &progress).await.unwrap();
         assert_eq!(hash[..], Sha256::digest(file(200_000))[..]);
@@ -330,9 +295,7 @@ fn a_cable_plugged_in_again_here_or_elsewhere_needs_one_socket() {
     let mut world = World::new();
     let (stack, nic) = world.stack(WIFI, true);
     let (server, _) = world.server(config());
-    let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 1>::new()));
-    let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut world.entropy()).unwrap()));
-    let client = Endpoint::new(resources, EndpointConfig::default(), keys);
+    let client = world.endpoint(Resources::<ClientTls, Memory, 1, 1>::new(), EndpointConfig::default());
     client.attach(stack, 0, 1).unwrap();
     world.spawn(async move { client.run().await });
     world.spawn(serve_files(server));
@@ -366,16 +329,9 @@ fn a_cable_plugged_in_again_here_or_elsewhere_needs_one_socket() {
 
 #[test]
 fn an_application_moves_when_it_likes_to_another_network_and_another_port() {
-    let mut world = World::new();
-    let (wifi, _) = world.stack(WIFI, true);
-    let (ethernet, _) = world.stack(ETHERNET, true);
-    let (server, _) = world.server(config());
-    let (client, networks) = world.client(&[wifi, ethernet], config());
-    world.spawn(serve_files(server));
-    let session = world.session();
-    world.run(60, async {
-        client.wait_up(Some(networks[1])).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    let mut scene = Scene::with_files([WIFI, ETHERNET]);
+    let networks = scene.networks;
+    scene.run(60, async |connection| {
         let mut recv = ask(&connection, 150_000).await.unwrap();
         let first = connection.route().unwrap();
         let mut room = [0; 5000];
@@ -405,16 +361,10 @@ fn an_application_moves_when_it_likes_to_another_network_and_another_port() {
 
 #[test]
 fn no_port_is_used_at_two_addresses() {
-    let mut world = World::new();
-    let (wifi, nic) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, networks) = world.client(&[wifi], config());
-    world.spawn(serve_files(server));
-    let session = world.session();
+    let mut scene = Scene::with_files([WIFI]);
+    let ([wifi], [nic], networks) = (scene.stacks, scene.nics.clone(), scene.networks);
     let addresses = [77, 78, 79].map(|host| std::net::Ipv4Addr::new(10, 0, 1, host));
-    world.run(60, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    scene.run(60, async |connection| {
         connection.wait_confirmed().await.unwrap();
         let mut ports = vec![connection.route().unwrap().local.port()];
         for address in addresses {
@@ -443,16 +393,10 @@ fn no_port_is_used_at_two_addresses() {
 
 #[test]
 fn an_address_that_comes_back_finds_the_socket_at_another_port() {
-    let mut world = World::new();
-    let (wifi, nic) = world.stack(WIFI, true);
-    let (server, _) = world.server(config());
-    let (client, _) = world.client(&[wifi], config());
-    world.spawn(serve_files(server));
-    let session = world.session();
+    let mut scene = Scene::with_files([WIFI]);
+    let ([wifi], [nic]) = (scene.stacks, scene.nics.clone());
     let addresses = [77, 78].map(|host| std::net::Ipv4Addr::new(10, 0, 1, host));
-    world.run(60, async {
-        client.wait_up(None).await;
-        let connection = client.connect(None, server_address(), session).unwrap();
+    scene.run(60, async |connection| {
         connection.wait_confirmed().await.unwrap();
         for address in addresses.into_iter().cycle().take(6) {
             connection.wait_spare_cid().await.unwrap();

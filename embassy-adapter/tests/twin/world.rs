@@ -20,7 +20,7 @@ use peregrine_core::endpoint::EndpointConfig;
 use peregrine_crypto::provider::HashAlgorithm;
 use peregrine_crypto::tls::{ClientConfig, Psk, PskStore, ServerConfig};
 use peregrine_embassy::entropy::{Entropy, EntropyError};
-use peregrine_embassy::{Endpoint, NetworkId, Resources, Storage, tls};
+use peregrine_embassy::{ConstMemory, Endpoint, NetworkId, Resources, Storage, tls};
 
 use crate::nat::Nat;
 
@@ -286,6 +286,25 @@ impl World {
         Seeded(self.seed)
     }
 
+    /// An endpoint in this memory, whose runner is not spawned yet.
+    pub fn endpoint<
+        S: tls::EndpointSession,
+        M: ConstMemory,
+        const CONNECTIONS: usize,
+        const SOCKETS: usize,
+        const RING_IN: usize,
+        const RING_OUT: usize,
+        const DATAGRAM: usize,
+        const WAITERS: usize,
+    >(
+        &mut self,
+        resources: Resources<S, M, CONNECTIONS, SOCKETS, RING_IN, RING_OUT, DATAGRAM, WAITERS>,
+        config: EndpointConfig,
+    ) -> Endpoint<S> {
+        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
+        Endpoint::new(Box::leak(Box::new(resources)), config, keys)
+    }
+
     /// A client that runs, with room for one connection and two sockets on each of these stacks.
     pub fn client(
         &mut self,
@@ -298,15 +317,13 @@ impl World {
     }
 
     /// The same, whose runner is not spawned yet.
-    pub fn resting_client(
+    pub fn resting_client<S: tls::EndpointSession>(
         &mut self,
         stacks: &[Stack<'static>],
         config: ConnectionConfig,
-    ) -> (Client, Vec<NetworkId>) {
-        let resources = Box::leak(Box::new(Resources::<ClientTls, Memory, 1, 4>::new()));
-        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
+    ) -> (Endpoint<S>, Vec<NetworkId>) {
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
-        let client = Endpoint::new(resources, config, keys);
+        let client = self.endpoint(Resources::<S, Memory, 1, 4>::new(), config);
         let networks = stacks.iter().map(|stack| client.attach(*stack, 0, 2).unwrap()).collect();
         (client, networks)
     }
@@ -329,14 +346,21 @@ impl World {
         config: ConnectionConfig,
         tls: ServerConfig<'static>,
     ) -> Server {
-        let resources = Box::leak(Box::new(Resources::<ServerTls, Memory, 2, 1>::new()));
-        let keys = Box::leak(Box::new(tls::keys::<tls::Compact>(&mut self.entropy()).unwrap()));
+        let listener = tls::Listener::new(server_config(tls), handshakes(), &mut self.entropy()).unwrap();
+        self.server_of(stack, config, listener)
+    }
+
+    /// A server with sessions of its own, that runs.
+    pub fn server_of<S: tls::EndpointSession>(
+        &mut self,
+        stack: Stack<'static>,
+        config: ConnectionConfig,
+        new: impl tls::NewSession<S> + 'static,
+    ) -> Endpoint<S> {
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
-        let server = Endpoint::new(resources, config, keys);
+        let server = self.endpoint(Resources::<S, Memory, 2, 1>::new(), config);
         server.attach(stack, PORT, 1).unwrap();
-        let tls_config = Box::leak(Box::new(ServerConfig { alpn: &[b"twin"], ..tls }));
-        let listener = tls::Listener::new(tls_config, handshakes(), &mut self.entropy()).unwrap();
-        server.serve(Box::leak(Box::new(listener)));
+        server.serve(Box::leak(Box::new(new)));
         self.spawn(async move { server.run().await });
         server
     }
@@ -407,6 +431,10 @@ pub static PSKS: [Psk<'static>; 1] =
 
 pub fn client_config(psks: &'static [Psk<'static>]) -> &'static ClientConfig<'static> {
     Box::leak(Box::new(ClientConfig { alpn: &[b"twin"], psks, ..ClientConfig::default() }))
+}
+
+pub fn server_config(config: ServerConfig<'static>) -> &'static ServerConfig<'static> {
+    Box::leak(Box::new(ServerConfig { alpn: &[b"twin"], ..config }))
 }
 
 /// What a server knows its clients by.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::moment::Moment;
+use crate::several::{MOST, Several};
 use crate::steer::{Act, Order};
 use crate::url::Url;
 
@@ -25,13 +26,20 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a server and a client on loopback, with a verified transfer and a timeline of what happened
-    Demo,
+    Demo(Demo),
     /// Serve files, and /N as N pseudo-random bytes
     #[command(after_help = Exit::help())]
     Serve(Serve),
     /// Download files
     #[command(after_help = Exit::help())]
     Get(Get),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Show several paths at once: data on both, another port for one of them, the end of the other
+    #[arg(long)]
+    pub(crate) multipath: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -42,6 +50,15 @@ pub(crate) struct Serve {
     /// Serve the files below this folder (default: only /N)
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// Take files that clients send into this folder, from whoever may connect: see --psk and --client-ca
+    #[arg(long, value_name = "DIR")]
+    pub(crate) uploads: Option<PathBuf>,
+    /// Take no larger files, for example 500KiB or 2GB
+    #[arg(long, value_name = "BYTES", requires = "uploads", default_value = "64MiB", value_parser = bytes)]
+    pub(crate) max_upload: u64,
+    /// Take files in place of those that are there
+    #[arg(long, requires = "uploads")]
+    pub(crate) overwrite: bool,
     /// Show this certificate chain, own certificate first
     #[arg(long, value_name = "PEM", requires = "key", group = "identity")]
     cert: Option<PathBuf>,
@@ -72,6 +89,9 @@ pub(crate) struct Serve {
     /// Ask clients not to move to other addresses of their own will (NATs may still move them)
     #[arg(long)]
     pub(crate) no_active_migration: bool,
+    /// Let each client use so many paths at once, if it knows how to; with 1 none is offered that
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=MOST as i64))]
+    pub(crate) max_paths: u8,
     /// Lead clients that move back to this server of a fleet, as its QUIC-LB load balancers read it, for example
     /// id=1,server=0a0b,nonce=8,key=00112233445566778899aabbccddeeff; without a key everybody can follow who moves: ask them
     /// not to with --no-active-migration
@@ -130,6 +150,8 @@ pub(crate) struct Get {
     /// Try this local address too and keep it in reserve: it is taken when nothing comes over the other any more
     #[arg(long, value_name = "ADDR", value_parser = bind_address)]
     backup: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) several: Several,
     /// Watch this host's networks: try the address of each interface as it comes, move when the one in use goes or another is
     /// much better (Linux)
     #[arg(long)]
@@ -224,8 +246,13 @@ impl Args {
                     .error(ErrorKind::ValueValidation, format!("invalid value for '--quic-lb': {why}"))
             })?;
         }
+        if let Command::Get(get) = &args.command
+            && let Some(mistake) = get.several.mistake()
+        {
+            return Err(Self::command().error(ErrorKind::WrongNumberOfValues, mistake));
+        }
         let (tls, text, psk) = match &mut args.command {
-            Command::Demo => return Ok(args),
+            Command::Demo(_) => return Ok(args),
             Command::Serve(serve) => (serve.tls, &mut serve.psk_text, &mut serve.psk),
             Command::Get(get) => (get.tls, &mut get.psk_text, &mut get.psk),
         };
@@ -272,7 +299,10 @@ impl Get {
             .map(|local| Order { when: self.after.unwrap_or(Moment::NOW), what: Act::Migrate(local) });
         let backup = self.backup.map(|local| Order { when: Moment::NOW, what: Act::Keep(local) });
         let rebind = self.rebind_after.map(|when| Order { when, what: Act::Rebind });
-        backup.into_iter().chain(migrate).chain(rebind).collect()
+        let paths = &self.several.paths;
+        let paths =
+            Some(Order { when: Moment::NOW, what: Act::Paths(paths.clone()) }).filter(|_| !paths.is_empty());
+        paths.into_iter().chain(backup).chain(migrate).chain(rebind).collect()
     }
 
     /// The folder to save into; none if the bytes are only counted and hashed.
@@ -290,11 +320,18 @@ fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "expected an IP address and a port, for example [::]:4433 or 127.0.0.1:4433")
 }
 
-fn bind_address(text: &str) -> Result<SocketAddr, &'static str> {
+pub(crate) fn bind_address(text: &str) -> Result<SocketAddr, &'static str> {
     let alone = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0));
     alone
         .or_else(|_| text.parse())
         .map_err(|_| "expected an IP address, perhaps with a port: 192.0.2.1 or [::]:0")
+}
+
+fn bytes(text: &str) -> Result<u64, &'static str> {
+    match text.parse() {
+        Ok(Moment::Bytes(bytes)) => Ok(bytes),
+        _ => Err("expected bytes, for example 1000000, 500KiB, 1MiB or 2GB"),
+    }
 }
 
 fn alpn(text: &str) -> Result<String, &'static str> {

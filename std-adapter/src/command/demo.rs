@@ -4,19 +4,22 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use indicatif::HumanBytes;
-use peregrine_core::ids::Side;
+use peregrine_core::ids::{PathId, Side};
+use peregrine_core::path::Availability;
+use peregrine_core::path::schedule::Scheduler;
 use peregrine_std::clock::Clock;
 use peregrine_std::identity::Identity;
 use peregrine_std::pattern::Pattern;
 use peregrine_std::tls::{ClientTls, ServerTls, Shown, Trust};
 use peregrine_std::{Agreed, Builder, Connection, Endpoint, Error};
 
+use crate::answer::Site;
 use crate::args::Tls;
 use crate::credentials::{client_factory, server_factory};
 use crate::exit::Exit;
@@ -29,6 +32,8 @@ use crate::serve;
 
 /// Bytes of each of the transfers.
 const BYTES: u64 = 32 << 20;
+/// Another address of this host. Not every system has more than one for loopback.
+const ANOTHER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 /// How long a route may take to work.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -60,7 +65,7 @@ impl Timeline {
 }
 
 /// Runs the demonstration.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run(multipath: bool) -> Result<(), Failure> {
     let timeline = Timeline { clock: Clock::start(), last: Arc::default() };
     let failed = |error: Error| Failure::of_connection(&error);
     let identity = Identity::self_signed(&["localhost".into()])?;
@@ -70,32 +75,43 @@ pub(crate) fn run() -> Result<(), Failure> {
     let new_client = client_factory(ClientTls::new(Trust::Pins(vec![pin]), &[hq::ALPN]), Tls::Ours)?;
 
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = timeline.watch(Endpoint::builder().listen(loopback), Side::Server);
+    // In turn, whichever is faster: on loopback that says little.
+    let several = |builder: Builder| match multipath {
+        true => builder.multipath(|paths| paths.scheduler = Scheduler::Weighted),
+        false => builder,
+    };
+    let server = timeline.watch(several(Endpoint::builder().listen(loopback)), Side::Server);
     let server = server.server(move |_| Ok(new_server())).bind().map_err(failed)?;
     let client = timeline
-        .watch(Endpoint::builder().listen(loopback), Side::Client)
+        .watch(several(Endpoint::builder().listen(loopback)), Side::Client)
         .client(new_client)
         .bind()
         .map_err(failed)?;
     let address = server.local_addrs().first().copied().unwrap_or(loopback);
     timeline.tell("server", format_args!("listens on {address}, its key has the pin {pin}"));
-    let root = Arc::new(Root::open(None).map_err(|error| Failure::local("no root", error))?);
+    let root = Root::open(None).map_err(|error| Failure::local("no root", error))?;
+    let site = Arc::new(Site { root, uploads: None });
     let accepting = server.clone();
-    let serving = thread::spawn(move || serve::accept(&accepting, &root, false));
+    let serving = thread::spawn(move || serve::accept(&accepting, &site, false));
 
     timeline.tell("client", format_args!("connects to {address}"));
     let connection = client.connect(address, "localhost").map_err(failed)?;
     timeline.tell("client", Secured(connection.agreed()));
     let expected = expected()?;
     let began = timeline.clock.now();
-    for scene in SCENES {
+    let scenes = if multipath { PATHS } else { SCENES };
+    for scene in scenes {
+        let before = received(&connection)?;
         let act = || scene.play(&connection, &timeline);
         let got = fetch(&connection, act).map_err(|error| Failure::new(Exit::Defect, error))?;
         if got.sha256 != expected.sha256 || got.bytes != BYTES {
             return Err(Failure::new(Exit::Defect, "the bytes that arrived are not those that were sent"));
         }
-        let hash = hex(&got.sha256);
+        let hash = got.sha256_hex();
         timeline.tell("client", format_args!("got {} with the SHA-256 {hash}", HumanBytes(got.bytes)));
+        if multipath {
+            tell_of_paths(&connection, &before, &timeline)?;
+        }
     }
     let took = Duration::from(timeline.clock.now().since(began));
     let route = connection.route().map_err(failed)?;
@@ -105,9 +121,9 @@ pub(crate) fn run() -> Result<(), Failure> {
     let _ = serving.join();
     println!(
         "\nverified: {} times {}, each with the hash computed beforehand; {:.0} MB/s, {} packets received, {} lost, RTT {:.3} ms",
-        SCENES.len(),
+        scenes.len(),
         HumanBytes(BYTES),
-        SCENES.len() as f64 * BYTES as f64 / 1e6 / took.as_secs_f64().max(1e-6),
+        scenes.len() as f64 * BYTES as f64 / 1e6 / took.as_secs_f64().max(1e-6),
         stats.received_packets,
         stats.lost_packets,
         route.rtt.as_secs_f64() * 1e3
@@ -121,9 +137,15 @@ enum Scene {
     KeyUpdate,
     Rebinding,
     Move,
+    SecondPath,
+    RebindingOfPath,
+    EndOfPath,
 }
 
 const SCENES: [Scene; 3] = [Scene::KeyUpdate, Scene::Rebinding, Scene::Move];
+const PATHS: [Scene; 3] = [Scene::SecondPath, Scene::RebindingOfPath, Scene::EndOfPath];
+/// The path that is opened.
+const SECOND: PathId = PathId(1);
 
 impl Scene {
     fn play(self, connection: &Connection, timeline: &Timeline) -> Result<(), Error> {
@@ -135,17 +157,51 @@ impl Scene {
                     .tell("client", format_args!("has another port, as after a NAT's restart: {address}"));
                 Ok(())
             }
+            Self::SecondPath => {
+                connection.wait_path_possible(Some(PATIENCE))?;
+                let open = |local| connection.open_path(local, Availability::Available);
+                let path = open(ANOTHER).or_else(|_| open((Ipv4Addr::LOCALHOST, 0).into()))?;
+                connection.wait_path(path, Some(PATIENCE)).map(|_| ())
+            }
+            Self::RebindingOfPath => {
+                let address = connection.rebind_path_port(SECOND)?;
+                timeline.tell("client", format_args!("has another port on path 1 alone: {address}"));
+                Ok(())
+            }
+            Self::EndOfPath => connection.abandon_path(PathId::ZERO),
             Self::Move => {
-                // Not every system has more than one loopback address.
-                let another = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
                 let route = connection
-                    .add_route(another)
+                    .add_route(ANOTHER)
                     .or_else(|_| connection.add_route((Ipv4Addr::LOCALHOST, 0).into()))?;
                 connection.wait_route(route, Some(PATIENCE))?;
                 connection.switch_route(route)
             }
         }
     }
+}
+
+/// Bytes that have come over each path.
+fn received(connection: &Connection) -> Result<Vec<(PathId, SocketAddr, u64)>, Failure> {
+    let paths = connection.paths().map_err(|error| Failure::of_connection(&error))?;
+    let carried = paths.iter().filter_map(|path| {
+        let route = path.route?;
+        Some((path.id, route.local, route.stats.received_bytes))
+    });
+    Ok(carried.collect())
+}
+
+/// What came over which path since `before`.
+fn tell_of_paths(
+    connection: &Connection,
+    before: &[(PathId, SocketAddr, u64)],
+    timeline: &Timeline,
+) -> Result<(), Failure> {
+    for (path, local, bytes) in received(connection)? {
+        let earlier = before.iter().find(|(other, ..)| *other == path).map_or(0, |(.., bytes)| *bytes);
+        let bytes = HumanBytes(bytes.saturating_sub(earlier));
+        timeline.tell("client", format_args!("of that came over path {}, from {local}: {bytes}", path.0));
+    }
+    Ok(())
 }
 
 /// Gives the server time to hear of the close.
@@ -190,8 +246,4 @@ fn fetch(connection: &Connection, act: impl FnOnce() -> Result<(), Error>) -> io
             act()?;
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -31,8 +31,10 @@ impl Failure {
     pub(crate) fn of_connection(error: &Error) -> Self {
         let exit = match error {
             Error::Closed(closed) => exit_of(closed),
-            Error::Reset(_) | Error::Stopped(_) | Error::NoDatagrams | Error::Route(_) => Exit::Refused,
-            Error::TimedOut | Error::Family(_) | Error::RouteGone => Exit::Unreachable,
+            Error::Reset(_) | Error::Stopped(_) | Error::NoDatagrams | Error::Route(_) | Error::Path(_) => {
+                Exit::Refused
+            }
+            Error::TimedOut | Error::Family(_) | Error::RouteGone | Error::PathGone => Exit::Unreachable,
             Error::OtherFamily { .. } => Exit::Usage,
             Error::Bind { .. } | Error::System(_) | Error::Full | Error::Session(_) => Exit::Local,
             _ => Exit::Defect,

@@ -21,7 +21,7 @@ use crate::interrupt;
 use crate::logs;
 use crate::meter::Meter;
 use crate::report::{Download, Progress, Report, Ways, complain};
-use crate::save::{self, Received, Sink};
+use crate::save::{self, Existing, Received, Sink};
 use crate::steer;
 use crate::timeline::Timeline;
 use crate::url::{Host, Url};
@@ -31,7 +31,7 @@ const CHUNK: usize = 256 << 10;
 
 /// What a client of files needs of memory: short requests, long answers.
 const SIZES: Sizes =
-    Sizes { paths: 1, streams: 64, sent: 256, receive: 2 << 20, send: 16 << 10, datagrams: 0 };
+    Sizes { paths: 8, streams: 64, sent: 256, receive: 2 << 20, send: 16 << 10, datagrams: 0 };
 
 /// A server, the connection to it, and why there is none.
 struct Server {
@@ -63,7 +63,15 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         Some(folder) => builder.qlog(logs::open(folder)?),
         None => builder,
     };
-    let builder = get.bind.into_iter().fold(builder, |builder, address| builder.listen(address));
+    let builder = match get.several.paths.len() {
+        0 => builder,
+        paths => builder.multipath(|config| get.several.configure(config)).sizes(Sizes { paths, ..SIZES }),
+    };
+    let builder = get
+        .bind
+        .or(get.several.first())
+        .into_iter()
+        .fold(builder, |builder, address| builder.listen(address));
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
     let watcher = get.watch_interfaces.then(|| endpoint.watch_networks()).transpose();
     let watcher = watcher.map_err(|error| {
@@ -130,15 +138,18 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         complain(&format!("--watch-interfaces: {error}"));
     }
     let took = clock.now().since(peregrine_core::time::Instant::ZERO).into();
-    let mut routes = Vec::new();
+    let (mut routes, mut paths) = (Vec::new(), Vec::new());
     for connection in servers.iter().filter_map(Server::connected) {
         routes.extend(connection.routes().unwrap_or_default());
+        if connection.is_multipath().unwrap_or(false) {
+            paths.extend(connection.paths().unwrap_or_default());
+        }
         connection.close(Reset::Done as u64, "");
     }
     let mut carried_out = carried_out;
     carried_out.extend(picture.map(|picture| picture.write(&timeline, &get.urls)));
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
-    let ways = Ways { routes, moves: timeline.moves(), rebindings: timeline.rebindings() };
+    let ways = Ways { routes, paths, moves: timeline.moves(), rebindings: timeline.rebindings() };
     Ok(tell(get, results.collect(), carried_out, ways, took))
 }
 
@@ -286,7 +297,7 @@ impl<'a> Picture<'a> {
 
 fn open_sink(get: &Get, name: &Option<String>) -> Result<Sink, Failure> {
     match (get.folder(), name) {
-        (Some(folder), Some(name)) => Sink::save(folder, name)
+        (Some(folder), Some(name)) => Sink::save(folder, name, Existing::Replace)
             .map_err(|error| Failure::local(format_args!("cannot save into {}", folder.display()), error)),
         _ => Ok(Sink::discard()),
     }

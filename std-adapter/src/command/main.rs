@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod answer;
 mod args;
 mod credentials;
 mod demo;
@@ -20,8 +21,10 @@ mod report;
 mod root;
 mod save;
 mod serve;
+mod several;
 mod steer;
 mod timeline;
+mod uploads;
 mod url;
 
 use args::{Args, Command};
@@ -29,7 +32,7 @@ use exit::Exit;
 
 fn main() -> ExitCode {
     let done = match Args::read().command {
-        Command::Demo => demo::run().map(|()| Exit::Done),
+        Command::Demo(demo) => demo::run(demo.multipath).map(|()| Exit::Done),
         Command::Serve(serve) => serve::run(&serve).map(|()| Exit::Done),
         Command::Get(get) => get::run(&get),
     };

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use peregrine_core::connection::{Event, MoveCause, RouteEvent, RouteView};
+use peregrine_core::connection::{Event, MoveCause, PathEvent, RouteEvent, RouteView};
 use peregrine_core::endpoint::Handle;
-use peregrine_core::ids::{Dir, Side};
-use peregrine_core::path::RouteId;
+use peregrine_core::ids::{Dir, PathId, Side};
+use peregrine_core::path::abandon::By;
+use peregrine_core::path::{Availability, RouteId};
 use peregrine_core::stream::StreamEvent;
+use peregrine_core::wire::dialect::AbandonCode;
 use peregrine_std::{Closed, Seen};
 
 /// Remembers what routes are called, because some are told of when they are gone.
@@ -15,6 +17,7 @@ use peregrine_std::{Closed, Seen};
 pub(crate) struct Narrator {
     side: Side,
     names: HashMap<(Handle, RouteId), SocketAddr>,
+    paths: HashMap<(Handle, PathId), SocketAddr>,
 }
 
 /// A connection went over to another route. Addresses are those of the end that moves: the client's.
@@ -28,7 +31,7 @@ pub(crate) struct Move {
 impl Narrator {
     /// Tells of connections in which we are this side.
     pub(crate) fn new(side: Side) -> Self {
-        Self { side, names: HashMap::new() }
+        Self { side, names: HashMap::new(), paths: HashMap::new() }
     }
 
     /// The end of a route that tells it from others: servers stay where they are.
@@ -42,6 +45,15 @@ impl Narrator {
             self.names.insert((seen.handle, id), end);
         }
         self.names.get(&(seen.handle, id)).copied()
+    }
+
+    /// What the route of a path is called, or was.
+    fn path_name(&mut self, seen: &mut Seen<'_>, id: PathId) -> Option<SocketAddr> {
+        let key = (seen.handle, id);
+        if let Some(route) = seen.path(id).and_then(|path| path.route) {
+            self.paths.insert(key, self.end(&route));
+        }
+        self.paths.get(&key).copied()
     }
 
     /// What the connection's route in use is called.
@@ -59,7 +71,12 @@ impl Narrator {
     /// A sentence about an event; none of what happens too often.
     pub(crate) fn tell(&mut self, seen: &mut Seen<'_>) -> Option<String> {
         Some(match seen.event {
-            Event::Connected => "handshake complete".into(),
+            Event::Connected => {
+                // Of the first ones no other event tells as long as they are there.
+                self.in_use(seen);
+                self.path_name(seen, PathId::ZERO);
+                "handshake complete".into()
+            }
             Event::Confirmed => "handshake confirmed".into(),
             Event::Token => "got a token for a later connection".into(),
             Event::KeysUpdated(count) => format!("packet keys updated ({count})"),
@@ -73,6 +90,10 @@ impl Narrator {
                 self.route_words(seen, id, what, name)
             }
             Event::Moved { .. } => self.moved(seen).map(|moved| self.move_words(&moved))?,
+            Event::Path(id, what) => {
+                let name = self.path_name(seen, id);
+                self.path_words(seen, id, what, name)
+            }
             Event::NoSpareCid => {
                 "the peer came from a new address, and no unused connection ID is left to answer it".into()
             }
@@ -80,9 +101,14 @@ impl Narrator {
             Event::Closed(cause) => Closed::from(cause).to_string(),
             Event::Drained => {
                 self.names.retain(|(handle, _), _| *handle != seen.handle);
+                self.paths.retain(|(handle, _), _| *handle != seen.handle);
                 return None;
             }
-            Event::Stream(_) | Event::Datagram | Event::DatagramRoom | Event::SpareCid => return None,
+            Event::Stream(_)
+            | Event::Datagram
+            | Event::DatagramRoom
+            | Event::SpareCid
+            | Event::PathPossible => return None,
         })
     }
 
@@ -110,6 +136,32 @@ impl Narrator {
         }
     }
 
+    fn path_words(
+        &self,
+        seen: &mut Seen<'_>,
+        id: PathId,
+        what: PathEvent,
+        name: Option<SocketAddr>,
+    ) -> String {
+        let (name, peer) = (words(name), if self.side.is_client() { "server" } else { "client" });
+        let what = match what {
+            PathEvent::Opened => format!("is opened, from {name}"),
+            PathEvent::Validated => format!("carries data, from {name}"),
+            PathEvent::Suspect => {
+                format!("from {name} is silent: what is under way on it is sent over others")
+            }
+            PathEvent::Restored => format!("from {name} answers again"),
+            PathEvent::Status(Availability::Backup) => format!("from {name} is a backup for the {peer}"),
+            PathEvent::Status(_) => format!("from {name} is to be used, says the {peer}"),
+            PathEvent::Abandoned => match seen.path(id).and_then(|path| path.abandoned) {
+                Some((By::Peer, why)) => format!("from {name} is abandoned by the {peer}: {}", reason(why)),
+                Some((By::Local, why)) => format!("from {name} is abandoned: {}", reason(why)),
+                None => format!("from {name} is abandoned"),
+            },
+        };
+        format!("path {} {what}", id.0)
+    }
+
     fn move_words(&self, moved: &Move) -> String {
         let (from, to) = (words(moved.from), words(moved.to));
         let why = match moved.cause {
@@ -121,6 +173,18 @@ impl Narrator {
             MoveCause::PreferredAddress => "the server prefers that",
         };
         format!("moves from {from} to {to}: {why}")
+    }
+}
+
+/// Why a path was abandoned.
+pub(crate) const fn reason(why: AbandonCode) -> &'static str {
+    match why {
+        AbandonCode::NoError => "it is not needed any more",
+        AbandonCode::Application => "the application wants that",
+        AbandonCode::ResourceLimit => "there is no room to keep it",
+        AbandonCode::Unstable => "it does not work",
+        AbandonCode::NoCid => "there is no connection ID for it",
+        AbandonCode::Other(_) => "for a reason that is not known here",
     }
 }
 

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use peregrine_core::connection::RouteView;
-use peregrine_core::path::Role;
+use peregrine_core::connection::{PathView, RouteView};
+use peregrine_core::path::abandon::By;
+use peregrine_core::path::{Availability, Role};
 use serde_json::{Value, json};
 
-use crate::narrator::{Move, cause_name};
+use crate::narrator::{Move, cause_name, reason};
 use crate::save::Received;
 use crate::timeline::Happened;
 
@@ -53,6 +54,8 @@ pub(crate) struct Report {
 pub(crate) struct Ways {
     /// Those at the end.
     pub(crate) routes: Vec<RouteView>,
+    /// Those at the end, if there could be several at once.
+    pub(crate) paths: Vec<PathView>,
     pub(crate) moves: Vec<Happened<Move>>,
     pub(crate) rebindings: Vec<Happened<SocketAddr>>,
 }
@@ -77,6 +80,23 @@ impl Ways {
         })
     }
 
+    fn path(path: &PathView) -> Value {
+        let abandoned = path.abandoned.map(|(by, why)| {
+            json!({ "by": if by == By::Local { "client" } else { "server" }, "why": reason(why) })
+        });
+        json!({
+            "id": path.id.0,
+            "local": path.route.map(|route| route.local.to_string()),
+            "remote": path.route.map(|route| route.remote.to_string()),
+            "status": status(path.local_status),
+            "server_status": status(path.peer_status),
+            "suspect": path.suspect,
+            "abandoned": abandoned,
+            "sent_bytes": path.route.map(|route| route.stats.sent_bytes),
+            "received_bytes": path.route.map(|route| route.stats.received_bytes),
+        })
+    }
+
     fn step(Happened { seconds, bytes, what }: &Happened<Move>) -> Value {
         let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
         json!({
@@ -90,6 +110,14 @@ impl Ways {
 
     fn rebinding(Happened { seconds, bytes, what }: &Happened<SocketAddr>) -> Value {
         json!({ "seconds": seconds, "bytes": bytes, "local": what.to_string() })
+    }
+}
+
+const fn status(status: Availability) -> Option<&'static str> {
+    match status {
+        Availability::Unknown => None,
+        Availability::Available => Some("available"),
+        Availability::Backup => Some("backup"),
     }
 }
 
@@ -118,9 +146,20 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for Download { url, result } in &self.downloads {
-            if let Ok(Received { bytes, sha256, path }) = result {
+            if let Ok(got @ Received { bytes, path, .. }) = result {
                 let place = path.as_ref().map_or("not saved".into(), |path| path.display().to_string());
-                let _ = writeln!(text, "{url}: {bytes} bytes, sha256 {}, {}", hex(sha256), printable(&place));
+                let _ = writeln!(
+                    text,
+                    "{url}: {bytes} bytes, sha256 {}, {}",
+                    got.sha256_hex(),
+                    printable(&place)
+                );
+            }
+        }
+        for path in &self.ways.paths {
+            if let Some(route) = path.route {
+                let bytes = HumanBytes(route.stats.received_bytes);
+                let _ = writeln!(text, "path {} from {}: {bytes} in datagrams", path.id.0, route.local);
             }
         }
         let good = self.downloads.iter().filter(|download| download.result.is_ok()).count();
@@ -138,8 +177,8 @@ impl Report {
     /// For programs: one object.
     pub(crate) fn json(&self) -> Value {
         let file = |Download { url, result }: &Download| match result {
-            Ok(Received { bytes, sha256, path }) => {
-                json!({ "url": url, "ok": true, "bytes": bytes, "sha256": hex(sha256), "path": path })
+            Ok(got @ Received { bytes, path, .. }) => {
+                json!({ "url": url, "ok": true, "bytes": bytes, "sha256": got.sha256_hex(), "path": path })
             }
             Err(error) => json!({ "url": url, "ok": false, "error": error }),
         };
@@ -151,18 +190,12 @@ impl Report {
             "seconds": self.took.as_secs_f64(),
             "mb_per_second": self.megabytes_per_second(),
             "routes": self.ways.routes.iter().map(Ways::route).collect::<Vec<_>>(),
+            "paths": self.ways.paths.iter().map(Ways::path).collect::<Vec<_>>(),
             "moves": self.ways.moves.iter().map(Ways::step).collect::<Vec<_>>(),
             "rebindings": self.ways.rebindings.iter().map(Ways::rebinding).collect::<Vec<_>>(),
             "errors": self.unmoved,
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A running count of bytes, drawn only where someone may watch.

@@ -1,4 +1,4 @@
-//! Where `peregrine get` puts what comes: whole files under their final names, or nowhere but into a hash.
+//! Where what comes is put: whole files under their final names, or nowhere but into a hash.
 //!
 //! Bytes go to a temporary file in the same folder, which takes its final name only when everything is on disk.
 
@@ -63,7 +63,23 @@ pub(crate) struct Received {
     pub(crate) path: Option<PathBuf>,
 }
 
-/// Takes the bytes of one download. Dropped before [`Self::finish`], it leaves nothing behind.
+impl Received {
+    /// The hash, as it is told.
+    pub(crate) fn sha256_hex(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Existing {
+    /// The new one takes its place.
+    Replace,
+    /// It stays, and the new one is not saved.
+    Keep,
+}
+
+/// Takes the bytes of one file. Dropped before [`Self::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Sink {
     hash: Sha256,
@@ -78,13 +94,18 @@ impl Sink {
     }
 
     /// Also saves, under a name from [`file_name`] in `folder`, which is made if it is not there.
-    pub(crate) fn save(folder: &Path, name: &str) -> io::Result<Self> {
+    pub(crate) fn save(folder: &Path, name: &str, existing: Existing) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let file = PartialFile::create(folder, folder.join(name))?;
+        let file = PartialFile::create(folder, folder.join(name), existing)?;
         Ok(Self { file: Some(file), ..Self::discard() })
     }
 
-    /// The end of the bytes: makes them durable and gives the file its name, in place of one that had it.
+    /// How many bytes it has taken.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The end of the bytes: makes them durable and gives the file its name.
     pub(crate) fn finish(self) -> io::Result<Received> {
         let path = self.file.map(PartialFile::complete).transpose()?;
         Ok(Received { bytes: self.bytes, sha256: self.hash.finalize().into(), path })
@@ -112,10 +133,11 @@ struct PartialFile {
     file: File,
     temporary: PathBuf,
     path: PathBuf,
+    existing: Existing,
 }
 
 impl PartialFile {
-    fn create(folder: &Path, path: PathBuf) -> io::Result<Self> {
+    fn create(folder: &Path, path: PathBuf, existing: Existing) -> io::Result<Self> {
         // Each name is used once in a process, so that removing ours can never hit another one's.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -124,14 +146,21 @@ impl PartialFile {
             // `create_new` follows no link and takes no file that is there.
             match OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                opened => return opened.map(|file| Self { file, temporary, path }),
+                opened => return opened.map(|file| Self { file, temporary, path, existing }),
             }
         }
     }
 
     fn complete(self) -> io::Result<PathBuf> {
         self.file.sync_all()?;
-        fs::rename(&self.temporary, &self.path)?;
+        match self.existing {
+            Existing::Replace => fs::rename(&self.temporary, &self.path)?,
+            // Unlike a rename, this fails if someone has taken the name meanwhile.
+            Existing::Keep => {
+                fs::hard_link(&self.temporary, &self.path)?;
+                fs::remove_file(&self.temporary)?;
+            }
+        }
         // The name is durable only when the folder is.
         #[cfg(unix)]
         if let Some(folder) = self.path.parent() {
@@ -144,7 +173,7 @@ impl PartialFile {
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
-        // After the rename there is nothing to remove.
+        // Once it has its name there is nothing to remove.
         let _ = fs::remove_file(&self.temporary);
     }
 }
@@ -162,10 +191,6 @@ mod tests {
             .collect();
         names.sort();
         names
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
@@ -199,12 +224,12 @@ mod tests {
     fn a_file_has_its_name_only_when_it_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("new/out");
-        let mut sink = Sink::save(&out, "x").unwrap();
+        let mut sink = Sink::save(&out, "x", Existing::Replace).unwrap();
         sink.write_all(b"ab").unwrap();
         assert!(names(&out)[0].ends_with(".part"));
         sink.write_all(b"c").unwrap();
         let received = sink.finish().unwrap();
-        assert_eq!((received.bytes, hex(&received.sha256).as_str()), (3, SHA256_OF_ABC));
+        assert_eq!((received.bytes, received.sha256_hex().as_str()), (3, SHA256_OF_ABC));
         assert_eq!(received.path.as_deref(), Some(out.join("x").as_path()));
         assert_eq!(fs::read(out.join("x")).unwrap(), b"abc");
         assert_eq!(names(&out), ["x"]);
@@ -214,14 +239,29 @@ mod tests {
     fn what_was_broken_off_leaves_the_old_file_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("x"), "old").unwrap();
-        let (mut one, mut other) =
-            (Sink::save(folder.path(), "x").unwrap(), Sink::save(folder.path(), "x").unwrap());
+        let (mut one, mut other) = (
+            Sink::save(folder.path(), "x", Existing::Replace).unwrap(),
+            Sink::save(folder.path(), "x", Existing::Replace).unwrap(),
+        );
         one.write_all(b"half").unwrap();
         other.write_all(b"new").unwrap();
         drop(one);
         assert_eq!(fs::read(folder.path().join("x")).unwrap(), b"old");
         other.finish().unwrap();
         assert_eq!(fs::read(folder.path().join("x")).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["x"]);
+    }
+
+    #[test]
+    fn of_two_new_files_of_a_name_the_first_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = || Sink::save(folder.path(), "x", Existing::Keep).unwrap();
+        let (mut one, mut other) = (new(), new());
+        one.write_all(b"one").unwrap();
+        other.write_all(b"other").unwrap();
+        one.finish().unwrap();
+        assert_eq!(other.finish().unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(folder.path().join("x")).unwrap(), b"one");
         assert_eq!(names(folder.path()), ["x"]);
     }
 
@@ -232,7 +272,7 @@ mod tests {
         let victim = folder.path().join("victim");
         fs::write(&victim, "untouched").unwrap();
         std::os::unix::fs::symlink(&victim, folder.path().join("x")).unwrap();
-        let mut sink = Sink::save(folder.path(), "x").unwrap();
+        let mut sink = Sink::save(folder.path(), "x", Existing::Replace).unwrap();
         sink.write_all(b"new").unwrap();
         sink.finish().unwrap();
         assert_eq!(fs::read(victim).unwrap(), b"untouched");
@@ -244,7 +284,7 @@ mod tests {
         let mut sink = Sink::discard();
         sink.write_all(b"abc").unwrap();
         let received = sink.finish().unwrap();
-        assert_eq!((received.bytes, received.path), (3, None));
-        assert_eq!(hex(&received.sha256), SHA256_OF_ABC);
+        assert_eq!((received.bytes, &received.path), (3, &None));
+        assert_eq!(received.sha256_hex(), SHA256_OF_ABC);
     }
 }

@@ -1,42 +1,39 @@
 //! `peregrine serve`: a thread for each connection, and some for the requests on it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use peregrine_core::endpoint::RetryPolicy;
-use peregrine_std::{Connection, Endpoint, Error, RecvStream, SendStream, Sizes};
+use peregrine_std::{Connection, Endpoint, Sizes};
 use serde_json::json;
 
+use crate::answer::Site;
 use crate::args::Serve;
 use crate::credentials;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::hq::{RequestReader, Reset};
 use crate::logs;
 use crate::report::printable;
-use crate::root::{NotServed, Root};
+use crate::root::Root;
+use crate::save::Existing;
+use crate::uploads::Uploads;
 
 /// Requests of one connection that are answered at the same time; further ones wait.
 const AT_ONCE: usize = 32;
-/// How long a client may take for its request line, and to take some of the answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes handed over at a time.
-const CHUNK: usize = 256 << 10;
 
 /// What a server of files needs of memory: short requests, long answers.
 const SIZES: Sizes =
     Sizes { paths: 1, streams: 128, sent: 4096, receive: 16 << 10, send: 2 << 20, datagrams: 0 };
+/// The window of a stream that may bring an upload.
+const UPLOAD_WINDOW: usize = 1 << 20;
 
 /// Serves until the program is ended.
 pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
-    let root = Root::open(serve.root.as_deref()).map_err(|error| {
-        let root = serve.root.clone().unwrap_or_default();
-        Failure::local(format_args!("cannot serve the folder {}", root.display()), error)
-    })?;
+    let site = site(serve)?;
     let (new_session, pin) = credentials::of_server(serve)?;
     let builder = serve.listen.iter().fold(Endpoint::builder(), |builder, address| builder.listen(*address));
     let builder = match &serve.fleet {
@@ -47,10 +44,18 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         Some(folder) => builder.qlog(logs::open(folder)?),
         None => builder,
     };
+    let builder = match serve.max_paths {
+        1 => builder,
+        paths => builder.multipath(|config| config.max_paths = paths),
+    };
     let endpoint = builder
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })
-        .sizes(SIZES)
+        .sizes(Sizes {
+            paths: serve.max_paths.into(),
+            receive: site.uploads.as_ref().map_or(SIZES.receive, |_| UPLOAD_WINDOW),
+            ..SIZES
+        })
         .tune(|config| {
             config.disable_active_migration = serve.no_active_migration;
             for preferred in &serve.preferred {
@@ -63,8 +68,23 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         .bind()
         .map_err(|error| Failure::of_connection(&error))?;
     announce(serve, endpoint.local_addrs(), pin.map(|pin| pin.to_string()));
-    accept(&endpoint, &Arc::new(root), !serve.json);
+    accept(&endpoint, &Arc::new(site), !serve.json);
     Ok(())
+}
+
+/// What is served, and where uploads go.
+fn site(serve: &Serve) -> Result<Site, Failure> {
+    let root = Root::open(serve.root.as_deref()).map_err(|error| {
+        let root = serve.root.clone().unwrap_or_default();
+        Failure::local(format_args!("cannot serve the folder {}", root.display()), error)
+    })?;
+    let existing = if serve.overwrite { Existing::Replace } else { Existing::Keep };
+    let open = |folder: &PathBuf| {
+        Uploads::open(folder, serve.max_upload, existing).map_err(|error| {
+            Failure::local(format_args!("cannot take uploads into the folder {}", folder.display()), error)
+        })
+    };
+    Ok(Site { root, uploads: serve.uploads.as_ref().map(open).transpose()? })
 }
 
 fn announce(serve: &Serve, addresses: &[SocketAddr], pin: Option<String>) {
@@ -83,21 +103,21 @@ fn announce(serve: &Serve, addresses: &[SocketAddr], pin: Option<String>) {
 }
 
 /// Answers clients until the endpoint is shut down.
-pub(crate) fn accept(endpoint: &Endpoint, root: &Arc<Root>, log: bool) {
+pub(crate) fn accept(endpoint: &Endpoint, site: &Arc<Site>, log: bool) {
     while let Ok(connection) = endpoint.accept() {
-        let root = Arc::clone(root);
+        let site = Arc::clone(site);
         // Without a thread to spare the connection is dropped, and thereby closed.
-        let _ = thread::Builder::new().spawn(move || answer_all(&connection, &root, log));
+        let _ = thread::Builder::new().spawn(move || answer_all(&connection, &site, log));
     }
 }
 
-fn answer_all(connection: &Connection, root: &Arc<Root>, log: bool) {
+fn answer_all(connection: &Connection, site: &Arc<Site>, log: bool) {
     let remote = connection.remote().ok();
     let busy = Arc::new(AtomicUsize::new(0));
     while let Ok((send, recv)) = connection.accept_bi() {
-        let (root, counted) = (Arc::clone(root), Arc::clone(&busy));
+        let (site, counted) = (Arc::clone(site), Arc::clone(&busy));
         let answer = move || {
-            let said = answer(send, recv, &root);
+            let said = site.answer(send, recv);
             counted.fetch_sub(1, Ordering::AcqRel);
             if let (true, Some(remote)) = (log, remote) {
                 eprintln!("{remote} {}", printable(&said));
@@ -108,63 +128,6 @@ fn answer_all(connection: &Connection, root: &Arc<Root>, log: bool) {
             let _ = thread::Builder::new().spawn(answer);
         } else {
             answer();
-        }
-    }
-}
-
-/// Answers one request; returns what to say of it.
-fn answer(mut send: SendStream, mut recv: RecvStream, root: &Root) -> String {
-    recv.set_read_timeout(Some(PATIENCE));
-    send.set_write_timeout(Some(PATIENCE));
-    let path = match read_request(&mut recv) {
-        Ok(path) => path,
-        Err(why) => {
-            send.reset(Reset::BadRequest as u64);
-            return why;
-        }
-    };
-    let mut content = match root.find(&path) {
-        Ok(content) => content,
-        Err(error) => {
-            let reset =
-                if matches!(error, NotServed::Failed(_)) { Reset::Unreadable } else { Reset::NotFound };
-            send.reset(reset as u64);
-            return format!("{path}: {error}");
-        }
-    };
-    let mut bytes = vec![0; CHUNK];
-    let mut total = 0;
-    loop {
-        match content.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(len) => match send.write_all(bytes.get(..len).unwrap_or_default()) {
-                Ok(()) => total += len as u64,
-                Err(error) => return format!("{path}: {total} bytes, then {error}"),
-            },
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                send.reset(Reset::Unreadable as u64);
-                return format!("{path}: {total} bytes, then the file cannot be read: {error}");
-            }
-        }
-    }
-    match send.finish() {
-        Ok(()) => format!("{path}: {total} bytes"),
-        Err(error) => format!("{path}: {total} bytes, then {error}"),
-    }
-}
-
-fn read_request(recv: &mut RecvStream) -> Result<String, String> {
-    let mut reader = RequestReader::default();
-    let mut bytes = [0; 1024];
-    loop {
-        let len = recv.recv(&mut bytes).map_err(|error: Error| format!("no request: {error}"))?;
-        let read = reader.push(bytes.get(..len).unwrap_or_default(), len == 0);
-        if let Some(path) = read.map_err(|error| error.to_string())? {
-            return Ok(path);
-        }
-        if len == 0 {
-            return Err("no request".into());
         }
     }
 }

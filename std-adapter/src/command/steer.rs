@@ -4,29 +4,33 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peregrine_core::connection::RouteError;
-use peregrine_core::path::RouteId;
+use peregrine_core::connection::{PathError, RouteError};
+use peregrine_core::ids::PathId;
+use peregrine_core::path::{Availability, RouteId};
 use peregrine_std::{Connection, Error};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::meter::Meter;
 use crate::moment::Moment;
+use crate::several::From;
 use crate::timeline::Timeline;
 
 /// How often a wait looks whether the download is over.
 const STEP: Duration = Duration::from_millis(50);
 
 /// Something to be done at a moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Order {
     pub(crate) when: Moment,
     pub(crate) what: Act,
 }
 
 /// What is to be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Act {
+    /// Use these paths at once, the first of which there is.
+    Paths(Vec<From>),
     /// Try a route from this address, then take it.
     Migrate(SocketAddr),
     /// Try a route from this address, and keep it.
@@ -38,6 +42,7 @@ pub(crate) enum Act {
 impl Act {
     const fn option(&self) -> &'static str {
         match self {
+            Self::Paths(_) => "--path",
             Self::Migrate(_) => "--migrate-to",
             Self::Keep(_) => "--backup",
             Self::Rebind => "--rebind-after",
@@ -60,12 +65,15 @@ pub(crate) fn carry_out<'c>(
         );
         return Err(Failure::new(Exit::Usage, what));
     }
-    match order.what {
+    match &order.what {
+        Act::Paths(paths) => {
+            connections().into_iter().try_for_each(|connection| spread(connection, paths, meter))
+        }
         Act::Migrate(local) => {
-            connections().into_iter().try_for_each(|connection| migrate(connection, local, meter))
+            connections().into_iter().try_for_each(|connection| migrate(connection, *local, meter))
         }
         Act::Keep(local) => connections().into_iter().try_for_each(|connection| {
-            open(connection, local, &format!("--backup {local}"), meter).map(|_| ())
+            open(connection, *local, &format!("--backup {local}"), meter).map(|_| ())
         }),
         Act::Rebind => rebind(&connections(), timeline),
     }
@@ -104,15 +112,59 @@ fn open(connection: &Connection, local: SocketAddr, option: &str, meter: &Meter)
             outcome => break outcome.map_err(|error| failed(&error))?,
         }
     };
-    while let Err(error) = connection.wait_route(route, Some(STEP)) {
-        until_timeout(error).map_err(|error| failed(&error))?;
+    until(
+        || connection.wait_route(route, Some(STEP)).map(|_| ()),
+        meter,
+        option,
+        "choose an earlier moment",
+    )?;
+    Ok(route)
+}
+
+/// Waits step by step, as long as there is something to download.
+fn until(
+    step: impl Fn() -> Result<(), Error>,
+    meter: &Meter,
+    option: &str,
+    advice: &str,
+) -> Result<(), Failure> {
+    while let Err(error) = step() {
+        until_timeout(error).map_err(|error| failure(option, &error))?;
         if meter.is_over() {
-            let why =
-                "the download was over before the server answered on that route; choose an earlier moment";
-            return Err(Failure::new(Exit::Usage, format_args!("{option}: {why}")));
+            let why = "the download was over before the server answered on that route";
+            return Err(Failure::new(Exit::Usage, format_args!("{option}: {why}; {advice}")));
         }
     }
-    Ok(route)
+    Ok(())
+}
+
+/// Opens all paths beside the first, and waits until the server has answered on each. One that does not work is told of when the
+/// others do.
+fn spread(connection: &Connection, paths: &[From], meter: &Meter) -> Result<(), Failure> {
+    let Some((first, others)) = paths.split_first() else { return Ok(()) };
+    let option = |from: &From| format!("--path {}", from.local);
+    if first.is_backup {
+        connection.set_path_status(PathId::ZERO, true).map_err(|error| failure(&option(first), &error))?;
+    }
+    let begun: Vec<_> = others.iter().map(|from| (option(from), begin(connection, from, meter))).collect();
+    let ended = begun.into_iter().map(|(option, begun)| {
+        let path = begun.map_err(|error| failure(&option, &error))?;
+        let wait = || connection.wait_path(path, Some(STEP)).map(|_| ());
+        until(wait, meter, &option, "paths are for larger ones")
+    });
+    ended.fold(Ok(()), Result::and)
+}
+
+fn begin(connection: &Connection, from: &From, meter: &Meter) -> Result<PathId, Error> {
+    let status = if from.is_backup { Availability::Backup } else { Availability::Available };
+    loop {
+        match connection.open_path(from.local, status) {
+            Err(Error::Path(PathError::NoCid)) if !meter.is_over() => {
+                connection.wait_path_possible(Some(STEP)).or_else(until_timeout)?;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A wait that found nothing is no failure.
@@ -127,6 +179,11 @@ fn failure(option: &str, error: &Error) -> Failure {
         Error::RouteGone => {
             "; the download went on over the route before; is there a way to the server from that address?"
         }
+        Error::PathGone => {
+            "; the download went on over the other paths; is there a way to the server from that address?"
+        }
+        Error::Path(PathError::Unsupported) => "; peregrine serve does, unless it has --max-paths 1",
+        Error::Path(PathError::NoPathId) => "; use fewer, or let the server allow more (--max-paths)",
         Error::Route(RouteError::Forbidden) => "; --rebind-after shows what a NAT would do all the same",
         _ => "",
     };

@@ -138,7 +138,7 @@ impl Connection {
         })
     }
 
-    fn wait_confirmed(&self) -> Result<(), Error> {
+    pub(super) fn wait_confirmed(&self) -> Result<(), Error> {
         let facts = &self.0.facts;
         self.0.block(Wait::Confirmed, None, |_| facts.confirmed.get().map(|()| Ok(())))
     }

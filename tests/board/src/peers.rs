@@ -1,16 +1,12 @@
-//! Servers for the board: the `peregrine` command, a program on `peregrine-std`, and quinn. All but the first take uploads.
+//! Servers for the board: the `peregrine` command, and quinn.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::thread;
 
-use peregrine_std::identity::{Psk, RawKey};
 use peregrine_std::pattern::Pattern;
-use peregrine_std::tls::{ServerTls, Shown, ours};
-use peregrine_std::{Connection, Endpoint};
 use quinn::crypto::rustls::QuicServerConfig;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, PublicKeyData};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -30,7 +26,6 @@ const LONGEST: usize = 1 << 20;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Command,
-    Ours,
     Quinn,
 }
 
@@ -53,7 +48,6 @@ pub(crate) struct Server {
 /// What keeps it running.
 enum Running {
     Command { _process: Process },
-    Ours { _endpoint: Endpoint },
     Quinn { _endpoint: quinn::Endpoint, _runtime: Runtime },
 }
 
@@ -67,8 +61,7 @@ impl Server {
             Auth::Pin => format!("pin={}", hex(&Sha256::digest(key.public()))),
         };
         let (address, running) = match kind {
-            Kind::Command => command_server(command, auth, &key),
-            Kind::Ours => own_server(auth, &key),
+            Kind::Command => command_server(command, auth, &key, folder),
             Kind::Quinn => quinn_server(auth, &key),
         };
         Self { address, trust, _running: running }
@@ -109,9 +102,19 @@ impl Drop for Process {
     }
 }
 
-fn command_server(command: &Path, auth: Auth, key: &Key) -> (SocketAddr, Running) {
+/// Where the command puts what the firmware sends.
+pub(crate) fn uploads(folder: &Path) -> PathBuf {
+    folder.join("uploads")
+}
+
+fn command_server(command: &Path, auth: Auth, key: &Key, folder: &Path) -> (SocketAddr, Running) {
+    let uploads = uploads(folder);
+    std::fs::create_dir(&uploads).expect("a folder of our own");
     let mut serve = Command::new(command);
-    serve.args(["serve", "--json", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+    serve
+        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--uploads"])
+        .arg(uploads)
+        .stdout(Stdio::piped());
     match auth {
         Auth::Psk => serve.args(["--psk", PSK]),
         Auth::RawKey => serve.arg("--raw-key").arg(&key.file),
@@ -125,39 +128,6 @@ fn command_server(command: &Path, auth: Auth, key: &Key) -> (SocketAddr, Running
     let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     let address = said["listening"][0].as_str().and_then(|address| address.parse().ok());
     (address.expect("an address"), Running::Command { _process: process })
-}
-
-fn own_server(auth: Auth, key: &Key) -> (SocketAddr, Running) {
-    let tls = match auth {
-        Auth::Psk => ServerTls::with_psk(PSK.parse::<Psk>().expect("a shared key"), &[ALPN]),
-        Auth::RawKey => ServerTls::new(Shown::RawKey(RawKey::load(&key.file).expect("a key")), &[ALPN]),
-        Auth::Pin => unreachable!("quinn has that"),
-    };
-    let tls = ours::Server::new(tls).expect("a description that makes sense");
-    let endpoint =
-        Endpoint::builder().listen(LOOPBACK).server(move |_| Ok(tls.session())).bind().expect("a server");
-    let address = endpoint.local_addrs()[0];
-    let accepting = endpoint.clone();
-    thread::spawn(move || {
-        while let Ok(connection) = accepting.accept() {
-            thread::spawn(move || answer_all(&connection));
-        }
-    });
-    (address, Running::Ours { _endpoint: endpoint })
-}
-
-fn answer_all(connection: &Connection) {
-    while let Ok((mut send, mut recv)) = connection.accept_bi() {
-        let mut request = Vec::new();
-        let answered = recv.by_ref().take(LONGEST as u64).read_to_end(&mut request).and_then(|_| {
-            send.write_all(&answer(&request).ok_or(io::ErrorKind::InvalidData)?)?;
-            Ok(send.finish()?)
-        });
-        if answered.is_err() {
-            // The firmware tells what that does to it.
-            return;
-        }
-    }
 }
 
 fn quinn_server(auth: Auth, key: &Key) -> (SocketAddr, Running) {

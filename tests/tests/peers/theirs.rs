@@ -155,7 +155,11 @@ impl Theirs {
     }
 
     pub(crate) fn client_with(endpoint: EndpointConfig, config: stack::ClientConfig) -> Self {
-        Self { client: Some(config), ..Self::bind(endpoint, None, LOOPBACK) }
+        Self::client_at(endpoint, config, LOOPBACK)
+    }
+
+    pub(crate) fn client_at(endpoint: EndpointConfig, config: stack::ClientConfig, at: SocketAddr) -> Self {
+        Self { client: Some(config), ..Self::bind(endpoint, None, at) }
     }
 
     fn bind(config: EndpointConfig, server: Option<(stack::ServerConfig, Welcome)>, at: SocketAddr) -> Self {

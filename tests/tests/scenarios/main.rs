@@ -17,6 +17,7 @@ mod migration;
 mod mtu;
 mod multipath;
 mod musts;
+mod mute;
 mod pitfalls;
 mod preferred_address;
 mod seeds;

@@ -1,4 +1,11 @@
+use std::time::Duration;
+
+use peregrine_core::connection::{AckReturn, MultipathConfig};
+use peregrine_core::path::schedule::Scheduler;
+use peregrine_core::wire::Dialect;
+
 use super::*;
+use crate::several::From;
 
 fn parse(line: &str) -> Result<Args, String> {
     let words = std::iter::once("peregrine").chain(line.split_whitespace());
@@ -31,10 +38,11 @@ fn clap_finds_no_contradiction() {
 
 #[test]
 fn defaults() {
-    assert!(matches!(parse("demo").unwrap().command, Command::Demo));
+    assert!(matches!(parse("demo").unwrap().command, Command::Demo(Demo { multipath: false })));
     let serve = serve("--listen [::]:4433 0.0.0.0:80 --listen 127.0.0.1:1");
     assert_eq!(serve.listen.len(), 3);
     assert_eq!((serve.shown(), serve.alpn.as_str(), serve.tls), (Shown::SelfSigned, "hq-interop", Tls::Ours));
+    assert_eq!((&serve.uploads, serve.max_upload, serve.overwrite), (&None, 64 << 20, false));
     assert_eq!((serve.root, serve.client_ca, serve.retry, serve.json), (None, None, false, false));
     let get = get("https://a/x hq://b/y");
     assert_eq!(get.urls.len(), 2);
@@ -89,8 +97,22 @@ fn mistakes_are_named() {
         ("get https://a/ --cipher rot13", "aes128gcm"),
         ("get https://a/ --pin 12", "64 hex digits"),
         ("get https://a/ --bind lo", "expected an IP address"),
+        ("get https://a/ --path 127.0.0.1", "give it for each address"),
+        ("get https://a/ --path 127.0.0.1,spare --path ::1", "192.0.2.1,backup"),
+        ("get https://a/ --path wlan0 --path ::1", "expected an IP address"),
+        ("get https://a/ --path ::1 --path ::2 --bind ::3", "cannot be used with"),
+        ("get https://a/ --path ::1 --path ::2 --backup ::3", "cannot be used with"),
+        (&format!("get https://a/ {}", "--path ::1 ".repeat(9)), "8 paths at most"),
+        ("get https://a/ --scheduler primary", "--path"),
+        ("get https://a/ --path ::1 --path ::2 --scheduler random", "lowest-rtt"),
+        ("get https://a/ --path ::1 --path ::2 --failover 0", "1..=60000"),
+        ("get https://a/ --path ::1 --path ::2 --acks none", "fastest"),
+        ("serve --listen [::]:1 --max-paths 9", "1..=8"),
         ("serve", "--listen"),
         ("serve --listen 4433", "[::]:4433"),
+        ("serve --listen [::]:1 --overwrite", "--uploads"),
+        ("serve --listen [::]:1 --max-upload 1MB", "--uploads"),
+        ("serve --listen [::]:1 --uploads d --max-upload 3s", "500KiB"),
         ("serve --listen [::]:1 --cert c", "--key"),
         ("serve --listen [::]:1 --key k", "--cert"),
         ("serve --listen [::]:1 --key k --self-signed", "cannot be used with"),
@@ -100,6 +122,24 @@ fn mistakes_are_named() {
         let message = parse(line).unwrap_err();
         assert!(message.contains(expected), "{line}: {message}");
     }
+}
+
+#[test]
+fn paths_are_read_with_what_they_are_for() {
+    let line =
+        "https://a/ --path 127.0.0.1,backup --path [::1]:5 --scheduler weighted --failover 80 --acks fastest";
+    let get = get(line);
+    let first = "127.0.0.1:0".parse().unwrap();
+    let paths = vec![
+        From { local: first, is_backup: true },
+        From { local: "[::1]:5".parse().unwrap(), is_backup: false },
+    ];
+    assert_eq!(get.several.first(), Some(first));
+    assert_eq!(get.orders(), [Order { when: Moment::NOW, what: Act::Paths(paths) }]);
+    let mut config = MultipathConfig::speaking(Dialect::ALL).unwrap();
+    get.several.configure(&mut config);
+    assert!(matches!(config.scheduler, Scheduler::Weighted));
+    assert_eq!((config.failover, config.acks), (Some(Duration::from_millis(80)), AckReturn::Fastest));
 }
 
 #[cfg(feature = "rustls")]

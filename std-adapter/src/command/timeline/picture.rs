@@ -111,7 +111,7 @@ impl Picture<'_> {
     fn frame(&mut self, title: &str) -> fmt::Result {
         let title = escaped(&shortened(title, 100));
         let is_move = |(index, one): (usize, &Use)| {
-            self.record.uses.iter().take(index).any(|earlier| earlier.connection == one.connection)
+            one.way.is_some() && self.record.uses.iter().take(index).any(|earlier| earlier.path == one.path)
         };
         let moves = self.record.uses.iter().enumerate().filter(|one| is_move(*one)).count();
         let silence =
@@ -265,22 +265,22 @@ impl Picture<'_> {
         sample.map_or(0.0, |sample| sample.bytes.iter().sum::<u64>() as f64)
     }
 
-    /// Below the plot, a line for each connection: which route it took when.
+    /// Below the plot, a line for each path: which route it took when.
     fn strip(&mut self) -> fmt::Result {
-        let connections = self.record.uses.iter().map(|one| one.connection + 1).max().unwrap_or(1);
-        let height = STRIP.1 / connections as f64;
+        let paths = self.record.uses.iter().map(|one| one.path + 1).max().unwrap_or(1);
+        let height = STRIP.1 / paths as f64;
         for (index, one) in self.record.uses.iter().enumerate() {
-            let later =
-                self.record.uses.iter().skip(index + 1).find(|later| later.connection == one.connection);
+            let later = self.record.uses.iter().skip(index + 1).find(|later| later.path == one.path);
             let (from, until) = (self.x(one.seconds), later.map_or(RIGHT, |later| self.x(later.seconds)));
-            let (y, width) = (STRIP.0 + height * one.connection as f64, until - from);
+            let (y, width) = (STRIP.0 + height * one.path as f64, until - from);
+            let Some(way) = one.way else { continue };
             write!(
                 self.svg,
                 "<rect x=\"{from:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{}\"/>",
-                hue(one.way).0
+                hue(way).0
             )?;
-            let name = name(Some(one.way));
-            if connections == 1 && width > text_width(&name) + 6.0 {
+            let name = name(Some(way));
+            if paths == 1 && width > text_width(&name) + 6.0 {
                 write!(
                     self.svg,
                     "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"10\" font-weight=\"600\" text-anchor=\"middle\" \

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peregrine_core::connection::{Event, MoveCause, RouteEvent, RouteView};
+use peregrine_core::connection::{Event, MoveCause, PathEvent, PathView, RouteEvent, RouteView};
 use peregrine_core::endpoint::Handle;
-use peregrine_core::path::RouteId;
+use peregrine_core::ids::PathId;
+use peregrine_core::path::{Availability, RouteId};
 use peregrine_std::Seen;
 
 /// Samples at most. A picture is not much wider.
@@ -46,13 +47,13 @@ pub(super) struct Sample {
     pub(super) bytes: Vec<u64>,
 }
 
-/// Which way a connection took from then on.
+/// Which way a path of a connection took from then on; none once it is abandoned.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Use {
     pub(super) seconds: f64,
-    /// Connections are counted from zero.
-    pub(super) connection: usize,
-    pub(super) way: usize,
+    /// The paths of all connections are counted from zero.
+    pub(super) path: usize,
+    pub(super) way: Option<usize>,
 }
 
 /// Something that happened.
@@ -89,7 +90,7 @@ impl Silence {
 #[derive(Debug)]
 pub(super) struct Recorder {
     record: Record,
-    connections: Vec<Handle>,
+    paths: Vec<(Handle, PathId)>,
     /// Of each way.
     routes: Vec<(Handle, RouteId)>,
     /// Seconds from one sample to the next, at least.
@@ -102,7 +103,7 @@ impl Recorder {
     pub(super) fn new() -> Self {
         Self {
             record: Record::default(),
-            connections: Vec::new(),
+            paths: Vec::new(),
             routes: Vec::new(),
             interval: INTERVAL,
             last: None,
@@ -134,11 +135,8 @@ impl Recorder {
     pub(super) fn see(&mut self, seconds: f64, seen: &mut Seen<'_>) {
         let handle = seen.handle;
         self.sample(seconds, handle, seen.routes());
-        if matches!(seen.event, Event::Connected | Event::Moved { .. })
-            && let Some(way) = self.in_use(seen)
-        {
-            let connection = self.connection(handle);
-            self.record.uses.push(Use { seconds, connection, way });
+        if matches!(seen.event, Event::Connected | Event::Moved { .. } | Event::Path(..)) {
+            seen.paths().for_each(|view| self.take_use(seconds, handle, &view));
         }
         if let Some(moment) = self.moment(seconds, seen) {
             self.note(moment);
@@ -164,11 +162,21 @@ impl Recorder {
         }
     }
 
-    fn connection(&mut self, handle: Handle) -> usize {
-        self.connections.iter().position(|known| *known == handle).unwrap_or_else(|| {
-            self.connections.push(handle);
-            self.connections.len() - 1
-        })
+    fn take_use(&mut self, seconds: f64, handle: Handle, view: &PathView) {
+        let way = view.route.and_then(|route| self.way(handle, route.id));
+        let path = match self.paths.iter().position(|known| *known == (handle, view.id)) {
+            Some(path) => path,
+            // Until the server answers it carries nothing.
+            None if view.route.is_none_or(|route| !route.validated) => return,
+            None => {
+                self.paths.push((handle, view.id));
+                self.paths.len() - 1
+            }
+        };
+        let before = self.record.uses.iter().rfind(|one| one.path == path).map(|one| one.way);
+        if before != Some(way) {
+            self.record.uses.push(Use { seconds, path, way });
+        }
     }
 
     fn way(&self, connection: Handle, route: RouteId) -> Option<usize> {
@@ -245,10 +253,16 @@ impl Recorder {
                 };
                 (way, weight, words)
             }
+            Event::Path(id, what) => {
+                let (weight, words) = path_words(id, what)?;
+                let route = seen.path(id).and_then(|path| path.route);
+                (route.and_then(|route| self.way(seen.handle, route.id)), weight, words)
+            }
             Event::Stream(_)
             | Event::Datagram
             | Event::DatagramRoom
             | Event::SpareCid
+            | Event::PathPossible
             | Event::Token
             | Event::Drained => return None,
         };
@@ -288,6 +302,20 @@ fn move_words(from: Option<usize>, to: Option<usize>, cause: MoveCause) -> Strin
         MoveCause::PreferredAddress => "the server prefers it".into(),
     };
     format!("moves to {to}: {why}")
+}
+
+fn path_words(id: PathId, what: PathEvent) -> Option<(Weight, String)> {
+    let (weight, what) = match what {
+        // The route tells.
+        PathEvent::Opened => return None,
+        PathEvent::Validated => (Weight::Step, "carries data"),
+        PathEvent::Suspect => (Weight::Turn, "is silent"),
+        PathEvent::Restored => (Weight::Turn, "answers again"),
+        PathEvent::Status(Availability::Backup) => (Weight::Step, "is to be a backup"),
+        PathEvent::Status(_) => (Weight::Step, "is to be used"),
+        PathEvent::Abandoned => (Weight::Turn, "is abandoned"),
+    };
+    Some((weight, format!("path {} {what}", id.0)))
 }
 
 #[cfg(test)]

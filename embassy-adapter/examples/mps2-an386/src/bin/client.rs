@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Instead of `psk` there may be `raw-key` or `pin`: see the module `job`. It asks as HTTP/0.9 does, `GET /262144`, and uploads with
-//! `PUT /262144`, which is answered with the SHA-256 of what came.
+//! `PUT /262144`, which is answered with the SHA-256 of what came, as `peregrine serve --uploads` does.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]

@@ -23,8 +23,8 @@ fn record() -> Record {
         ways: vec![way("10.0.0.1:4000", 10 * MIB), way("10.0.0.2:5000", 10 * MIB)],
         samples: samples.collect(),
         uses: vec![
-            Use { seconds: 0.01, connection: 0, way: 0 },
-            Use { seconds: 0.55, connection: 0, way: 1 },
+            Use { seconds: 0.01, path: 0, way: Some(0) },
+            Use { seconds: 0.55, path: 0, way: Some(1) },
         ],
         moments: vec![
             moment(0.01, Some(0), Weight::Step, "connected"),
