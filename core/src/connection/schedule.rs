@@ -1,5 +1,6 @@
 //! Which path carries what is tied to none, and what becomes of it when a path falls silent (draft-21 5.5, 5.7).
 
+use core::iter::once;
 use core::num::NonZeroU8;
 
 use super::Lent;
@@ -162,16 +163,16 @@ impl State {
         };
         let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
         let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !suspect(*path);
-        if spoken.terms.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
+        if spoken.terms.acks == AckReturn::SamePath && serves(&path) {
             return path;
         }
         let rtt =
             |path: &PathRow| lent.buffers.routes.get(active(lent, *path)).map(|route| route.rtt.smoothed());
         let serving = self.open_paths(lent).filter(serves);
-        serving
-            .filter(|path| self.is_usable(lent, *path))
-            .min_by_key(rtt)
-            .unwrap_or_else(|| if is_open(lent, path) { path } else { self.main })
+        let fastest = serving.filter(|path| self.is_usable(lent, *path)).min_by_key(rtt);
+        // Where none is known to work, any that can be sent over is better than silence.
+        let speaking = || once(path).chain(self.open_paths(lent)).find(|path| !self.is_blocked(lent, *path));
+        fastest.or_else(speaking).unwrap_or(self.main)
     }
 
     /// When a path is to be taken for silent, or to be given up.
@@ -201,7 +202,7 @@ impl State {
     }
 
     /// Since when another path works, if one does.
-    fn works_elsewhere(&self, lent: &Lent<'_>, path: PathRow) -> Option<Instant> {
+    pub(super) fn works_elsewhere(&self, lent: &Lent<'_>, path: PathRow) -> Option<Instant> {
         let others = self.open_paths(lent).filter(|other| *other != path && self.is_usable(lent, *other));
         let routes = others.filter_map(|other| lent.buffers.routes.get(active(lent, other)));
         routes.filter(|route| route.health == Health::Works).map(|route| route.left).min()
