@@ -450,14 +450,12 @@ impl State {
             }
             return;
         }
-        if self.last_to_work(lent, row).is_none() && self.give_up_new_path(now, lent, path) {
-            return;
-        }
         match self.last_to_work(lent, row) {
             Some(fallback) => {
                 self.activate(now, lent, fallback, MoveCause::Fallback);
                 self.release(lent, row, Told::FAILED);
             }
+            None if self.give_up_new_path(now, lent, path) => {}
             None => {
                 let pto = self.base_pto(lent, path);
                 let Some(route) = lent.buffers.routes.get_mut(row) else { return };
