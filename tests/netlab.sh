@@ -1,6 +1,7 @@
 #!/bin/sh
 # What a client loses that loses its network: medians of 11 runs over two links between network namespaces (Linux, root,
-# iproute2). Any number of runs may be given, and a file for the picture of an unwarned loss.
+# iproute2). Any number of runs may be given, and a file for the picture of an unwarned loss. With `multipath` in front: what a
+# client gains that uses both links, and loses with one of them, beside noq.
 set -eu
 cd "$(dirname "$0")/.."
 [ "$(uname)" = Linux ] || { echo "netlab: SKIPPED, there are no network namespaces here"; exit 0; }
@@ -9,5 +10,10 @@ command -v ip >/dev/null || { echo "netlab: SKIPPED, there is no iproute2"; exit
 cargo build --quiet --release -p peregrine-std --bin peregrine
 cargo build --quiet --release -p peregrine-tests --example netlab
 target=${CARGO_TARGET_DIR:-target}
-"$target/release/examples/netlab" "$(realpath "$target/release/peregrine")" "${1:-11}" \
-    "${2:-$target/netlab.svg}"
+netlab=$(realpath "$target/release/examples/netlab")
+peregrine=$(realpath "$target/release/peregrine")
+if [ "${1:-}" = multipath ]; then
+    "$netlab" multipath "$peregrine" "${2:-11}"
+else
+    "$netlab" migration "$peregrine" "${1:-11}" "${2:-$target/netlab.svg}"
+fi

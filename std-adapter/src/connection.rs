@@ -8,6 +8,7 @@ use peregrine_core::connection::{DatagramError, RouteView, Stats};
 use peregrine_core::endpoint::Handle;
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::session::Session;
+use peregrine_core::stream::Tie;
 
 use crate::engine::Engine;
 use crate::error::{Closed, Error};
@@ -159,7 +160,16 @@ impl Connection {
     /// # Errors
     /// [`Error::NoDatagrams`], [`Error::DatagramTooLarge`] and [`Error::Closed`].
     pub fn send_datagram(&self, bytes: &[u8]) -> Result<(), Error> {
-        self.0.block(Wait::DatagramRoom, None, |connection| match connection.send_datagram(bytes) {
+        self.send_datagram_over(Tie::None, bytes)
+    }
+
+    /// As [`Self::send_datagram`], over one of several paths. Datagrams leave in their order: one that waits for its path holds
+    /// back those behind it.
+    ///
+    /// # Errors
+    /// As for [`Self::send_datagram`].
+    pub fn send_datagram_over(&self, tie: Tie, bytes: &[u8]) -> Result<(), Error> {
+        self.0.block(Wait::DatagramRoom, None, |connection| match connection.send_datagram_over(tie, bytes) {
             Ok(()) => Some(Ok(())),
             Err(DatagramError::Full) => None,
             Err(DatagramError::TooLarge) => Some(Err(Error::DatagramTooLarge)),

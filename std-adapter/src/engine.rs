@@ -75,6 +75,9 @@ pub struct SystemStats {
     /// Batches of datagrams that went out without the flow label they should bear (RFC 9000 9.7): what the system puts there
     /// may be the same on several routes.
     pub flow_labels_not_supported: u64,
+    /// Batches of datagrams that went out without the Differentiated Services codepoint asked for with
+    /// `set_path_dscp`: no library here sets one beside the ECN mark.
+    pub dscp_not_supported: u64,
     /// Batches that the system refused to send, which is loss to connections.
     pub sends_failed: u64,
     /// Sockets from which nothing could be received any more.
@@ -357,6 +360,7 @@ impl Engine {
         let segment = transmit.segment_size.unwrap_or(part.len());
         let marks = Marks { ecn: transmit.ecn, flow_label: transmit.flow_label };
         let sent = bound.socket.send(&on, marks, segment, part);
+        self.system.dscp_not_supported += u64::from(transmit.dscp != 0);
         if bound.socket.leaves_out(transmit.flow_label, remote) {
             self.system.flow_labels_not_supported += 1;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peregrine_core::ids::StreamId;
-use peregrine_core::stream::{Read, WriteError};
+use peregrine_core::stream::{Read, Tie, WriteError};
 
 use crate::connection::Link;
 use crate::error::Error;
@@ -111,6 +111,13 @@ impl SendStream {
         let id = self.id;
         // What is over has nothing to send.
         let _ = self.link.act(|connection| connection.set_priority(id, urgency));
+    }
+
+    /// Says which of several paths carry the stream.
+    pub fn tie(&mut self, tie: Tie) {
+        let id = self.id;
+        // What is over has nothing to send.
+        let _ = self.link.act(|connection| connection.tie_stream(id, tie));
     }
 }
 

@@ -1,15 +1,19 @@
 //! Connections on several paths at once, over loopback.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peregrine_core::connection::{Event, MultipathConfig, PathError, PathEvent, PathView};
 use peregrine_core::ids::PathId;
 use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::Scheduler;
+use peregrine_core::stream::Tie;
+use peregrine_core::time::Instant;
 use peregrine_core::wire::Dialect;
+use peregrine_std::clock::Clock;
 use peregrine_std::pattern::Pattern;
 use peregrine_std::tls::ClientTls;
 use peregrine_std::{Builder, Connection, Error, EventLoop};
@@ -81,9 +85,9 @@ impl News {
 
 /// Waits for what comes soon.
 fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
+    let clock = Clock::start();
     while !is_so() {
-        assert!(since.elapsed() < PATIENCE.unwrap(), "{what}");
+        assert!(clock.now().since(Instant::ZERO) < PATIENCE.unwrap().into(), "{what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -115,10 +119,41 @@ fn either_dialect_will_do() {
         };
         let pair = Pair::with(speaks);
         let (client, server) = pair.connect();
-        thread::spawn(move || serve(&server));
-        second(&client, Availability::Available);
-        fetch(&client, MIB);
+        let served = server.clone();
+        thread::spawn(move || serve(&served));
+        let path = second(&client, Availability::Available).id;
+        meanwhile(&client, &server, || {
+            client.rebind_path_port(path).unwrap();
+        });
+        meanwhile(&client, &server, || client.set_path_status(path, true).unwrap());
+        meanwhile(&client, &server, || client.abandon_path(FIRST).unwrap());
+        let path = second(&client, Availability::Available).id;
+        meanwhile(&client, &server, || server.abandon_path(path).unwrap());
     }
+}
+
+#[test]
+fn streams_and_datagrams_keep_to_their_path() {
+    let pair = Pair::with(in_turn);
+    let (client, server) = pair.connect();
+    let path = second(&client, Availability::Available).id;
+    client.set_path_keep_alive(path, Some(Duration::from_secs(5))).unwrap();
+    client.set_path_weight(path, NonZeroU8::new(3).unwrap()).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(drain(&mut server.accept_uni().unwrap()), LEN));
+        let mut send = client.open_uni().unwrap();
+        send.tie(Tie::Needs(path));
+        std::io::copy(&mut Pattern::new(LEN), &mut send).unwrap();
+        send.finish().unwrap();
+        send.delivered().unwrap();
+    });
+    let sent = sent(&client);
+    assert!(sent[0] < MIB && sent[1] > LEN, "{sent:?}");
+    client.send_datagram_over(Tie::Prefers(path), b"there").unwrap();
+    let mut got = [0; 9];
+    assert_eq!(server.recv_datagram(&mut got, PATIENCE).unwrap(), 5);
+    let unknown = client.set_path_weight(PathId(7), NonZeroU8::MIN);
+    assert!(matches!(unknown, Err(Error::Path(PathError::Unknown))), "{unknown:?}");
 }
 
 #[test]
@@ -226,9 +261,8 @@ fn an_event_loop_opens_paths() {
     let client = client_sessions(ClientTls::new(trust, ALPN), Tls::Ours);
     let mut events = in_turn(EventLoop::builder()).client(client).event_loop().unwrap();
     let handle = events.connect(server.local_addrs()[0], NAME).unwrap();
-    let since = Instant::now();
     loop {
-        assert!(since.elapsed() < PATIENCE.unwrap());
+        assert!(events.now().since(Instant::ZERO) < PATIENCE.unwrap().into());
         events.turn(Some(Duration::from_millis(5))).unwrap();
         while let Some((_, event)) = events.poll_event() {
             match event {

@@ -8,6 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peregrine_core::endpoint::RetryPolicy;
+#[cfg(feature = "multipath")]
+use peregrine_core::{
+    connection::{Config, MultipathConfig},
+    path::Availability,
+    wire::Dialect,
+};
 use peregrine_std::clock::Clock;
 use peregrine_std::tls::{ClientTls, KeyLogFile};
 use peregrine_std::{Builder, Connection, EventLoop, Qlog};
@@ -195,6 +201,37 @@ fn a_download_with_a_move_is_logged_as_the_schema_has_it() {
     agree(&logs);
     refuses_changes(&logs[0]);
     no_secrets(&folder, &secrets);
+}
+
+/// The schema has no frames of multipath: that they are read as what they are is all that can be asked of them.
+#[cfg(feature = "multipath")]
+#[test]
+fn frames_of_either_dialect_of_multipath_are_logged() {
+    for dialect in Dialect::ALL {
+        let folder = Folder::new();
+        let pair = Pair::with(|builder| {
+            let speaks = |config: &mut Config| config.multipath = MultipathConfig::speaking(&[*dialect]);
+            builder.tune(speaks).qlog(folder.qlog())
+        });
+        let (client, server) = pair.connect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(&server));
+            client.wait_path_possible(PATIENCE).unwrap();
+            let elsewhere = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
+            let path = client.open_path(elsewhere, Availability::Backup).unwrap();
+            client.wait_path(path, PATIENCE).unwrap();
+            fetch(&client, 1 << 20);
+            client.abandon_path(path).unwrap();
+            fetch(&client, 1 << 20);
+            finish(&folder, &client);
+        });
+        for (log, event) in folder.both().iter().zip(["packet_sent", "packet_received"]) {
+            let kinds = ["path_ack", "path_new_connection_id", "path_status_backup", "path_abandon"];
+            let found = kinds.map(|kind| !frames(log, event, kind).is_empty());
+            assert_eq!(found, [true; 4]);
+            assert!(frames(log, event, "unknown").is_empty());
+        }
+    }
 }
 
 /// The two ends tell of the same connection.

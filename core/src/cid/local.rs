@@ -189,15 +189,19 @@ impl LocalCids {
         self.shown > 0
     }
 
-    /// The path is abandoned: the peer is given no more IDs, and those that it has not heard of are of no use.
+    /// The path is abandoned: the peer is given no more IDs, those that it has not heard of are of no use, and those that it may
+    /// have heard of stay known, but are not told again.
     pub fn stop(&mut self, rows: &mut [LocalCid]) {
-        let path = self.path;
+        let (path, shown) = (self.path, self.shown);
         self.supply = Supply::UpTo(0);
         for row in rows.iter_mut().filter(|row| row.path == path && row.is_issued()) {
-            if row.delivery.is_wanted() {
+            if row.seq < shown {
+                row.delivery = Delivery::Done;
+            } else {
                 self.retire(row);
             }
         }
+        self.unsent = 0;
     }
 
     /// The path has ended, and with it all its IDs. [`take_retired`] is to follow.

@@ -1,46 +1,17 @@
 //! What the application may do with a connection.
 
-use core::fmt;
 use core::net::SocketAddr;
 
-use super::path::{active, want_ping};
+use super::path::want_ping;
 use super::routes::id;
 use super::start::State;
 use super::{Connection, Lent, Memory, Stats};
-use crate::ids::{Dir, PathRow, StreamId};
+use crate::ids::{Dir, StreamId};
 use crate::lifecycle::{Cause, Close};
-use crate::limits::TAG_LEN;
 use crate::path::{Preference, Role, Route, RouteId, RouteStats};
 use crate::session::{Level, Session};
 use crate::stream::{Closed, OpenError, Read, WriteError};
-use crate::table::queue::Queue;
 use crate::time::Instant;
-use crate::wire::PacketWriter;
-use crate::wire::cursor::varint_len;
-
-/// Why a DATAGRAM frame cannot be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum DatagramError {
-    /// The peer takes none, or the handshake is not over.
-    Unsupported,
-    /// It has more bytes than [`Connection::max_datagram_len`].
-    TooLarge,
-    /// There is no room for it now; an event tells when there is.
-    Full,
-}
-
-impl fmt::Display for DatagramError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unsupported => "the peer takes no datagrams",
-            Self::TooLarge => "the datagram is larger than the peer or the path takes",
-            Self::Full => "the queue of datagrams is full; try again when some were sent",
-        })
-    }
-}
-
-impl core::error::Error for DatagramError {}
 
 /// What is known of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +39,8 @@ pub struct RouteView {
     pub remote: SocketAddr,
     /// The smoothed round-trip time.
     pub rtt: core::time::Duration,
+    /// The mean deviation of round-trip times.
+    pub rtt_variation: core::time::Duration,
     /// The least round-trip time seen; zero before the first sample.
     pub min_rtt: core::time::Duration,
     /// The congestion window, in bytes.
@@ -177,35 +150,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.streams.set_priority(&mut lent.buffers.streams, id, urgency)
     }
 
-    /// The most bytes a DATAGRAM frame may have now; `None` if the peer takes none.
-    pub fn max_datagram_len(&mut self) -> Option<usize> {
-        let (state, lent) = self.lend();
-        state.max_datagram_len(&lent, state.main)
-    }
-
-    /// Sends bytes once (RFC 9221): they may be lost, and are never repeated.
-    ///
-    /// # Errors
-    /// See [`DatagramError`].
-    pub fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), DatagramError> {
-        let (state, lent) = self.lend();
-        let max = state.max_datagram_len(&lent, state.main).ok_or(DatagramError::Unsupported)?;
-        if bytes.len() > max || bytes.len() > Queue::longest(lent.buffers.datagrams_out) {
-            return Err(DatagramError::TooLarge);
-        }
-        if state.datagrams_out.push(lent.buffers.datagrams_out, bytes) {
-            return Ok(());
-        }
-        state.datagrams_full = true;
-        Err(DatagramError::Full)
-    }
-
-    /// Takes the oldest DATAGRAM frame that arrived; returns its length, which is larger than `out` if it was cut off.
-    pub fn recv_datagram(&mut self, out: &mut [u8]) -> Option<usize> {
-        let (state, lent) = self.lend();
-        state.datagrams_in.pop(lent.buffers.datagrams_in, out)
-    }
-
     /// Ends the connection with a code and words of the application. Only the first close counts.
     pub fn close(&mut self, now: Instant, code: u64, words: &str) {
         let (state, mut lent) = self.lend();
@@ -269,6 +213,7 @@ impl RouteView {
             down: route.is_down(),
             last_packet: route.last_packet,
             rtt: route.rtt.smoothed().into(),
+            rtt_variation: route.rtt.variation().into(),
             min_rtt: route.rtt.min().into(),
             window: route.congestion.window(),
             in_flight: route.congestion.in_flight(),
@@ -280,39 +225,6 @@ impl RouteView {
 }
 
 impl State {
-    /// What fits a packet of its own beside the largest header, and the peer's limit, which counts the whole frame.
-    fn max_datagram_len(&self, lent: &Lent<'_>, path: PathRow) -> Option<usize> {
-        let route = lent.buffers.routes.get(active(lent, path))?;
-        let path = lent.buffers.paths.get(path.index())?;
-        let dcid = path.peer_cids.of(lent.buffers.peer_cids, path.active)?.cid().len();
-        let packet = usize::from(route.mtu.current()).checked_sub(dcid.saturating_add(1 + 4 + TAG_LEN))?;
-        let frame = packet.min(usize::from(self.peer.max_datagram_frame));
-        let len = frame.checked_sub(1_usize.saturating_add(varint_len(frame as u64)))?;
-        (self.peer.max_datagram_frame > 0).then_some(len)
-    }
-
-    /// Writes DATAGRAM frames as long as they fit. One that no packet can hold any more, since the route's MTU fell, is
-    /// dropped.
-    pub(super) fn contribute_datagrams(
-        &mut self,
-        lent: &mut Lent<'_>,
-        path: PathRow,
-        out: &mut PacketWriter<'_>,
-    ) {
-        while let Some(len) = self.datagrams_out.front_len(lent.buffers.datagrams_out) {
-            if self.max_datagram_len(lent, path).is_none_or(|max| len > max) {
-                self.datagrams_out.pop(lent.buffers.datagrams_out, &mut []);
-                self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
-                continue;
-            }
-            let Ok(place) = out.datagram(len) else { return };
-            self.datagrams_out.pop(lent.buffers.datagrams_out, place);
-            if core::mem::take(&mut self.datagrams_full) {
-                self.facts.note(super::events::Fact::DatagramRoom);
-            }
-        }
-    }
-
     pub(super) fn wants_token(&self, lent: &Lent<'_>) -> Option<SocketAddr> {
         let wanted = !self.side.is_client() && self.levels.is_confirmed() && self.token.delivery.is_idle();
         lent.buffers.routes.get(self.route(lent)).filter(|_| wanted).map(|route| route.on().remote)

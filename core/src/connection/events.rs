@@ -4,7 +4,7 @@
 //! that could overflow and no fact that could be lost; what happened twice before anybody asked is told once.
 
 use super::Lent;
-use super::paths::PathEvent;
+use super::path_app::PathEvent;
 use super::routes::{MoveCause, Moved, id};
 use super::start::State;
 use crate::ids::PathId;

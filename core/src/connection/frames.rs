@@ -138,7 +138,7 @@ impl State {
             let reason = "DATAGRAM frame larger than max_datagram_frame_size";
             return Err(TransportError::new(Code::PROTOCOL_VIOLATION, reason));
         }
-        if self.datagrams_in.push(lent.buffers.datagrams_in, data) {
+        if self.datagrams_in.push(lent.buffers.datagrams_in, &[], data) {
             self.facts.note(Fact::Datagram);
         } else {
             self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);

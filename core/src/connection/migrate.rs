@@ -12,7 +12,7 @@ use super::path::{active, path_of};
 use super::routes::{MoveCause, id};
 use super::start::State;
 use super::{Connection, Lent, Memory};
-use crate::ids::{FourTuple, PathRow};
+use crate::ids::{FourTuple, PathId, PathRow};
 use crate::path::choice::{Standing, compare, is_worth_it};
 use crate::path::{Health, Opener, Preference, Role, Route, RouteId, Told};
 use crate::session::Session;
@@ -97,6 +97,23 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ) -> Result<RouteId, RouteError> {
         let (state, mut lent) = self.lend();
         state.add_route(now, &mut lent, state.main, local, interface)
+    }
+
+    /// As [`Self::add_route`], for a path of several, which [`Self::switch_route`] then moves: its path ID stays the same. Most often
+    /// another path is better: [`Self::open_path`].
+    ///
+    /// # Errors
+    /// See [`RouteError`]; [`RouteError::Unknown`] if there is no such path.
+    pub fn add_route_to(
+        &mut self,
+        now: Instant,
+        path: PathId,
+        local: SocketAddr,
+        interface: u32,
+    ) -> Result<RouteId, RouteError> {
+        let (state, mut lent) = self.lend();
+        let row = state.row_of(&lent, path).ok_or(RouteError::Unknown)?;
+        state.add_route(now, &mut lent, row, local, interface)
     }
 
     /// Whether [`Self::add_route`] may be called now: to be asked before a socket is made for it. The addresses, and whether

@@ -10,10 +10,12 @@
 //! | `packet` | one packet: header, contributors in their order, seal, sent row |
 //! | `timers` | every deadline, gathered and handed out |
 //! | `app` | what the application may do |
+//! | `datagram` | DATAGRAM frames |
 //! | `routes` | how routes begin, are taken into use, and end |
 //! | `cids` | which connection IDs routes use, and when they are replaced |
 //! | `multipath` | several paths at once: what was agreed on |
 //! | `paths`, `path_frames` | how paths begin and end; what is said of them |
+//! | `path_app` | what the application may do about paths |
 //! | `schedule` | which path carries what; what becomes of it when that falls silent |
 //! | `preferred` | a client's way to the address that its server prefers |
 //! | `migrate` | what the application may do about routes |
@@ -25,6 +27,7 @@
 mod app;
 mod cids;
 mod config;
+mod datagram;
 mod early;
 mod events;
 mod frames;
@@ -33,6 +36,7 @@ mod multipath;
 mod outcome;
 mod packet;
 mod path;
+mod path_app;
 mod path_frames;
 mod paths;
 mod preferred;
@@ -48,13 +52,14 @@ mod usage;
 
 pub use crate::cid::local::NotYet;
 pub use crate::congestion::Algorithm;
-pub use app::{DatagramError, RouteView};
+pub use app::RouteView;
 pub use config::Config;
+pub use datagram::DatagramError;
 pub use events::{Event, RouteEvent};
 pub use migrate::{NetworkChange, RouteError};
 pub use multipath::{AckReturn, MultipathConfig};
 pub use path::Path;
-pub use paths::{PathError, PathEvent, PathView};
+pub use path_app::{PathError, PathEvent, PathView};
 pub use routes::{MigrationPolicy, MoveCause, NoSpareCid, WhenSuspect};
 pub use start::{Accepted, Opened};
 pub use stats::Stats;

@@ -203,10 +203,11 @@ impl State {
         self.spoken().map(|spoken| spoken.dialect)
     }
 
-    /// Writes into our transport parameters what is offered. With connection IDs of no bytes paths could not be told apart.
+    /// Writes into our transport parameters what is offered. With connection IDs of no bytes on either side paths could not be told
+    /// apart, and who has one himself would have to take the offer for an error (draft-21 2.1).
     pub(super) fn offer(&self, lent: &Lent<'_>, params: &mut TransportParams) {
         let Some(Multipath::Offered(terms)) = self.multipath.get() else { return };
-        if self.first_flight.scid().is_empty() {
+        if self.first_flight.scid().is_empty() || peer_has_no_cids(lent) {
             return;
         }
         let max = u64::from(terms.rows(lent.buffers.paths.len())).saturating_sub(1);
@@ -223,14 +224,18 @@ impl State {
     ) -> Result<(), TransportError> {
         let Some(&Multipath::Offered(terms)) = self.multipath.get() else { return Ok(()) };
         self.multipath = WithMultipath::new(Multipath::Off);
-        let offered = terms.dialects().filter(|_| !self.first_flight.scid().is_empty());
         let known = |dialect: Dialect| Some((dialect, params.initial_max_path_id.get(dialect)?));
-        let Some((dialect, peer_max)) = offered.into_iter().find_map(known) else { return Ok(()) };
-        if lent.buffers.paths.first().is_some_and(|path| path.peer_cids.is_zero_length()) {
+        let Some((dialect, peer_max)) = terms.dialects().find_map(known) else { return Ok(()) };
+        // A server's offer comes in packets to our connection ID; a client's in such to one that it has made up.
+        let has_no_cids = self.first_flight.scid().is_empty();
+        if peer_has_no_cids(lent) || has_no_cids && self.side.is_client() {
             return Err(TransportError::new(
                 Code::PROTOCOL_VIOLATION,
                 "multipath offered with a zero-length connection ID",
             ));
+        }
+        if has_no_cids {
+            return Ok(());
         }
         let rows = terms.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
@@ -310,6 +315,11 @@ impl State {
     pub(super) fn has_choice(&self, lent: &Lent<'_>) -> bool {
         self.spoken().is_some() && self.open_paths(lent).nth(1).is_some()
     }
+}
+
+/// Whether the peer's connection ID has no bytes. A client does not know that yet when it offers.
+fn peer_has_no_cids(lent: &Lent<'_>) -> bool {
+    lent.buffers.paths.first().is_some_and(|path| path.peer_cids.is_zero_length())
 }
 
 #[cfg(test)]

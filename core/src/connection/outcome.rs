@@ -24,6 +24,8 @@ use crate::wire::frame::{Ack, Kind, Kinds};
 struct Said<'a> {
     ranges: &'a AckedRanges,
     ecn: EcnReport,
+    /// The path over which it came.
+    over: PathRow,
 }
 
 impl State {
@@ -58,7 +60,8 @@ impl State {
                 // An acknowledgment that came another way than its packet went tells the RTT of neither. Between paths it does: that is
                 // how long an answer takes (draft-21 5.4).
                 let delay = (seat.route == route || seat.path != of).then_some(delay);
-                self.on_ack_of_flight(now, lent, seat.level, route, &Said { ranges: &ranges, ecn }, delay);
+                let said = Said { ranges: &ranges, ecn, over: seat.path };
+                self.on_ack_of_flight(now, lent, seat.level, route, &said, delay);
             }
         }
         self.free_unowned(lent);
@@ -80,6 +83,9 @@ impl State {
         let validated_by_peer = self.is_validated_by_peer();
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
         if let (Some(sample), Some(delay)) = (acked.sample, delay) {
+            if core::mem::replace(&mut route.answered_over, said.over) != said.over {
+                route.rtt.forget_min();
+            }
             route.rtt.on_sample(now, sample, delay, confirmed.then_some(self.peer.max_ack_delay()));
         }
         if let Some(newest) = acked.newest {

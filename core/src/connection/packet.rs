@@ -102,9 +102,9 @@ impl State {
         let Some(end) = out.len().checked_sub(TAG_LEN) else { return 0 };
         let Some(room) = out.get_mut(layout.end..end) else { return 0 };
         let mut packet = PacketWriter::new(room);
-        let mut draft = Draft::new();
-        let mut acks = Acks::NONE;
-        self.contribute(now, lent, order, pn, &mut packet, &mut draft, &mut acks);
+        let mut contents = Contents { draft: Draft::new(), acks: Acks::NONE };
+        self.contribute(now, lent, order, pn, &mut packet, &mut contents);
+        let Contents { draft, acks } = contents;
         if packet.is_empty() {
             return 0;
         }
@@ -201,8 +201,7 @@ impl State {
         order: &Order,
         pn: u64,
         out: &mut PacketWriter<'_>,
-        draft: &mut Draft,
-        acks: &mut Acks,
+        Contents { draft, acks }: &mut Contents,
     ) {
         let level = order.level;
         match order.allowed {
@@ -235,7 +234,6 @@ impl State {
             self.contribute_facts(lent, order.path, pn, out);
             self.streams.write_limits(out);
             self.contribute_control(lent, out, draft);
-            self.contribute_datagrams(lent, order.path, out);
         }
         if level == Level::OneRtt {
             self.contribute_data(lent, order, has_rows, out, draft);
@@ -385,6 +383,9 @@ impl State {
     ) {
         self.contribute_copies(lent, order.path, out);
         let over = self.over(lent, Some(order.path), order.shared);
+        if has_rows {
+            self.contribute_datagrams(lent, order.path, &over, out);
+        }
         while self.streams.may_write_data(&lent.buffers.streams, &over, out) {
             let spare = if has_rows { self.sent.take(lent.buffers.sent) } else { None };
             let used =
@@ -502,6 +503,12 @@ impl Acks {
     const fn is_none(self) -> bool {
         self.0 == 0
     }
+}
+
+/// What is to be remembered of a packet's contents.
+struct Contents {
+    draft: Draft,
+    acks: Acks,
 }
 
 /// A packet that was sealed.

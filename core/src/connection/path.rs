@@ -3,7 +3,7 @@
 use core::num::NonZeroU8;
 
 use super::Lent;
-use super::paths::PathTold;
+use super::path_app::PathTold;
 use super::start::{Probes, State};
 use crate::cid::local::LocalCids;
 use crate::cid::peer::PeerCids;
@@ -26,8 +26,6 @@ pub(super) struct Beside {
     pub(super) told: PathTold,
     /// Its share, for schedulers that give shares.
     pub(super) weight: NonZeroU8,
-    /// The Differentiated Services codepoint of its packets.
-    pub(super) dscp: u8,
     /// It is kept awake by a PING after a silence of so long, in hundredths of a second; zero: it is not.
     pub(super) keep_alive: u16,
     /// How it should be used.
@@ -43,7 +41,6 @@ impl Beside {
             id,
             told: PathTold::ALL,
             weight: NonZeroU8::MIN,
-            dscp: 0,
             keep_alive: 0,
             status: Status::UNKNOWN,
             abandon: Abandon::OPEN,
@@ -72,6 +69,8 @@ pub struct Path {
     pub(super) phase: PathPhase,
     /// Its packet number space.
     pub space: Space,
+    /// The Differentiated Services codepoint of its packets: not with what follows, where there is no room for a byte.
+    pub(super) dscp: WithMultipath<u8>,
     /// What matters only where there are others.
     pub(super) beside: WithMultipath<Beside>,
     /// The connection IDs that the peer sends to.
@@ -92,6 +91,7 @@ impl Path {
         skips: Skips::NEVER,
         phase: PathPhase::NEW,
         space: Space::new(),
+        dscp: WithMultipath::new(0),
         beside: WithMultipath::new(Beside::new(PathId::ZERO)),
         local_cids: LocalCids::new(PathRow::FIRST),
         peer_cids: PeerCids::new(PathRow::FIRST, 0),
@@ -116,6 +116,12 @@ impl Path {
     /// Whether nobody has abandoned it.
     pub(super) fn is_wanted(&self) -> bool {
         self.beside.get().is_none_or(|beside| beside.abandon.is_open())
+    }
+
+    /// Whether the peer was ever reached over it: by a challenge, or by the handshake.
+    pub(super) fn is_proved(&self) -> bool {
+        let by_challenge = self.beside.get().is_some_and(|beside| beside.told.has(PathTold::PROVED));
+        by_challenge || self.id() == PathId::ZERO
     }
 
     /// The peer was reached over it.
@@ -191,11 +197,6 @@ impl State {
 /// What of a path matters only beside others.
 pub(super) fn beside_mut<'a>(lent: &'a mut Lent<'_>, path: PathRow) -> Option<&'a mut Beside> {
     lent.buffers.paths.get_mut(path.index())?.beside.get_mut()
-}
-
-/// As [`beside_mut`], of the path of a route.
-pub(super) fn beside_of<'a>(lent: &'a Lent<'_>, route: usize) -> Option<&'a Beside> {
-    lent.buffers.paths.get(path_of(lent, route).index())?.beside.get()
 }
 
 /// Whether packets are sent over a path.

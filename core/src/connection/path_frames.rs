@@ -4,7 +4,7 @@ use super::Lent;
 use super::frames::on_new_cid;
 use super::multipath::Spoken;
 use super::path::{Path, beside_mut};
-use super::paths::PathTold;
+use super::path_app::PathTold;
 use super::receive::Seat;
 use super::start::State;
 use crate::error::{Code, TransportError};

@@ -153,9 +153,12 @@ impl State {
     /// A row that nothing was forgotten in; else one whose end was not told yet; else the one that was left first.
     fn free_row(&mut self, lent: &mut Lent<'_>, path: PathRow) -> Option<usize> {
         let routes = &*lent.buffers.routes;
+        // Where there are several paths each has its share, whatever the others do.
+        let share = routes.len().checked_div(self.path_rows().count()).unwrap_or(0);
+        let used = routes.iter().filter(|route| route.is_open() && route.path == path).count();
         let free =
             |told: bool| routes.iter().position(|route| !route.is_open() && (!told || route.told.is_all()));
-        if let Some(row) = free(true).or_else(|| free(false)) {
+        if let Some(row) = free(true).or_else(|| free(false)).filter(|_| used < share) {
             return Some(row);
         }
         // The last validated one is what a spoofed address is reverted to (RFC 9000 9.3.2): it stays until the active one is
@@ -400,7 +403,7 @@ impl State {
     /// When routes want to be looked at.
     pub(super) fn next_route_timeout(&self, lent: &Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
-        if !self.has_others(lent) {
+        if !self.has_others(lent) && !self.has_choice(lent) {
             let active = lent.buffers.routes.get(self.route(lent));
             return active
                 .map_or(next, |active| active.mtu.next_timeout().min(active.validation.next_timeout()));
@@ -458,9 +461,11 @@ impl State {
             None if self.give_up_new_path(now, lent, path) => {}
             None => {
                 let pto = self.base_pto(lent, path);
+                let several = self.spoken().is_some();
                 let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-                if route.amplification.is_validated() {
-                    // The peer was there once, and may be again: that is waited for until the idle timeout.
+                if several || route.amplification.is_validated() {
+                    // The peer was there once, and may be again: that is waited for until the idle timeout. Or it was reached over
+                    // paths that have ended since, and somebody else sent the first packet of this one on from elsewhere.
                     route.told.note(Told::SUSPECT);
                     route.validation.start(now, pto);
                 } else {

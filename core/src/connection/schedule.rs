@@ -5,12 +5,12 @@ use core::num::NonZeroU8;
 use super::Lent;
 use super::multipath::AckReturn;
 use super::path::{Path, active, is_open};
-use super::paths::PathTold;
+use super::path_app::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
 use crate::ids::{PathId, PathRow};
-use crate::path::failover::{Waiting, given_up_at, silent_at};
-use crate::path::schedule::{Choice, Facts, MAX_PATHS, next_wait};
+use crate::path::failover::{Waiting, given_up_at, last_silent_at, silent_at};
+use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, next_wait};
 use crate::path::{Availability, Health, Route};
 use crate::session::Level;
 use crate::stream::tie::{Over, Paths};
@@ -31,6 +31,7 @@ const NOTHING: Facts = Facts {
     min_rtt: Span::ZERO,
     rtt_variation: Span::ZERO,
     window: 0,
+    slow_start: false,
     in_flight: 0,
     room: 0,
     wait: Span::ZERO,
@@ -65,7 +66,7 @@ impl State {
 
     /// A datagram with what is tied to no path went over this one.
     pub(super) fn on_shared_sent(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, bytes: usize) {
-        if self.spoken().is_none() {
+        if !self.spoken().is_some_and(|spoken| matches!(spoken.terms.scheduler, Scheduler::Weighted)) {
             return;
         }
         let facts = self.facts_of_paths(now, lent);
@@ -93,9 +94,14 @@ impl State {
         !self.is_blocked(lent, path) && route.is_some_and(|route| route.validation.is_validated())
     }
 
+    /// Whether something may be tied to a path, or was.
+    pub(super) const fn has_ties(&self) -> bool {
+        self.streams.has_ties() || self.spoken().is_some() && !self.datagrams_out.is_empty()
+    }
+
     /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
     pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
-        let Some(dialect) = self.dialect().filter(|_| self.streams.has_ties()) else {
+        let Some(dialect) = self.dialect().filter(|_| self.has_ties()) else {
             return if chosen { Over::Any } else { Over::Nothing };
         };
         let id = |row: PathRow| lent.buffers.paths.get(row.index()).map_or(NO_PATH, Path::id);
@@ -112,7 +118,7 @@ impl State {
 
     /// What was written for a path, if anything was, goes over the others that work too, if it is of a redundant stream.
     pub(super) fn copy(&mut self, lent: &Lent<'_>, path: PathRow, written: Option<u16>) {
-        let Some(row) = written.filter(|_| self.streams.has_ties()) else { return };
+        let Some(row) = written.filter(|_| self.has_ties()) else { return };
         let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
         let works = |other: &PathRow| {
             let suspect = lent.buffers.routes.get(active(lent, *other)).is_none_or(Route::is_suspect);
@@ -177,9 +183,14 @@ impl State {
     pub(super) fn next_failover(&self, lent: &Lent<'_>, path: PathRow) -> Deadline {
         let Some(route) = lent.buffers.routes.get(active(lent, path)) else { return Deadline::NEVER };
         let Some(spoken) = self.spoken() else { return Deadline::NEVER };
-        let Some(working) = self.works_elsewhere(lent, path) else { return Deadline::NEVER };
+        let working = self.works_elsewhere(lent, path);
         if route.is_suspect() || route.is_down() {
-            return given_up_at(route.left, Some(working), spoken.terms.patience());
+            return given_up_at(route.left, working, spoken.terms.patience());
+        }
+        // Of a path that is being opened more is known by its validation.
+        let is_new = lent.buffers.paths.get(path.index()).is_some_and(|path| !path.is_proved());
+        if !self.has_choice(lent) || is_new {
+            return Deadline::NEVER;
         }
         let max_ack_delay = self.peer.max_ack_delay();
         let waiting = Waiting {
@@ -188,7 +199,10 @@ impl State {
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
-        silent_at(&waiting, spoken.terms.failover())
+        match working {
+            Some(_) => silent_at(&waiting, spoken.terms.failover()),
+            None => last_silent_at(&waiting),
+        }
     }
 
     /// Since when another path works, if one does.
@@ -203,7 +217,10 @@ impl State {
             return;
         }
         match lent.buffers.routes.get(active(lent, path)).map(|route| route.health) {
-            Some(Health::Works) => self.suspect(now, lent, path),
+            Some(Health::Works) if self.works_elsewhere(lent, path).is_some() => {
+                self.suspect(now, lent, path);
+            }
+            Some(Health::Works) => mark_suspect(now, lent, path),
             Some(Health::Suspect | Health::Down) => self.abandon_path(now, lent, path, AbandonCode::Unstable),
             None => {}
         }
@@ -211,16 +228,8 @@ impl State {
 
     /// A path does not answer: what is under way on it is sent over others too. It is probed as ever.
     pub(super) fn suspect(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
-        let row = active(lent, path);
-        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-        if route.health == Health::Works {
-            route.health = Health::Suspect;
-        }
-        route.left = now;
-        self.repeat_all(lent, row);
-        if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-            path.tell(PathTold::SUSPECT);
-        }
+        mark_suspect(now, lent, path);
+        self.repeat_all(lent, active(lent, path));
     }
 
     /// How the window of a route grows beside those of the other paths.
@@ -230,20 +239,44 @@ impl State {
         };
         let others = self.open_paths(lent).map(|path| active(lent, path)).filter(|other| *other != row);
         let others = others.filter_map(|other| lent.buffers.routes.get(other));
-        let others = others.map(|other| (&other.congestion, other.rtt.smoothed()));
+        // What is not answered takes nothing from anybody.
+        let others = others
+            .filter(|other| other.health == Health::Works)
+            .map(|other| (&other.congestion, other.rtt.smoothed()));
         own.congestion.coupling(spoken.terms.coupled, own.rtt.smoothed(), others)
     }
 
-    /// A packet that was sent over a route was acknowledged: it works.
-    pub(super) fn restore(&self, now: Instant, lent: &mut Lent<'_>, row: usize) {
+    /// A packet that was sent over a route was acknowledged: it works. Now there is a better way for what went over others since
+    /// none did.
+    pub(super) fn restore(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
         let Some(route) = lent.buffers.routes.get_mut(row).filter(|route| route.is_suspect()) else { return };
         route.health = Health::Works;
         route.left = now;
-        if let Some(path) = lent.buffers.paths.get_mut(route.path.index())
-            && usize::from(path.active) == row
-        {
-            path.tell(PathTold::RESTORED);
+        let id = route.path;
+        let Some(path) =
+            lent.buffers.paths.get_mut(id.index()).filter(|path| usize::from(path.active) == row)
+        else {
+            return;
+        };
+        path.tell(PathTold::RESTORED);
+        for other in self.path_rows().filter(|other| *other != id) {
+            let other = active(lent, other);
+            if lent.buffers.routes.get(other).is_some_and(|other| other.health != Health::Works) {
+                self.repeat_all(lent, other);
+            }
         }
+    }
+}
+
+fn mark_suspect(now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+    let row = active(lent, path);
+    let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+    if route.health == Health::Works {
+        route.health = Health::Suspect;
+    }
+    route.left = now;
+    if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
+        path.tell(PathTold::SUSPECT);
     }
 }
 
@@ -266,6 +299,7 @@ fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
         min_rtt: route.rtt.min(),
         rtt_variation: route.rtt.variation(),
         window: route.congestion.window(),
+        slow_start: route.congestion.is_slow_start(),
         in_flight: route.congestion.in_flight(),
         // Less than a datagram is no room.
         room: Some(route.congestion.available())

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::Lent;
 use super::packet::{Allowed, Order};
-use super::path::{Path, active, beside_of, path_of};
+use super::path::{Path, active, path_of};
 use super::start::State;
 use crate::congestion::Budget;
 use crate::ids::{Ecn, FourTuple, PathRow};
@@ -238,7 +238,7 @@ impl State {
         }
         let own = |path: &Path| path.ping.is_wanted() || path.peer_cids.has_wanted();
         let own = lent.buffers.paths.get(path.index()).is_some_and(own);
-        let tied = self.streams.has_ties() && (self.has_copies(path) || self.wants_data(lent, path, shared));
+        let tied = self.has_ties() && (self.has_copies(path) || self.wants_tied(lent, path, shared));
         own || tied || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
     }
 
@@ -251,13 +251,20 @@ impl State {
                 path.local_cids.has_wanted() || has_others && elsewhere()
             })
         };
-        self.streams.wants_to_send(&lent.buffers.streams, &self.over(lent, None, true))
-            || !self.datagrams_out.is_empty()
+        let over = self.over(lent, None, true);
+        self.streams.wants_to_send(&lent.buffers.streams, &over)
+            || self.wants_datagram(lent, &over)
             || self.crypto.wants_to_send(Level::OneRtt, lent.session)
             || self.handshake_done.is_wanted()
             || self.token.delivery.is_wanted()
             || self.wants_paths(lent)
             || self.path_rows().any(cids)
+    }
+
+    /// Whether there is something to say over a path that may be tied to it.
+    fn wants_tied(&self, lent: &Lent<'_>, path: PathRow, shared: bool) -> bool {
+        let over = self.over(lent, Some(path), shared);
+        self.streams.wants_data(&lent.buffers.streams, &over) || self.wants_datagram(lent, &over)
     }
 
     /// Whether streams have bytes to send over a path.
@@ -456,7 +463,13 @@ fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
         addresses: route.addresses,
         ecn: Ecn::NotEct,
         flow_label: route.flow_label.get(),
-        dscp: beside_of(lent, row).map_or(0, |beside| beside.dscp),
+        dscp: lent
+            .buffers
+            .paths
+            .get(route.path.index())
+            .and_then(|path| path.dscp.get())
+            .copied()
+            .unwrap_or(0),
         max: usize::try_from(max).ok()?,
         path: path_of(lent, row),
         route: row,

@@ -8,6 +8,8 @@
 //!   '──────────────────── a packet of it is acknowledged ───────────────────'
 //! ```
 //!
+//! The last path that works is suspect after a longer silence: then all are, and the first that is acknowledged is the one to use.
+//!
 //! With one path there is nothing better to do than to wait for an answer, and a probe timeout declares nothing lost (RFC 9002
 //! 6.2). With two, waiting costs what the other could do meanwhile: what is under way on a silent path is sent over another,
 //! once, and who was wrong has lost one flight's worth of bytes. Nothing else changes: the packets stay under way, the
@@ -37,6 +39,16 @@ pub struct Waiting {
 /// could answer in time it does not ask for.
 pub fn silent_at(waiting: &Waiting, limit: Option<Span>) -> Deadline {
     let patience = limit.map_or(waiting.pto, |limit| limit.max(waiting.answer).min(waiting.pto));
+    waiting.oldest.map(|oldest| oldest.max(waiting.progress).after(patience)).into()
+}
+
+/// Probe timeouts without an answer after which the last path that works does not either.
+const LAST: u32 = 3;
+
+/// When a route is silent and no other path works: that is found out without haste, for there is nothing better to do, but it must
+/// be. Else whichever is back first would have its acknowledgments sent over one that is not, and be given up for it.
+pub fn last_silent_at(waiting: &Waiting) -> Deadline {
+    let patience = waiting.pto.saturating_mul(LAST);
     waiting.oldest.map(|oldest| oldest.max(waiting.progress).after(patience)).into()
 }
 
@@ -92,6 +104,8 @@ mod tests {
         assert_eq!(silent_at(&WAITING, None), Deadline::at(ms(1150)));
         assert_eq!(silent_at(&Waiting { progress: ms(1100), ..WAITING }, None), Deadline::at(ms(1250)));
         assert_eq!(silent_at(&Waiting { oldest: None, ..WAITING }, Some(span(1))), Deadline::NEVER);
+        assert_eq!(last_silent_at(&WAITING), Deadline::at(ms(1450)), "of the last one");
+        assert_eq!(last_silent_at(&Waiting { oldest: None, ..WAITING }), Deadline::NEVER);
     }
 
     #[test]

@@ -167,6 +167,8 @@ pub struct Route {
     pub health: Health,
     /// How gladly it is used.
     pub preference: Preference,
+    /// The path over which packets of it were acknowledged last.
+    pub answered_over: PathRow,
     /// Our connection ID that the peer sends to on it; not known to a client.
     pub reached_at: Option<CidTag>,
     /// The addresses.
@@ -226,6 +228,7 @@ impl Route {
         told: Told::ALL,
         health: Health::Works,
         preference: Preference::NORMAL,
+        answered_over: PathRow::FIRST,
         reached_at: None,
         addresses: Addresses::NONE,
         amplification: Amplification::UNVALIDATED,
@@ -267,6 +270,7 @@ impl Route {
     pub fn new(now: Instant, path: PathRow, on: FourTuple, config: &RouteConfig) -> Self {
         Self {
             path,
+            answered_over: path,
             role: Role::Candidate,
             addresses: Addresses::new(&on),
             flow_label: if on.remote.is_ipv6() { FlowLabel::WANTED } else { FlowLabel::NONE },

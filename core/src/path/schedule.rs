@@ -50,6 +50,8 @@ pub struct Facts {
     pub rtt_variation: Span,
     /// Bytes that may be under way.
     pub window: u32,
+    /// Whether that doubles with each round trip.
+    pub slow_start: bool,
     /// Bytes under way.
     pub in_flight: u32,
     /// Bytes that the window lets go now.
@@ -111,7 +113,15 @@ impl Facts {
     fn delivers_within(&self, span: Span) -> u64 {
         let sending = span.saturating_sub(self.one_way()).saturating_sub(self.wait).as_micros();
         let rtt = self.smoothed_rtt.as_micros().max(1);
-        u64::from(self.window).saturating_mul(sending).checked_div(rtt).unwrap_or(0)
+        let window = u64::from(self.window);
+        let steady = window.saturating_mul(sending).checked_div(rtt).unwrap_or(0);
+        if !self.slow_start {
+            return steady;
+        }
+        // One window, then two, then four: who went by the first would send over a slow path what is there long before.
+        let round_trips = sending.checked_div(rtt).and_then(|rounds| u32::try_from(rounds).ok());
+        let windows = round_trips.and_then(|rounds| 1_u64.checked_shl(rounds)).unwrap_or(u64::MAX);
+        window.saturating_mul(windows.saturating_sub(1)).max(steady)
     }
 }
 

@@ -48,6 +48,11 @@ impl Rtt {
         self.first_sample.instant()
     }
 
+    /// The next sample is the least: acknowledgments come another way from now on (draft-ietf-quic-multipath-21 5.4).
+    pub const fn forget_min(&mut self) {
+        self.min = u32::MAX;
+    }
+
     /// Takes a sample (RFC 9002 5.3): the peer held the acknowledgment back for `ack_delay`, of which no more than
     /// `max_ack_delay` is believed once the handshake is confirmed; `None` before that.
     pub fn on_sample(&mut self, now: Instant, sample: Span, ack_delay: Span, max_ack_delay: Option<Span>) {

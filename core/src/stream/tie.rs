@@ -69,8 +69,8 @@ pub enum Over {
 }
 
 impl Over {
-    /// Whether the packet may carry bytes of a stream tied like this.
-    pub(super) fn may(&self, tie: Tie) -> bool {
+    /// Whether the packet may carry what is tied like this.
+    pub fn may(&self, tie: Tie) -> bool {
         match (self, tie) {
             (Self::Any, _) => true,
             (Self::Nothing, _) => false,

@@ -28,37 +28,46 @@ impl Queue {
         if room < u16::MAX as usize { room } else { u16::MAX as usize }
     }
 
-    /// Appends `bytes`; `false` if there is no room for them now.
-    pub fn push(&mut self, memory: &mut [u8], bytes: &[u8]) -> bool {
-        let Ok(len) = u16::try_from(bytes.len()) else { return false };
-        let needed = bytes.len().saturating_add(LEN_FIELD);
+    /// Appends `label` and `bytes` as one string; `false` if there is no room for them now.
+    pub fn push(&mut self, memory: &mut [u8], label: &[u8], bytes: &[u8]) -> bool {
+        let len = label.len().saturating_add(bytes.len());
+        let needed = len.saturating_add(LEN_FIELD);
+        let Ok(len) = u16::try_from(len) else { return false };
         let used = self.used as usize;
         if needed > memory.len().saturating_sub(used) {
             return false;
         }
         let start = (self.head as usize).wrapping_add(used);
         copy_in(memory, start, &len.to_be_bytes());
-        copy_in(memory, start.wrapping_add(LEN_FIELD), bytes);
+        let start = start.wrapping_add(LEN_FIELD);
+        copy_in(memory, start, label);
+        copy_in(memory, start.wrapping_add(label.len()), bytes);
         self.used = self.used.saturating_add(needed as u32);
         true
     }
 
-    /// The length of the oldest string.
-    pub fn front_len(&self, memory: &[u8]) -> Option<usize> {
+    /// The length of the oldest string, of which the beginning is copied into `label`.
+    pub fn front(&self, memory: &[u8], label: &mut [u8]) -> Option<usize> {
         if self.is_empty() {
             return None;
         }
         let mut len = [0; LEN_FIELD];
         copy_out(memory, self.head as usize, &mut len);
-        Some(usize::from(u16::from_be_bytes(len)))
+        let len = usize::from(u16::from_be_bytes(len));
+        if let Some(label) = label.get_mut(..len.min(label.len())) {
+            copy_out(memory, (self.head as usize).wrapping_add(LEN_FIELD), label);
+        }
+        Some(len)
     }
 
-    /// Takes the oldest string into `out`; returns its length, which is larger than `out` if it was cut off.
-    pub fn pop(&mut self, memory: &[u8], out: &mut [u8]) -> Option<usize> {
-        let len = self.front_len(memory)?;
-        let copied = len.min(out.len());
+    /// Takes the oldest string, and what of it comes after `skipped` bytes into `out`; returns its length, which is larger than what
+    /// was skipped and `out` if it was cut off.
+    pub fn pop(&mut self, memory: &[u8], skipped: usize, out: &mut [u8]) -> Option<usize> {
+        let len = self.front(memory, &mut [])?;
+        let copied = len.saturating_sub(skipped).min(out.len());
         if let Some(out) = out.get_mut(..copied) {
-            copy_out(memory, (self.head as usize).wrapping_add(LEN_FIELD), out);
+            let start = (self.head as usize).wrapping_add(LEN_FIELD).wrapping_add(skipped);
+            copy_out(memory, start, out);
         }
         let taken = len.saturating_add(LEN_FIELD) as u32;
         self.used = self.used.saturating_sub(taken);
@@ -112,17 +121,24 @@ mod tests {
                     let bytes = std::vec![step as u8; (seed >> 8) as usize % 40];
                     let used: usize = model.iter().map(|m| m.len() + 2).sum();
                     let fits = used + bytes.len() + 2 <= size;
-                    assert_eq!(queue.push(&mut memory, &bytes), fits);
+                    let (label, rest) = bytes.split_at(bytes.len().min(2));
+                    assert_eq!(queue.push(&mut memory, label, rest), fits);
                     if fits {
                         model.push_back(bytes);
                     }
                 } else {
                     let mut out = [0; 40];
-                    assert_eq!(queue.front_len(&memory), model.front().map(Vec::len));
+                    let mut label = [0; 2];
+                    assert_eq!(queue.front(&memory, &mut label), model.front().map(Vec::len));
+                    if let Some(front) = model.front() {
+                        assert!(label.starts_with(&front[..front.len().min(2)]));
+                    }
+                    let skipped = step as usize % 3;
                     let expected = model.pop_front();
-                    assert_eq!(queue.pop(&memory, &mut out), expected.as_ref().map(Vec::len));
+                    assert_eq!(queue.pop(&memory, skipped, &mut out), expected.as_ref().map(Vec::len));
                     if let Some(expected) = expected {
-                        assert_eq!(out[..expected.len()], expected);
+                        let rest = &expected[skipped.min(expected.len())..];
+                        assert_eq!(&out[..rest.len()], rest);
                     }
                 }
                 assert_eq!(queue.is_empty(), model.is_empty());
@@ -134,9 +150,9 @@ mod tests {
     fn a_short_buffer_cuts_the_string_and_says_so() {
         let mut memory = [0; 16];
         let mut queue = Queue::new();
-        assert!(queue.push(&mut memory, b"datagram"));
+        assert!(queue.push(&mut memory, b"data", b"gram"));
         let mut out = [0; 4];
-        assert_eq!(queue.pop(&memory, &mut out), Some(8));
+        assert_eq!(queue.pop(&memory, 0, &mut out), Some(8));
         assert_eq!(&out, b"data");
         assert!(queue.is_empty());
     }

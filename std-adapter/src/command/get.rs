@@ -150,7 +150,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     carried_out.extend(picture.map(|picture| picture.write(&timeline, &get.urls)));
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
     let ways = Ways { routes, paths, moves: timeline.moves(), rebindings: timeline.rebindings() };
-    Ok(tell(get, results.collect(), carried_out, ways, took))
+    Ok(tell(get, results.collect(), carried_out, ways, (took, meter.longest_silence())))
 }
 
 /// What became of a download when we were asked to end.
@@ -163,7 +163,7 @@ fn tell(
     results: Vec<Result<Received, Failure>>,
     carried_out: Vec<Result<(), Failure>>,
     ways: Ways,
-    took: Duration,
+    (took, silence): (Duration, Duration),
 ) -> Exit {
     let failed = || results.iter().filter_map(|result| result.as_ref().err()).map(|error| error.exit);
     let exit = failed().find(|exit| *exit == Exit::Interrupted).or(failed().next());
@@ -177,7 +177,7 @@ fn tell(
         .zip(results)
         .map(|(url, result)| Download { url: url.to_string(), result: result.map_err(|error| error.text) });
     let unmoved = unmoved.into_iter().map(|failure| failure.text).collect();
-    let report = Report { downloads: downloads.collect(), unmoved, ways, took };
+    let report = Report { downloads: downloads.collect(), unmoved, ways, took, silence };
     if get.json {
         println!("{}", report.json());
     } else {

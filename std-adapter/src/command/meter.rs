@@ -21,6 +21,9 @@ struct Reading {
     bytes: u64,
     /// When the first connection was made.
     connected: Option<Instant>,
+    /// When bytes came last, and the longest wait for more.
+    last: Option<Instant>,
+    silence: Duration,
     is_over: bool,
 }
 
@@ -43,7 +46,13 @@ impl Meter {
 
     /// Counts more bytes.
     pub(crate) fn add(&self, bytes: u64) {
-        self.reading().bytes += bytes;
+        let now = self.clock.now();
+        let mut reading = self.reading();
+        reading.bytes += bytes;
+        if let Some(last) = reading.last.replace(now) {
+            reading.silence = reading.silence.max(now.since(last).into());
+        }
+        drop(reading);
         self.changed.notify_all();
     }
 
@@ -56,6 +65,11 @@ impl Meter {
     /// Bytes that have come.
     pub(crate) fn bytes(&self) -> u64 {
         self.reading().bytes
+    }
+
+    /// The longest time between two bytes.
+    pub(crate) fn longest_silence(&self) -> Duration {
+        self.reading().silence
     }
 
     /// Whether all downloads are over.

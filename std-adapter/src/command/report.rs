@@ -47,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) unmoved: Vec<String>,
     pub(crate) ways: Ways,
     pub(crate) took: Duration,
+    /// The longest time between two bytes.
+    pub(crate) silence: Duration,
 }
 
 /// Over which routes it went.
@@ -188,6 +190,7 @@ impl Report {
             "files": self.downloads.iter().map(file).collect::<Vec<_>>(),
             "bytes": self.bytes(),
             "seconds": self.took.as_secs_f64(),
+            "longest_silence_seconds": self.silence.as_secs_f64(),
             "mb_per_second": self.megabytes_per_second(),
             "routes": self.ways.routes.iter().map(Ways::route).collect::<Vec<_>>(),
             "paths": self.ways.paths.iter().map(Ways::path).collect::<Vec<_>>(),
@@ -242,6 +245,7 @@ mod tests {
             unmoved: vec!["--migrate-to: no".into()],
             ways: Ways::default(),
             took: Duration::from_millis(500),
+            silence: Duration::from_millis(250),
         }
     }
 
@@ -259,6 +263,7 @@ mod tests {
     fn programs_read_one_object() {
         let json = report().json();
         assert_eq!((&json["ok"], &json["bytes"]), (&json!(false), &json!(2_000_000)));
+        assert_eq!(json["longest_silence_seconds"], 0.25);
         assert_eq!(json["files"][0]["path"], "out/x");
         assert_eq!(json["files"][1]["error"], "closed: \x1b[2J");
         assert_eq!(json.to_string().lines().count(), 1);

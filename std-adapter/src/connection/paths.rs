@@ -1,6 +1,7 @@
 //! Paths of a connection, where several are used at once: see [`Builder::multipath`](crate::Builder::multipath).
 
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use peregrine_core::connection::{PathError, PathView};
@@ -101,6 +102,28 @@ impl Connection {
     /// [`Error::Path`]; [`Error::Closed`].
     pub fn set_path_status(&self, path: PathId, backup: bool) -> Result<(), Error> {
         self.0.act(|connection| connection.set_path_status(path, backup))??;
+        Ok(())
+    }
+
+    /// Its share of what is sent, for [`Scheduler::Weighted`], and its rank for [`Scheduler::Primary`]; 1 to begin with.
+    ///
+    /// # Errors
+    /// [`Error::Path`]; [`Error::Closed`].
+    ///
+    /// [`Scheduler::Weighted`]: peregrine_core::path::schedule::Scheduler::Weighted
+    /// [`Scheduler::Primary`]: peregrine_core::path::schedule::Scheduler::Primary
+    pub fn set_path_weight(&self, path: PathId, weight: NonZeroU8) -> Result<(), Error> {
+        self.0.act(|connection| connection.set_path_weight(path, weight))??;
+        Ok(())
+    }
+
+    /// Keeps a path awake that carries nothing, by a PING whenever nothing came over it for so long; `None`, as it begins, lets it
+    /// sleep.
+    ///
+    /// # Errors
+    /// [`Error::Path`]; [`Error::Closed`].
+    pub fn set_path_keep_alive(&self, path: PathId, after: Option<Duration>) -> Result<(), Error> {
+        self.0.act(|connection| connection.set_path_keep_alive(path, after))??;
         Ok(())
     }
 

@@ -5,14 +5,13 @@ use std::ops::RangeInclusive;
 use peregrine_core::error::Code;
 use peregrine_core::error::TransportError;
 use peregrine_core::ids::Dir;
-use peregrine_core::session::Level;
 use peregrine_core::wire::frame::{Ack, ConnectionClose, Frame, Frames, NewConnectionId};
 use serde_json::{Value, json};
 
 use super::words::{error_name, hex};
 
 /// The frames of a packet whose sender measures delays of ACKs in microseconds times two to `ack_delay_exponent`.
-pub(super) fn frames(level: Level, payload: &[u8], ack_delay_exponent: u64) -> Vec<Value> {
+pub(super) fn frames(frames: Frames<'_>, ack_delay_exponent: u64) -> Vec<Value> {
     let value = |parsed: Result<Frame<'_>, TransportError>| match parsed {
         Ok(parsed) => frame(&parsed, ack_delay_exponent),
         Err(error) => match error.frame() {
@@ -21,7 +20,7 @@ pub(super) fn frames(level: Level, payload: &[u8], ack_delay_exponent: u64) -> V
             frame_type => json!({ "frame_type": "unknown", "frame_type_bytes": frame_type }),
         },
     };
-    Frames::new(level, payload).map(value).collect()
+    frames.map(value).collect()
 }
 
 fn frame(frame: &Frame<'_>, ack_delay_exponent: u64) -> Value {

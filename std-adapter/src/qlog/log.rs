@@ -11,7 +11,8 @@ use peregrine_core::limits::DEFAULT_ACK_DELAY_EXPONENT;
 use peregrine_core::path::RouteId;
 use peregrine_core::session::Level;
 use peregrine_core::time::Instant;
-use peregrine_core::wire::Cid;
+use peregrine_core::wire::dialect::PerDialect;
+use peregrine_core::wire::{Cid, Dialect};
 use serde_json::{Value, json};
 
 use super::Folder;
@@ -38,6 +39,9 @@ pub(super) struct Log {
     /// The ack_delay_exponent of either side.
     pub(super) local_exponent: u64,
     pub(super) peer_exponent: u64,
+    /// What either side offers of multipath.
+    pub(super) local_dialects: PerDialect,
+    pub(super) peer_dialects: PerDialect,
     output: Output,
     /// What is not written yet because it is not known on which route it happened.
     pending: Vec<Record>,
@@ -96,13 +100,15 @@ impl Tuple {
 }
 
 impl Log {
-    pub(super) const fn new(folder: Arc<Folder>, side: Side) -> Self {
+    pub(super) fn new(folder: Arc<Folder>, side: Side) -> Self {
         Self {
             folder,
             side,
             odcid: None,
             local_exponent: ACK_DELAY_EXPONENT,
             peer_exponent: ACK_DELAY_EXPONENT,
+            local_dialects: PerDialect::default(),
+            peer_dialects: PerDialect::default(),
             output: Output::None,
             pending: Vec::new(),
             tuples: Vec::new(),
@@ -113,6 +119,12 @@ impl Log {
             credit: CREDIT,
             authentic: false,
         }
+    }
+
+    /// The dialect of multipath that is spoken, once both sides have said what they offer.
+    pub(super) fn dialect(&self) -> Option<Dialect> {
+        let both = [&self.local_dialects, &self.peer_dialects];
+        Dialect::ALL.iter().copied().find(|dialect| both.iter().all(|side| side.get(*dialect).is_some()))
     }
 
     /// Something happened in a session.

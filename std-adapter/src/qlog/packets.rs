@@ -1,8 +1,9 @@
 //! Packets: their headers and frames.
 
 use peregrine_core::session::{Key, Level};
-use peregrine_core::wire::Reader;
+use peregrine_core::wire::frame::Frames;
 use peregrine_core::wire::header::Invariants;
+use peregrine_core::wire::{Dialect, Reader};
 use serde_json::{Map, Value, json};
 
 use super::frames::frames;
@@ -20,11 +21,16 @@ pub(super) struct Packet<'a> {
     pub(super) len: usize,
     /// Its sender's.
     pub(super) ack_delay_exponent: u64,
+    /// In which frames of multipath are written.
+    pub(super) dialect: Option<Dialect>,
 }
 
 impl Packet<'_> {
     pub(super) fn value(&self) -> Value {
-        let frames = frames(self.key.level, self.payload, self.ack_delay_exponent);
+        let frames = frames(
+            Frames::new(self.key.level, self.payload).in_dialect(self.dialect),
+            self.ack_delay_exponent,
+        );
         json!({
             "header": self.header(),
             "frames": frames,

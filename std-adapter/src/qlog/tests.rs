@@ -5,7 +5,7 @@ use peregrine_core::error::{Code, TransportError};
 use peregrine_core::ids::{Dir, Side, StreamId};
 use peregrine_core::lifecycle::{Cause, Close};
 use peregrine_core::session::{Key, Level};
-use peregrine_core::wire::frame::{self, Frame, Kind};
+use peregrine_core::wire::frame::{self, Frame, Frames, Kind};
 use peregrine_core::wire::params::{PreferredAddress, TransportParams};
 use peregrine_core::wire::version::Offered;
 use peregrine_core::wire::{Cid, Writer};
@@ -75,7 +75,7 @@ fn every_frame_is_as_the_schema_has_it_and_tells_no_secret() {
     payload.extend([0x03, 10, 60, 1, 0, 3, 2, 1, 2, 3]);
     // A type that nobody knows ends the list.
     payload.push(0x3f);
-    let values = frames(Level::OneRtt, &payload, 3);
+    let values = frames(Frames::new(Level::OneRtt, &payload), 3);
     let kinds: Vec<&str> = values.iter().map(|value| value["frame_type"].as_str().unwrap()).collect();
     for value in &values {
         schema.check("frame", value).unwrap();
@@ -105,6 +105,7 @@ fn headers_are_told_but_for_tokens() {
             payload: &[1],
             len: bytes.len() + 17,
             ack_delay_exponent: 3,
+            dialect: None,
         };
         let value = packet.value();
         schema.check("packet_sent", &value).unwrap();
@@ -126,6 +127,7 @@ fn headers_are_told_but_for_tokens() {
         payload: &[1],
         len: 21,
         ack_delay_exponent: 3,
+        dialect: None,
     };
     let header = json!({
         "packet_type": "1RTT", "packet_number": 9, "packet_number_length": 1, "dcid": "d1d2", "dcil": 2,

@@ -60,6 +60,7 @@ impl Watched {
         if let Some(Ok(params)) = self.session.peer_params().map(|bytes| TransportParams::parse(peer, bytes))
         {
             log.peer_exponent = params.ack_delay_exponent;
+            log.peer_dialects = params.initial_max_path_id;
             log.note("parameters_set", parameters("remote", &params));
         }
     }
@@ -99,6 +100,7 @@ impl Session for Watched {
                 log.odcid = Some(odcid);
             }
             log.local_exponent = params.ack_delay_exponent;
+            log.local_dialects = params.initial_max_path_id;
             log.note("parameters_set", parameters("local", &params));
         }
         drop(log);
@@ -186,6 +188,7 @@ impl Session for Watched {
             payload: payload.get(..plain).unwrap_or_default(),
             len: header.len() + payload.len(),
             ack_delay_exponent: log.local_exponent,
+            dialect: log.dialect(),
         };
         log.packet("packet_sent", &packet);
         drop(log);
@@ -212,6 +215,7 @@ impl Session for Watched {
                     payload: payload.get(..plain).unwrap_or_default(),
                     len,
                     ack_delay_exponent: log.peer_exponent,
+                    dialect: log.dialect(),
                 };
                 log.on_authentic();
                 log.packet("packet_received", &packet);

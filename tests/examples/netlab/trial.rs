@@ -129,8 +129,15 @@ fn get(peregrine: &str, from: &str, more: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a client")
 }
 
+/// A number, likewise.
+pub(crate) fn number(json: &str, name: &str) -> f64 {
+    let start = json.split(&format!("\"{name}\":")).nth(1).unwrap_or_else(|| panic!("no {name} in {json}"));
+    let text = start.split([',', '}']).next().unwrap_or_default();
+    text.parse().unwrap_or_else(|_| panic!("{name} is no number in {json}"))
+}
+
 /// A text field of a JSON object that has only one of that name.
-fn field(json: &str, name: &str) -> String {
+pub(crate) fn field(json: &str, name: &str) -> String {
     let start = json.split(&format!("\"{name}\":")).nth(1).unwrap_or_else(|| panic!("no {name} in {json}"));
     start.split('"').nth(1).unwrap_or_default().to_owned()
 }

@@ -1,11 +1,12 @@
-//! The register of requirements: what an RFC asks, which function obeys, which test would fail without it.
+//! The register of requirements: what an RFC or a draft asks, which function obeys, which test would fail without it.
 //!
-//! A document is a file of tab-separated rows. Lines that begin with `#` are remarks; the one that begins with
-//! `# complete:` names the sections (with all below them) of which every MUST is settled.
+//! A document is a file of tab-separated rows: `rfc9002.tsv`, or `multipath-21.tsv` for a draft. Lines that begin with
+//! `#` are remarks; the one that begins with `# complete:` names the sections (with all below them) of which every MUST
+//! is settled.
 //!
 //! | column | |
 //! | --- | --- |
-//! | id | document, section and ordinal within it: `9002-6.2.1-3` |
+//! | id | document, section and ordinal within it: `9002-6.2.1-3`, `multipath-21-3.4-1` |
 //! | level | `MUST`, `MUST NOT`, `SHOULD` or `SHOULD NOT`; REQUIRED and RECOMMENDED count as these |
 //! | asks | what it asks, in our own words |
 //! | code | what obeys it: `folder/file.rs::item` or `Type::method`, several apart by spaces; `-`: nothing yet |
@@ -59,7 +60,7 @@ impl Row {
 /// The requirements of one document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Register {
-    /// Its number: `9002`.
+    /// Its number, `9002`, or its name, `multipath-21`.
     pub document: String,
     /// Sections of which every MUST is settled.
     pub complete: Vec<String>,
@@ -68,12 +69,13 @@ pub struct Register {
 }
 
 impl Register {
-    /// Reads the register of a document.
+    /// Reads the register of a document from the text of its file, which is called `name` without its ending.
     ///
     /// # Errors
     /// All lines that are not as they should be.
-    pub fn parse(document: &str, text: &str) -> Result<Self, Vec<String>> {
-        let mut register = Self { document: document.to_owned(), complete: Vec::new(), rows: Vec::new() };
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<String>> {
+        let document = name.strip_prefix("rfc").unwrap_or(name).to_owned();
+        let mut register = Self { document, complete: Vec::new(), rows: Vec::new() };
         let mut faults = Vec::new();
         for (index, line) in text.lines().enumerate() {
             if let Some(sections) = line.strip_prefix("# complete:") {
@@ -81,7 +83,7 @@ impl Register {
             } else if !line.starts_with('#') {
                 match register.row(line) {
                     Ok(row) => register.rows.push(row),
-                    Err(fault) => faults.push(format!("rfc{document}.tsv:{}: {fault}", index + 1)),
+                    Err(fault) => faults.push(format!("{name}.tsv:{}: {fault}", index + 1)),
                 }
             }
         }
@@ -100,8 +102,8 @@ impl Register {
         if !LEVELS.contains(&level) {
             return Err(format!("no level is called {level}"));
         }
-        let parts: Vec<&str> = id.split('-').collect();
-        let [document, section, ordinal] = parts[..] else {
+        let parts: Vec<&str> = id.rsplitn(3, '-').collect();
+        let [ordinal, section, document] = parts[..] else {
             return Err(format!("{id} is not document-section-ordinal"));
         };
         if document != self.document {

@@ -37,7 +37,7 @@ fn row(id: &str, level: &str, code: &str, tests: &str, exception: &str) -> Strin
 }
 
 fn parse(lines: &[String]) -> Result<Register, Vec<String>> {
-    Register::parse("9002", &lines.join("\n"))
+    Register::parse("rfc9002", &lines.join("\n"))
 }
 
 #[test]
@@ -120,6 +120,15 @@ fn bad_lines_are_named() {
         let faults = parse(&[good.clone(), bad.clone()]).unwrap_err();
         assert!(faults.len() == 1 && faults[0].starts_with("rfc9002.tsv:2: "), "{bad:?}: {faults:?}");
     }
+}
+
+#[test]
+fn a_draft_is_known_by_its_name() {
+    let good = row("multipath-21-3.4-1", "MUST", "-", "-", "-");
+    let register = Register::parse("multipath-21", &good).unwrap();
+    assert_eq!((&*register.document, &*register.rows[0].section), ("multipath-21", "3.4"));
+    let of_another = Register::parse("multipath-11", &good).unwrap_err();
+    assert_eq!(of_another, ["multipath-11.tsv:1: multipath-21-3.4-1 belongs to another document"]);
 }
 
 #[test]

@@ -2,8 +2,13 @@
 //!
 //! Here is the stage: a phone on Wi-Fi and cellular, and a server. Draft 21 is spoken where nothing else is said.
 
+mod bad_frames;
+mod coupling;
 mod ends;
+mod failover;
 mod life;
+mod pitfalls;
+mod schedulers;
 mod status;
 mod ties;
 
@@ -45,6 +50,15 @@ fn wifi_link() -> Link {
 
 fn cellular_link() -> Link {
     Link::mbit(10).delay_ms(20)
+}
+
+/// The same with queues of about a bandwidth-delay product: round-trip times do not grow much with what is sent.
+fn shallow_wifi() -> Link {
+    wifi_link().queue(50_000)
+}
+
+fn shallow_cellular() -> Link {
+    cellular_link().queue(50_000)
 }
 
 /// A phone on these two links.
@@ -91,6 +105,14 @@ fn open_second(pair: &mut Pair) {
 /// As [`phone`], on both paths.
 fn bonded(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
     let mut pair = phone(tune);
+    open_second(&mut pair);
+    pair
+}
+
+/// As [`bonded`], over links with shallow queues.
+fn shallow(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
+    let wifi = Interface::at(WIFI).link(shallow_wifi());
+    let mut pair = phone_on(wifi, Interface::at(CELLULAR).link(shallow_cellular()), tune);
     open_second(&mut pair);
     pair
 }

@@ -20,6 +20,7 @@ fn facts(rtt_millis: u64) -> Facts {
         min_rtt: Span::from_millis(rtt_millis),
         rtt_variation: Span::ZERO,
         window: 100_000,
+        slow_start: false,
         in_flight: 50_000,
         room: 50_000,
         wait: Span::ZERO,
@@ -133,6 +134,18 @@ fn nobody_waits_for_a_path_that_nothing_will_set_free() {
     let paced = Facts { in_flight: 0, wait: Span::from_millis(2), ..facts(10) };
     assert_eq!(choose(Scheduler::EarliestCompletion, &[paced, slow]), Choice::Wait);
     assert_eq!(next_wait(&[paced, slow]), Some(Span::from_millis(2)));
+}
+
+#[test]
+fn a_window_that_doubles_is_trusted_to() {
+    // In the 145 ms that a datagram takes longer over the slow path the fast one sends a window 14 times; or 2^14 windows.
+    let slow = Facts { in_flight: 0, ..facts(300) };
+    let fast = full(10);
+    assert_eq!(choose(Scheduler::EarliestCompletion, &[fast, slow]), Choice::Path(1));
+    assert_eq!(
+        choose(Scheduler::EarliestCompletion, &[Facts { slow_start: true, ..fast }, slow]),
+        Choice::Wait
+    );
 }
 
 #[test]

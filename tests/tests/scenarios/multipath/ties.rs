@@ -122,3 +122,41 @@ fn a_path_is_kept_awake_only_if_asked_to() {
     let pings = count(&mut pair) - before;
     assert!((8..=12).contains(&pings), "{pings}");
 }
+
+#[test]
+fn datagrams_go_over_the_path_they_are_tied_to() {
+    let mut pair = bonded(|_, _| {});
+    let [first, second] = [FIRST, SECOND].map(|path| sent_over(&mut pair, path));
+    for nth in 0..100_u8 {
+        pair.client(|connection, _| connection.send_datagram_over(Tie::Needs(SECOND), &[nth; 1000]).unwrap());
+        pair.run_ms(5);
+    }
+    pair.run_ms(50);
+    let mut received = 0;
+    let mut bytes = [0; 1200];
+    pair.server(|connection, _| {
+        while connection.recv_datagram(&mut bytes).is_some() {
+            received += 1;
+        }
+    });
+    assert!(received > 0, "as many as there is room for");
+    let (first, second) = (sent_over(&mut pair, FIRST) - first, sent_over(&mut pair, SECOND) - second);
+    assert!(second > 100_000 && first < 20_000, "{first} {second}");
+}
+
+#[test]
+fn a_path_of_several_moves_to_another_address_and_keeps_its_id() {
+    let mut pair = bonded(|_, _| {});
+    let local = "10.0.1.2:6000".parse().unwrap();
+    pair.run_ms(200);
+    let route = pair.client(|connection, now| connection.add_route_to(now, SECOND, local, 2).unwrap());
+    pair.run_ms(200);
+    pair.client(|connection, now| connection.switch_route(now, route).unwrap());
+    carry(&mut pair, true, MIB);
+    for client in [true, false] {
+        let on = view(&mut pair, client, SECOND).route.unwrap();
+        assert_eq!(if client { on.local } else { on.remote }, local);
+        assert!(on.validated && view(&mut pair, client, FIRST).route.unwrap().validated);
+    }
+    assert_well(&pair);
+}

@@ -1,6 +1,7 @@
 //! What the RFCs say must be, where nothing else shows it: small bouts that look at each packet.
 
 mod handshake;
+mod multipath;
 mod packets;
 mod probes;
 mod sending;
