@@ -101,6 +101,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    // Where it is inlined the compiler sees that without a dialect nobody comes here.
+    #[inline(always)]
     fn of(config: &MultipathConfig) -> Self {
         let &MultipathConfig { dialect, other, max_paths, acks, coupled, scheduler, .. } = config;
         let failover = config.failover.and_then(|limit| u32::try_from(limit.as_micros()).ok());

@@ -102,9 +102,9 @@ impl State {
 
     /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
     pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
-        if !self.has_ties() {
+        let Some(dialect) = self.dialect().filter(|_| self.has_ties()) else {
             return if chosen { Over::Any } else { Over::Nothing };
-        }
+        };
         let id = |row: PathRow| lent.buffers.paths.get(row.index()).map_or(NO_PATH, Path::id);
         let (mut open, mut working) = (Paths::NONE, Paths::NONE);
         for row in self.open_paths(lent) {
@@ -113,7 +113,7 @@ impl State {
                 working.add(id(row));
             }
         }
-        Over::Path { path: path.map_or(NO_PATH, id), chosen, open, working }
+        Over::Path { dialect, path: path.map_or(NO_PATH, id), chosen, open, working }
     }
 
     /// What was written for a path, if anything was, goes over the others that work too, if it is of a redundant stream.

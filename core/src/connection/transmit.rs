@@ -244,9 +244,11 @@ impl State {
 
     /// Whether there is something to say over whatever path.
     pub(super) fn wants_somewhere(&self, lent: &Lent<'_>) -> bool {
+        let has_others = self.spoken().is_some();
         let cids = |row: PathRow| {
             lent.buffers.paths.get(row.index()).is_some_and(|path| {
-                path.local_cids.has_wanted() || path.peer_cids.has_wanted() && !self.carries(lent, row)
+                let elsewhere = || path.peer_cids.has_wanted() && !self.carries(lent, row);
+                path.local_cids.has_wanted() || has_others && elsewhere()
             })
         };
         let over = self.over(lent, None, true);
@@ -460,6 +462,7 @@ impl State {
 }
 
 /// A plan for a route, of what is yet to be said.
+#[cfg_attr(target_os = "none", inline(never))]
 fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
     let route = lent.buffers.routes.get(row)?;
     let max = u64::from(route.mtu.current()).min(route.amplification.allowance());
