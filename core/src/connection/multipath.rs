@@ -13,6 +13,7 @@ use super::Lent;
 use super::path::{Beside, Path, beside_mut};
 use super::path_app::PathTold;
 use super::start::State;
+use crate::cid::peer::PeerCidRows;
 use crate::cid::{LocalCids, PeerCids};
 use crate::congestion::Coupled;
 use crate::error::{Code, TransportError};
@@ -272,6 +273,8 @@ impl State {
         let mut random = [0; 2];
         lent.session.fill_random(&mut random);
         let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        path.peer_cids.clear(&mut rows);
         *path = Path::EMPTY;
         path.beside = WithMultipath::new(Beside::new(id));
         (path.local_cids, path.peer_cids) = (LocalCids::new(row), PeerCids::new(row, limit));

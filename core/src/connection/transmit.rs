@@ -70,7 +70,7 @@ const MIN_DATAGRAM: u64 = 64;
 /// The levels whose packets may share a datagram, in their order.
 const LEVELS: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
 /// Rows of sent packets that are kept for probes.
-const ROWS_FOR_PROBES: usize = 2;
+pub(super) const ROWS_FOR_PROBES: usize = 2;
 
 impl State {
     pub(super) fn next_transmit(&mut self, now: Instant, lent: &mut Lent<'_>) -> Option<Plan> {
@@ -84,8 +84,9 @@ impl State {
             return None;
         }
         if !self.lifecycle.is_open() {
-            let path = self.open_paths(lent).find(|path| !self.is_blocked(lent, *path))?;
-            return plan_for(lent, active(lent, path)).filter(|_| self.lifecycle.wants_close());
+            let path = self.speaking_path(lent);
+            let says = self.lifecycle.wants_close() && !self.is_blocked(lent, path);
+            return plan_for(lent, active(lent, path)).filter(|_| says);
         }
         let shared = self.shared_path(now, lent);
         self.path_rows().find_map(|path| self.plan(now, lent, path, shared == Some(path)))
