@@ -256,6 +256,7 @@ impl PeerCids {
     }
 
     /// The ID that `route` sends to.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn of<'a>(&self, cids: &'a [PeerCid], route: u8) -> Option<&'a PeerCid> {
         let shared = self.kind == Kind::ZeroLength;
         cids.iter().find(|row| !row.is_free() && row.path == self.path && (shared || row.is_held_by(route)))

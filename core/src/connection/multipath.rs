@@ -10,7 +10,8 @@
 use core::time::Duration;
 
 use super::Lent;
-use super::path::{Beside, Path};
+use super::path::{Beside, Path, beside_mut};
+use super::path_app::PathTold;
 use super::start::State;
 use crate::cid::{LocalCids, PeerCids};
 use crate::congestion::Coupled;
@@ -100,6 +101,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    // Where it is inlined the compiler sees that without a dialect nobody comes here.
+    #[inline(always)]
     fn of(config: &MultipathConfig) -> Self {
         let &MultipathConfig { dialect, other, max_paths, acks, coupled, scheduler, .. } = config;
         let failover = config.failover.and_then(|limit| u32::try_from(limit.as_micros()).ok());
@@ -255,6 +258,10 @@ impl State {
         }));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
+        }
+        // The handshake goes over the first path: whoever it is with was reached over that.
+        if let Some(beside) = beside_mut(lent, PathRow::FIRST) {
+            beside.told.note(PathTold::PROVED);
         }
         Ok(())
     }

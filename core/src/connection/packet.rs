@@ -67,9 +67,7 @@ const NUMBERS_USED_UP: TransportError = TransportError::new(Code::NO_ERROR, "pac
 const ABOVE_CID: usize = 22;
 /// Packets with nothing else are left as they are. PADDING would put them in flight, and nothing would take them out again
 /// (RFC 9000 13.2.7).
-const ONLY_ACK: Kinds = Kinds::NONE.with(Kind::Ack);
-/// As [`ONLY_ACK`], of multipath.
-const ONLY_PATH_ACK: Kinds = Kinds::NONE.with(Kind::PathAck);
+const ACKS: Kinds = Kinds::NONE.with(Kind::Ack).with(Kind::PathAck);
 /// Less room than this behind a packet holds no further one.
 const MIN_PACKET: usize = 128;
 
@@ -112,7 +110,7 @@ impl State {
         }
         // Header protection needs a sample (RFC 9001 5.4.2).
         packet.pad_to(BEFORE_SAMPLE.saturating_sub(truncated.width()));
-        if level == Level::OneRtt && ![ONLY_ACK, ONLY_PATH_ACK].contains(&packet.kinds()) {
+        if level == Level::OneRtt && !packet.kinds().are_among(ACKS) {
             let size = ABOVE_CID.saturating_add(self.first_flight.scid().len());
             packet.pad_to(size.saturating_sub(layout.end).saturating_sub(TAG_LEN));
         }

@@ -175,6 +175,9 @@ impl State {
         kinds: Kinds,
         pn: u64,
     ) {
+        if self.spoken().is_none() {
+            return;
+        }
         let (pto, space) = (self.longest_base_pto(lent), space(over));
         for row in self.path_rows() {
             let Some(beside) = beside_mut(lent, row) else { return };

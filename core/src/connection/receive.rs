@@ -4,7 +4,7 @@
 //! duplicate test comes after it too, so that its time tells nothing (RFC 9001 9.5).
 
 use super::Lent;
-use super::path::{active, is_open};
+use super::path::{active, is_open, path_of};
 use super::start::State;
 use crate::cid::{local, peer};
 use crate::error::{Refusal, Why};
@@ -46,14 +46,14 @@ impl State {
             return;
         }
         let seen = Addresses::new(&on);
-        let known = lent.buffers.routes.iter().any(|route| route.takes(&seen));
+        let found = lent.buffers.routes.iter().position(|route| route.takes(&seen));
         // A client ignores packets from where it sent nothing (RFC 9000 9), unless it did so over a path that it has abandoned
         // since; and nobody may move before the handshake is confirmed.
         let ignores = self.side.is_client() && !self.has_abandoned(lent);
-        if !known && (ignores || !self.levels.is_confirmed()) {
+        if found.is_none() && (ignores || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
         }
-        let mut origin = Origin { seen, route: None, is_credited: false };
+        let mut origin = Origin { seen, found, route: None, is_credited: false };
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
         while let Some(header) = &packets.next(datagram) {
@@ -171,8 +171,7 @@ impl State {
             None if !is_open(lent, to.path) => return Ok(active(lent, to.path)),
             // A server does not migrate (RFC 9000 9).
             None if self.side.is_client() => {
-                let known = lent.buffers.routes.iter().any(|route| route.takes(&origin.seen));
-                return if known { Ok(active(lent, to.path)) } else { Err(Why::Address) };
+                return if origin.found.is_some() { Ok(active(lent, to.path)) } else { Err(Why::Address) };
             }
             None => self.admit(now, lent, &origin.seen, to, len)?,
         };
@@ -313,6 +312,8 @@ impl State {
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     seen: Addresses,
+    /// The first row of a route with these addresses, whatever its path is.
+    found: Option<usize>,
     /// The row of its path's route with these addresses; nothing if there is none.
     route: Option<usize>,
     /// Whether the route was told of the datagram.
@@ -326,7 +327,10 @@ impl Origin {
             return;
         }
         let is_it = |route: &Route| route.path == path && route.takes(&self.seen);
-        self.route = lent.buffers.routes.iter().position(is_it);
+        self.route = match self.found {
+            Some(row) if path_of(lent, row) != path => lent.buffers.routes.iter().position(is_it),
+            found => found,
+        };
         if let Some(route) = self.route.and_then(|row| lent.buffers.routes.get_mut(row)) {
             route.on_received(len);
         }

@@ -48,11 +48,14 @@ impl State {
     fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
         for level in SPACES {
+            if !self.levels.can_seal(level) {
+                continue;
+            }
             for path in self.path_rows() {
+                let due = self.space_mut(lent, level, path).received.due();
                 // What cannot be sent has no deadline: whatever lets it go is an event of its own.
-                let over = self.ack_path(lent, level, path);
-                if self.levels.can_seal(level) && !self.is_blocked(lent, over) {
-                    next = next.min(self.space_mut(lent, level, path).received.due());
+                if due.is_set() && !self.is_blocked(lent, self.ack_path(lent, level, path)) {
+                    next = next.min(due);
                 }
             }
         }

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use super::Lent;
 use super::packet::{Allowed, Order};
 use super::path::{Path, active, path_of};
-use super::start::State;
+use super::start::{Probes, State};
 use crate::congestion::Budget;
 use crate::ids::{Ecn, FourTuple, PathRow};
 use crate::limits::MIN_INITIAL_DATAGRAM;
@@ -244,9 +244,11 @@ impl State {
 
     /// Whether there is something to say over whatever path.
     pub(super) fn wants_somewhere(&self, lent: &Lent<'_>) -> bool {
+        let has_others = self.spoken().is_some();
         let cids = |row: PathRow| {
             lent.buffers.paths.get(row.index()).is_some_and(|path| {
-                path.local_cids.has_wanted() || path.peer_cids.has_wanted() && !self.carries(lent, row)
+                let elsewhere = || path.peer_cids.has_wanted() && !self.carries(lent, row);
+                path.local_cids.has_wanted() || has_others && elsewhere()
             })
         };
         let over = self.over(lent, None, true);
@@ -317,9 +319,16 @@ impl State {
         }
         match plan.allowed {
             Allowed::Close => self.lifecycle.on_close_sent(),
-            Allowed::Probe if len > 0 => {
+            Allowed::Probe => {
+                // With no row left for a PING there is nothing to probe with, and other paths have theirs to say: the next
+                // timeout asks again.
+                let forgone = len == 0 && !self.may_take_rows(lent, plan.route, plan.allowed);
                 if let Some(path) = lent.buffers.paths.get_mut(plan.path.index()) {
-                    path.probes.on_sent();
+                    match len {
+                        0 if forgone => path.probes = Probes::NONE,
+                        0 => {}
+                        _ => path.probes.on_sent(),
+                    }
                 }
             }
             _ => {}
@@ -453,6 +462,7 @@ impl State {
 }
 
 /// A plan for a route, of what is yet to be said.
+#[cfg_attr(target_os = "none", inline(never))]
 fn plan_for(lent: &Lent<'_>, row: usize) -> Option<Plan> {
     let route = lent.buffers.routes.get(row)?;
     let max = u64::from(route.mtu.current()).min(route.amplification.allowance());

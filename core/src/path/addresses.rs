@@ -44,6 +44,7 @@ impl Addresses {
 
     /// Whether a datagram that was `seen` on these addresses came over a route on ours. What is left to the system, be it the
     /// local address, its port or the interface, is any.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn takes(&self, seen: &Self) -> bool {
         self.remote == seen.remote
             && self.scope == seen.scope

@@ -1,6 +1,7 @@
 //! Which of several paths carry a stream's bytes (draft-ietf-quic-multipath-21 5.5 leaves that to the sender).
 
 use crate::ids::PathId;
+use crate::wire::Dialect;
 
 /// Paths at once.
 const MAX_PATHS: usize = 8;
@@ -54,6 +55,8 @@ pub enum Over {
     Nothing,
     /// One of several.
     Path {
+        /// In which there are several: without any, nobody comes here.
+        dialect: Dialect,
         /// Its ID.
         path: PathId,
         /// Whether the scheduler has chosen it for what is tied to none.
@@ -87,6 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "multipath")]
     fn a_tie_holds_while_its_path_works_or_while_it_is_open() {
         let (one, two, gone) = (PathId(1), PathId(2), PathId(3));
         let paths = |ids: &[PathId]| {
@@ -94,8 +98,8 @@ mod tests {
             ids.iter().for_each(|id| paths.add(*id));
             paths
         };
-        let over =
-            |path, chosen| Over::Path { path, chosen, open: paths(&[one, two]), working: paths(&[two]) };
+        let (open, working, dialect) = (paths(&[one, two]), paths(&[two]), Dialect::Draft21);
+        let over = |path, chosen| Over::Path { dialect, path, chosen, open, working };
         for (tie, on_one, on_one_if_chosen, on_two, on_two_if_chosen) in [
             (Tie::None, false, true, false, true),
             (Tie::Prefers(two), false, false, true, true),

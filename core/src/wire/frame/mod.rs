@@ -50,9 +50,16 @@ impl Kinds {
     /// None.
     pub const NONE: Self = Self(0);
 
-    /// Whether `kind` is among them.
+    /// Whether `kind` is among them. Without a dialect there are none of multipath.
+    #[inline]
     pub const fn has(self, kind: Kind) -> bool {
-        self.0 & (1 << kind as u8) != 0
+        let exists = !kind.is_multipath() || !Dialect::ALL.is_empty();
+        exists && self.0 & (1 << kind as u8) != 0
+    }
+
+    /// Whether there is no other than those.
+    pub const fn are_among(self, those: Self) -> bool {
+        self.0 & !those.0 == 0
     }
 
     /// These and `kind`.

@@ -271,6 +271,27 @@ fn an_abandon_that_was_lost_is_said_again() {
     assert!(heard_on(&bout, SECOND, abandoned).is_empty());
 }
 
+/// A client gives up its only path on the first packet of another, and somebody sends that packet on from elsewhere: the
+/// server waits until the client itself is heard.
+#[test]
+fn a_spoofed_first_packet_of_the_only_path_left_ends_nothing() {
+    let mut bout = bout();
+    let spare = bout.puppet.new_cid(SECOND, 1);
+    bout.say(&[spare]);
+    bout.say_on(SECOND, ELSEWHERE, &[Frame::Ping(Ping), abandons(0)]);
+    bout.wait_ms(8_000);
+    let closed = |event: &Event| matches!(event, Event::Closed(_));
+    assert!(!bout.node.events.iter().any(|(_, _, event)| closed(event)));
+    bout.puppet.heard.clear();
+    begins(&mut bout, SECOND, PUPPET);
+    bout.say_on(SECOND, PUPPET, &[Frame::Ping(Ping)]);
+    for data in heard_on(&bout, SECOND, challenge) {
+        bout.say_on(SECOND, PUPPET, &[Frame::PathResponse(PathResponse { data })]);
+    }
+    let route = bout.connection().path(SECOND).unwrap().route.unwrap();
+    assert!(route.remote == PUPPET.parse().unwrap() && route.validated, "{route:?}");
+}
+
 #[test]
 fn the_last_path_abandoned_is_the_end_of_the_connection() {
     let mut bout = bout();
