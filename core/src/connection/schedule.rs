@@ -48,7 +48,7 @@ impl State {
         if !self.has_choice(lent) || !self.levels.is_confirmed() {
             return Some(self.main);
         }
-        if !self.wants_somewhere(lent) {
+        if !self.wants_somewhere(lent, None) {
             return None;
         }
         let facts = self.facts_of_paths(now, lent);

@@ -240,11 +240,13 @@ impl State {
         let own = |path: &Path| path.ping.is_wanted() || path.peer_cids.has_wanted();
         let own = lent.buffers.paths.get(path.index()).is_some_and(own);
         let tied = self.has_ties() && (self.has_copies(path) || self.wants_tied(lent, path, shared));
-        own || tied || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
+        own || tied
+            || self.wants_on_route(lent, active(lent, path))
+            || shared && self.wants_somewhere(lent, Some(path))
     }
 
-    /// Whether there is something to say over whatever path.
-    pub(super) fn wants_somewhere(&self, lent: &Lent<'_>) -> bool {
+    /// Whether there is something to say that is tied to no path, over this one, or over whichever it may be.
+    pub(super) fn wants_somewhere(&self, lent: &Lent<'_>, path: Option<PathRow>) -> bool {
         let has_others = self.spoken().is_some();
         let cids = |row: PathRow| {
             lent.buffers.paths.get(row.index()).is_some_and(|path| {
@@ -252,7 +254,7 @@ impl State {
                 path.local_cids.has_wanted() || has_others && elsewhere()
             })
         };
-        let over = self.over(lent, None, true);
+        let over = self.over(lent, path, true);
         self.streams.wants_to_send(&lent.buffers.streams, &over)
             || self.wants_datagram(lent, &over)
             || self.crypto.wants_to_send(Level::OneRtt, lent.session)
