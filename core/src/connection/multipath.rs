@@ -273,11 +273,12 @@ impl State {
         let mut random = [0; 2];
         lent.session.fill_random(&mut random);
         let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
-        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        path.peer_cids.clear(&mut rows);
         *path = Path::EMPTY;
         path.beside = WithMultipath::new(Beside::new(id));
         (path.local_cids, path.peer_cids) = (LocalCids::new(row), PeerCids::new(row, limit));
+        // Of the path before, nothing is known by this row any more.
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        path.peer_cids.clear(&mut rows);
         path.skips.schedule(0, u16::from_ne_bytes(random));
         self.give_cids_ahead(lent, row);
     }
