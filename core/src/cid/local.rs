@@ -189,8 +189,8 @@ impl LocalCids {
         self.shown > 0
     }
 
-    /// The path is abandoned: the peer is given no more IDs, those that it has not heard of are of no use, and those that it may
-    /// have heard of stay known, but are not told again.
+    /// The path is abandoned: the peer is told of no more IDs. Those that it has not heard of are of no use; what it was told once
+    /// it may have, whatever seems lost, and may still send to.
     pub fn stop(&mut self, rows: &mut [LocalCid]) {
         let (path, shown) = (self.path, self.shown);
         self.supply = Supply::UpTo(0);

@@ -10,7 +10,8 @@
 use core::time::Duration;
 
 use super::Lent;
-use super::path::{Beside, Path};
+use super::path::{Beside, Path, beside_mut};
+use super::path_app::PathTold;
 use super::start::State;
 use crate::cid::{LocalCids, PeerCids};
 use crate::congestion::Coupled;
@@ -257,6 +258,10 @@ impl State {
         }));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
+        }
+        // The handshake goes over the first path: whoever it is with was reached over that.
+        if let Some(beside) = beside_mut(lent, PathRow::FIRST) {
+            beside.told.note(PathTold::PROVED);
         }
         Ok(())
     }

@@ -109,6 +109,7 @@ impl State {
         let route_row = self.open_route(now, lent, row, on, opener).ok_or(PathError::Full)?;
         let route = lent.buffers.routes.get_mut(route_row).ok_or(PathError::Full)?;
         route.role = Role::Active;
+        route.left = now;
         if known {
             route.amplification.on_validated();
             route.validation.on_handshake(now);
@@ -163,15 +164,16 @@ impl State {
         Ok(row)
     }
 
-    /// A route in use could not be validated. Returns whether its path is given up for it: there are others, and nobody was ever
-    /// reached over it (draft-21 3.1).
-    pub(super) fn give_up_new_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) -> bool {
-        let is_new = lent.buffers.paths.get(row.index()).is_some_and(|path| !path.is_proved());
-        let gives_up = self.has_choice(lent) && is_new;
-        if gives_up {
-            self.abandon_path(now, lent, row, AbandonCode::Unstable);
+    /// Whether a path is given up whose route in use could not be validated, and which has no other: one over which nobody was
+    /// ever reached, if another one works (draft-21 3.1); and one to an address that was never the peer's, which without other
+    /// paths is the end of the connection.
+    pub(super) fn is_given_up(&self, lent: &Lent<'_>, path: PathRow) -> bool {
+        let route = lent.buffers.routes.get(active(lent, path));
+        if route.is_some_and(|route| !route.amplification.is_validated()) {
+            return self.has_choice(lent);
         }
-        gives_up
+        let is_new = lent.buffers.paths.get(path.index()).is_some_and(|path| !path.is_proved());
+        is_new && self.works_elsewhere(lent, path).is_some()
     }
 
     /// We abandon a path, which is not the last one.

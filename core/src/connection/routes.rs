@@ -18,6 +18,7 @@ use crate::path::{Addresses, EcnValidation, Health, Opener, Role, Route, RouteId
 use crate::session::Level;
 use crate::table::list::at;
 use crate::time::{Deadline, Instant, Span};
+use crate::wire::dialect::AbandonCode;
 
 /// A route that was left is kept for so long: it may be taken up again with what was known of it.
 const KEPT: Span = Span::from_secs(60);
@@ -264,6 +265,7 @@ impl State {
             }
         }
         route.role = Role::Active;
+        route.left = now;
         route.pto.on_keys_discarded(now);
         if !route.validation.is_validated() && !route.validation.is_running() {
             route.validation.start(now, pto);
@@ -320,8 +322,9 @@ impl State {
     pub(super) fn on_silence(&mut self, now: Instant, lent: &mut Lent<'_>) {
         let path = self.main;
         if let Some(route) = lent.buffers.routes.get_mut(active(lent, path)) {
-            if !route.is_down() {
+            if route.health == Health::Works {
                 route.health = Health::Suspect;
+                route.left = now;
             }
             route.told.note(Told::SUSPECT);
         }
@@ -458,7 +461,9 @@ impl State {
                 self.activate(now, lent, fallback, MoveCause::Fallback);
                 self.release(lent, row, Told::FAILED);
             }
-            None if self.give_up_new_path(now, lent, path) => {}
+            None if self.is_given_up(lent, path) => {
+                self.abandon_path(now, lent, path, AbandonCode::Unstable);
+            }
             None => {
                 let pto = self.base_pto(lent, path);
                 let several = self.spoken().is_some();

@@ -1,5 +1,6 @@
 //! Which path carries what is tied to none, and what becomes of it when a path falls silent (draft-21 5.5, 5.7).
 
+use core::iter::once;
 use core::num::NonZeroU8;
 
 use super::Lent;
@@ -108,8 +109,7 @@ impl State {
         let (mut open, mut working) = (Paths::NONE, Paths::NONE);
         for row in self.open_paths(lent) {
             open.add(id(row));
-            let suspect = lent.buffers.routes.get(active(lent, row)).is_none_or(Route::is_suspect);
-            if self.is_usable(lent, row) && !suspect {
+            if self.carries(lent, row) {
                 working.add(id(row));
             }
         }
@@ -120,11 +120,7 @@ impl State {
     pub(super) fn copy(&mut self, lent: &Lent<'_>, path: PathRow, written: Option<u16>) {
         let Some(row) = written.filter(|_| self.has_ties()) else { return };
         let Some(mut copies) = self.spoken().map(|spoken| spoken.copies) else { return };
-        let works = |other: &PathRow| {
-            let suspect = lent.buffers.routes.get(active(lent, *other)).is_none_or(Route::is_suspect);
-            *other != path && !suspect && self.is_usable(lent, *other)
-        };
-        let others = self.open_paths(lent).filter(works);
+        let others = self.open_paths(lent).filter(|other| *other != path && self.carries(lent, *other));
         self.streams.copy(&lent.buffers.streams, lent.buffers.sent, row, &mut copies, others);
         if let Some(spoken) = self.spoken_mut() {
             spoken.copies = copies;
@@ -167,16 +163,16 @@ impl State {
         };
         let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
         let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !suspect(*path);
-        if spoken.terms.acks == AckReturn::SamePath && is_open(lent, path) && serves(&path) {
+        if spoken.terms.acks == AckReturn::SamePath && serves(&path) {
             return path;
         }
         let rtt =
             |path: &PathRow| lent.buffers.routes.get(active(lent, *path)).map(|route| route.rtt.smoothed());
         let serving = self.open_paths(lent).filter(serves);
-        serving
-            .filter(|path| self.is_usable(lent, *path))
-            .min_by_key(rtt)
-            .unwrap_or_else(|| if is_open(lent, path) { path } else { self.main })
+        let fastest = serving.filter(|path| self.is_usable(lent, *path)).min_by_key(rtt);
+        // Where none is known to work, any that can be sent over is better than silence.
+        let speaking = || once(path).chain(self.open_paths(lent)).find(|path| !self.is_blocked(lent, *path));
+        fastest.or_else(speaking).unwrap_or(self.main)
     }
 
     /// When a path is to be taken for silent, or to be given up.
@@ -206,7 +202,7 @@ impl State {
     }
 
     /// Since when another path works, if one does.
-    fn works_elsewhere(&self, lent: &Lent<'_>, path: PathRow) -> Option<Instant> {
+    pub(super) fn works_elsewhere(&self, lent: &Lent<'_>, path: PathRow) -> Option<Instant> {
         let others = self.open_paths(lent).filter(|other| *other != path && self.is_usable(lent, *other));
         let routes = others.filter_map(|other| lent.buffers.routes.get(active(lent, other)));
         routes.filter(|route| route.health == Health::Works).map(|route| route.left).min()

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use super::Lent;
 use super::packet::{Allowed, Order};
 use super::path::{Path, active, path_of};
-use super::start::State;
+use super::start::{Probes, State};
 use crate::congestion::Budget;
 use crate::ids::{Ecn, FourTuple, PathRow};
 use crate::limits::MIN_INITIAL_DATAGRAM;
@@ -319,9 +319,16 @@ impl State {
         }
         match plan.allowed {
             Allowed::Close => self.lifecycle.on_close_sent(),
-            Allowed::Probe if len > 0 => {
+            Allowed::Probe => {
+                // With no row left for a PING there is nothing to probe with, and other paths have theirs to say: the next
+                // timeout asks again.
+                let forgone = len == 0 && !self.may_take_rows(lent, plan.route, plan.allowed);
                 if let Some(path) = lent.buffers.paths.get_mut(plan.path.index()) {
-                    path.probes.on_sent();
+                    match len {
+                        0 if forgone => path.probes = Probes::NONE,
+                        0 => {}
+                        _ => path.probes.on_sent(),
+                    }
                 }
             }
             _ => {}

@@ -113,6 +113,18 @@ mod tests {
     use std::thread;
 
     #[test]
+    fn the_longest_silence_is_between_two_bytes() {
+        let meter = Meter::new(Clock::start());
+        thread::sleep(Duration::from_millis(50));
+        meter.add(1);
+        assert_eq!(meter.longest_silence(), Duration::ZERO, "what came before is no silence");
+        thread::sleep(Duration::from_millis(20));
+        meter.add(1);
+        meter.add(1);
+        assert!(meter.longest_silence() >= Duration::from_millis(20));
+    }
+
+    #[test]
     fn a_moment_comes_by_bytes_or_by_time_or_not_at_all() {
         let meter = Meter::new(Clock::start());
         thread::scope(|scope| {

@@ -73,7 +73,7 @@ impl Connection {
     /// Waits until the peer was reached over the path, so that it carries data.
     ///
     /// # Errors
-    /// [`Error::PathGone`] if it was abandoned, by which side ever; [`Error::TimedOut`]; [`Error::Closed`].
+    /// [`Error::PathGone`] if it was abandoned, by whichever side; [`Error::TimedOut`]; [`Error::Closed`].
     pub fn wait_path(&self, path: PathId, timeout: Option<Duration>) -> Result<PathView, Error> {
         self.0.block(Wait::Path, timeout, |connection| {
             let view = connection.path(path).filter(|view| view.abandoned.is_none());

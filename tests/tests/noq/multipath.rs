@@ -3,12 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peregrine_core::connection::PathView;
 use peregrine_core::ids::PathId;
 use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::Scheduler;
+use peregrine_core::time::Instant;
+use peregrine_std::clock::Clock;
 use peregrine_std::{Builder, Connection};
 
 use crate::link::Link;
@@ -105,13 +107,13 @@ impl ToThem {
 
 impl FromThem {
     fn second(&self, remote: SocketAddr, local: SocketAddr, status: PathStatus) -> stack::Path {
-        let since = Instant::now();
+        let clock = Clock::start();
         let on = FourTuple::new(remote, Some(local.ip()));
         loop {
             match self.line.wait(async { self.line.inner.open_path(on, status).await }) {
                 Ok(path) => return path,
                 // It waits for nothing by itself.
-                Err(PathError::RemoteCidsExhausted) if Some(since.elapsed()) < PATIENCE => {
+                Err(PathError::RemoteCidsExhausted) if passed(clock) < PATIENCE => {
                     thread::sleep(Duration::from_millis(5));
                 }
                 Err(error) => panic!("{error}"),
@@ -134,11 +136,16 @@ fn meanwhile(line: &impl Line, act: impl FnOnce()) {
     assert!(act.is_none(), "nothing happened");
 }
 
+/// Since the clock was started.
+fn passed(clock: Clock) -> Option<Duration> {
+    Some(clock.now().since(Instant::ZERO).into())
+}
+
 /// Waits for what comes soon.
 fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
-    let since = Instant::now();
+    let clock = Clock::start();
     while !is_so() {
-        assert!(Some(since.elapsed()) < PATIENCE, "{what}");
+        assert!(passed(clock) < PATIENCE, "{what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

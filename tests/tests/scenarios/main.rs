@@ -10,6 +10,7 @@ mod door;
 mod ecn;
 mod endings;
 mod floods;
+mod found_by_walks;
 mod handshake;
 mod keys;
 mod migration;

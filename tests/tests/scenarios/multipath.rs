@@ -23,11 +23,11 @@ use peregrine_tests::pair::{Pair, open, server_address};
 use peregrine_tests::quic::{NullConnection, QuicNode, Setup};
 use peregrine_tests::sim::{Interface, Link};
 
-const WIFI: &str = "10.0.0.2";
-const CELLULAR: &str = "10.0.1.2";
+pub(super) const WIFI: &str = "10.0.0.2";
+pub(super) const CELLULAR: &str = "10.0.1.2";
 const MIB: u64 = 1 << 20;
 const FIRST: PathId = PathId::ZERO;
-const SECOND: PathId = PathId(1);
+pub(super) const SECOND: PathId = PathId(1);
 const THIRD: PathId = PathId(2);
 
 /// Both sides want multipath, and have memory for what both links hold.
@@ -73,7 +73,7 @@ fn phone_on(wifi: Interface, cellular: Interface, tune: impl FnOnce(&mut Setup, 
 }
 
 /// A phone that speaks multipath: Wi-Fi and cellular, one path so far.
-fn phone(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
+pub(super) fn phone(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
     let (wifi, cellular) = (Interface::at(WIFI), Interface::at(CELLULAR));
     phone_on(wifi.link(wifi_link()), cellular.link(cellular_link()), tune)
 }
@@ -118,7 +118,7 @@ fn shallow(tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
 }
 
 /// What a side was told of a path.
-fn told(node: &QuicNode, path: PathId) -> Vec<PathEvent> {
+pub(super) fn told(node: &QuicNode, path: PathId) -> Vec<PathEvent> {
     let of = |event: &Event| match event {
         Event::Path(id, what) if *id == path => Some(*what),
         _ => None,
@@ -131,7 +131,7 @@ fn was_told(node: &QuicNode, path: PathId, what: PathEvent) -> bool {
     told(node, path).contains(&what)
 }
 
-fn stream(pair: &mut Pair) -> StreamId {
+pub(super) fn stream(pair: &mut Pair) -> StreamId {
     pair.client(|connection, _| open(connection, Dir::Bi))
 }
 

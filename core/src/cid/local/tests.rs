@@ -246,3 +246,18 @@ fn random_run(dice: &mut Dice) {
     peer.receive(&written(&mut local, &mut rows, 1000, 500), u64::MAX);
     assert_eq!(peer.known, (0..local.next_seq.into()).collect());
 }
+
+#[test]
+fn of_an_abandoned_path_the_peer_keeps_what_it_was_told_once() {
+    let (mut rows, mut local) = started::<4>(4);
+    fill(&mut local, &mut rows);
+    let told = written(&mut local, &mut rows, 7, 60);
+    assert!(!told.is_empty() && told.len() < 3, "{told:?}");
+    let known = |rows: &[LocalCid], seq| find(rows, cid(seq).as_slice()).is_some();
+    local.on_lost(&mut rows, P0, 7);
+    local.stop(&mut rows);
+    assert!(known(&rows, 0) && known(&rows, 1), "the packet may have arrived");
+    assert!(!known(&rows, 3), "nobody sends to it");
+    assert!(!local.has_wanted() && local.wanted(&rows) == 0);
+    assert_eq!(written(&mut local, &mut rows, 8, 200), []);
+}

@@ -11,8 +11,8 @@ use peregrine_core::path::Availability;
 use peregrine_core::session::{Level, Session as _};
 use peregrine_core::wire::dialect::{AbandonCode, PerDialect};
 use peregrine_core::wire::frame::{
-    Frame, Kind, NewConnectionId, PathAbandon, PathNewConnectionId, PathResponse, PathRetireConnectionId,
-    Ping,
+    Frame, Kind, MaxPathId, NewConnectionId, PathAbandon, PathNewConnectionId, PathResponse,
+    PathRetireConnectionId, Ping,
 };
 use peregrine_core::wire::params::TransportParams;
 use peregrine_core::wire::{Cid, Dialect, reset};
@@ -279,6 +279,24 @@ fn who_misses_a_path_id_says_so() {
         let missed =
             |frame: &Frame<'_>| if let Frame::PathsBlocked(frame) = frame { Some(frame.max) } else { None };
         assert_eq!(heard_since(&bout, 0, missed), [0]);
+    }
+}
+
+/// Frames may overtake each other.
+#[test]
+fn a_limit_that_is_not_higher_takes_nothing_back() {
+    for dialect in Dialect::ALL.iter().copied() {
+        let mut bout = Bout::against_client_with(with_paths(Setup::client(1)), |params| {
+            offers(params, dialect, 0);
+        });
+        settle(&mut bout);
+        for max in [2, 1, 2, 0] {
+            bout.say(&[Frame::MaxPathId(MaxPathId { dialect, max })]);
+        }
+        let frame = bout.puppet.new_cid(SECOND, 0);
+        bout.say(&[frame]);
+        assert_eq!(open_path(&mut bout), Ok(SECOND));
+        assert_eq!(bout.puppet.close(), None);
     }
 }
 

@@ -1,0 +1,107 @@
+//! What random walks over several paths have found, each by itself.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use peregrine_core::connection::{NetworkChange, PathEvent};
+use peregrine_core::ids::{FourTuple, PathId};
+use peregrine_core::path::Availability;
+use peregrine_core::path::schedule::{Choice, Facts, Scheduler};
+use peregrine_tests::pair::{Pair, read_pattern, server_address, write_pattern};
+use peregrine_tests::sim::Link;
+
+use super::multipath::{CELLULAR, SECOND, WIFI, phone, stream, told};
+
+/// Cuts both networks of the phone, or connects them again.
+fn cut(pair: &mut Pair, loss: f64) {
+    for interface in 0..2 {
+        let interface = pair.world.interface(pair.client, interface);
+        interface.set_up(Link::mbit(10).delay_ms(10).loss(loss));
+        interface.set_down(Link::mbit(10).delay_ms(10).loss(loss));
+    }
+}
+
+fn at(local: &str, port: u16, interface: u32) -> FourTuple {
+    FourTuple { local: SocketAddr::new(local.parse().unwrap(), port), remote: server_address(), interface }
+}
+
+/// In an outage of everything the path of the handshake was given up because another one was there that had been taken for
+/// validated, and did not work either.
+#[test]
+fn a_path_that_worked_is_not_given_up_for_one_that_never_did() {
+    let mut pair = phone(|_, _| {});
+    let id = stream(&mut pair);
+    let mut sent = 0;
+    cut(&mut pair, 1.0);
+    pair.client(|connection, now| {
+        write_pattern(connection, id, &mut sent, 100_000);
+        let same = connection.path(PathId::ZERO).unwrap().route.unwrap();
+        let on = at(WIFI, same.local.port(), 1);
+        assert_eq!(connection.open_path(now, on, Availability::Available), Ok(SECOND));
+        connection.network_changed(now, NetworkChange::NewNetwork(WIFI.parse().unwrap()));
+    });
+    pair.run_ms(8_000);
+    assert!(!told(pair.client_node(), PathId::ZERO).contains(&PathEvent::Abandoned));
+    cut(&mut pair, 0.0);
+    let mut received = 0;
+    pair.client(|connection, _| connection.ping());
+    pair.run_ms(12_000);
+    pair.server(|connection, _| read_pattern(connection, id, &mut received));
+    assert!(received > 0);
+    assert_eq!((pair.client_cause(), pair.server_cause()), (None, None));
+}
+
+/// Cuts the network of the path of the handshake.
+fn cut_wifi(pair: &mut Pair) {
+    pair.world.interface(pair.client, 0).set_up(Link::ideal().loss(1.0));
+    pair.world.interface(pair.client, 0).set_down(Link::ideal().loss(1.0));
+}
+
+/// A path that did not answer was given up at once when another one was opened: that was taken to have worked since the
+/// beginning of time.
+#[test]
+fn a_path_that_was_just_opened_has_not_worked_for_long() {
+    let mut pair = phone(|client, _| {
+        let multipath = client.endpoint.connection.multipath.as_mut().unwrap();
+        multipath.patience = Some(Duration::from_secs(5));
+    });
+    let id = stream(&mut pair);
+    cut_wifi(&mut pair);
+    let mut sent = 0;
+    pair.client(|connection, _| write_pattern(connection, id, &mut sent, 400_000));
+    pair.run_ms(8_000);
+    pair.client(|connection, now| connection.open_path(now, at(CELLULAR, 5000, 2), Availability::Available))
+        .unwrap();
+    pair.run_ms(4_000);
+    assert_eq!(told(pair.client_node(), SECOND), [PathEvent::Opened, PathEvent::Validated]);
+    let given_up = |pair: &Pair| told(pair.client_node(), PathId::ZERO).contains(&PathEvent::Abandoned);
+    assert!(!given_up(&pair));
+    pair.run_ms(2_000);
+    assert!(given_up(&pair));
+}
+
+/// A probe of a silent path for which there was no row in the table of sent packets came first for ever, and a path that was
+/// just opened was never validated.
+#[test]
+fn a_path_with_nothing_to_probe_with_does_not_silence_the_others() {
+    let both_or_none = |facts: &[Facts]| {
+        let usable = || facts.iter().enumerate().filter(|(_, path)| path.usable);
+        let ready = usable().find(|(_, path)| path.is_ready()).filter(|_| usable().nth(1).is_some());
+        ready.map_or(Choice::Wait, |(row, _)| Choice::Path(row))
+    };
+    let mut pair = phone(|_, server| {
+        server.sizes.sent = 16;
+        server.endpoint.connection.multipath.as_mut().unwrap().scheduler = Scheduler::Custom(both_or_none);
+    });
+    let id = stream(&mut pair);
+    pair.client(|connection, _| connection.write_stream(id, b"hello").unwrap());
+    pair.run_ms(100);
+    cut_wifi(&mut pair);
+    let mut sent = 0;
+    pair.server(|connection, _| write_pattern(connection, id, &mut sent, 400_000));
+    pair.run_ms(1_000);
+    pair.client(|connection, now| connection.open_path(now, at(CELLULAR, 5000, 2), Availability::Available))
+        .unwrap();
+    pair.run_ms(2_000);
+    assert!(told(pair.server_node(), SECOND).contains(&PathEvent::Validated));
+}
