@@ -2,6 +2,8 @@
 
 mod arriving;
 mod following;
+#[cfg(feature = "multipath")]
+mod paths;
 
 use core::net::SocketAddr;
 use core::task::{Context, Waker};

@@ -3,6 +3,8 @@
 use core::fmt;
 
 use embedded_io_async::ErrorKind;
+#[cfg(feature = "multipath")]
+use peregrine_core::connection::PathError;
 use peregrine_core::connection::RouteError;
 use peregrine_core::endpoint::ConnectError;
 use peregrine_core::error::{Code, TransportError};
@@ -36,6 +38,12 @@ pub enum Error {
     Route(RouteError),
     /// The peer could not be reached over the route, or it was closed.
     RouteGone,
+    /// There can be no such path, or not now.
+    #[cfg(feature = "multipath")]
+    Path(PathError),
+    /// The path was abandoned, by us or by the peer.
+    #[cfg(feature = "multipath")]
+    PathGone,
     /// The peer does not want what the stream sends, and gave this code.
     Stopped(u64),
     /// The peer gave up sending on the stream, with this code.
@@ -116,6 +124,10 @@ impl fmt::Display for Error {
             Self::Closed(end) => return write!(f, "the connection is over: {end}"),
             Self::Start(error) => return write!(f, "the connection could not begin: {error}"),
             Self::Route(error) => return error.fmt(f),
+            #[cfg(feature = "multipath")]
+            Self::Path(error) => return error.fmt(f),
+            #[cfg(feature = "multipath")]
+            Self::PathGone => "the path was abandoned",
             Self::Stopped(code) => return write!(f, "the peer stopped the stream with code {code}"),
             Self::Reset(code) => return write!(f, "the peer reset the stream with code {code}"),
             Self::Entropy => return EntropyError.fmt(f),
@@ -166,6 +178,13 @@ impl embedded_io_async::Error for Error {
 impl From<RouteError> for Error {
     fn from(error: RouteError) -> Self {
         Self::Route(error)
+    }
+}
+
+#[cfg(feature = "multipath")]
+impl From<PathError> for Error {
+    fn from(error: PathError) -> Self {
+        Self::Path(error)
     }
 }
 

@@ -24,6 +24,8 @@ mod error;
 mod lent;
 mod moving;
 mod network;
+#[cfg(feature = "multipath")]
+mod paths;
 mod resources;
 mod socket;
 mod stream;
@@ -37,5 +39,7 @@ pub use endpoint::{Endpoint, EndpointUsage, Refusals};
 pub use error::{End, Error};
 pub use moving::MAX_ROUTES;
 pub use network::NetworkId;
+#[cfg(feature = "multipath")]
+pub use paths::MAX_PATHS;
 pub use resources::{ConstMemory, Resources, Storage};
 pub use stream::{RecvStream, SendStream};

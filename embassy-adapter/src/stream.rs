@@ -29,6 +29,11 @@ impl<S: EndpointSession + 'static> SendStream<S> {
         Self { link, id, is_over: false }
     }
 
+    #[cfg(feature = "multipath")]
+    pub(crate) const fn link(&self) -> &Link<S> {
+        &self.link
+    }
+
     /// The number of the stream.
     pub const fn id(&self) -> StreamId {
         self.id

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Prints the table of budgets of the firmwares that `run.sh` has built, and what was measured.
 
-    budgets.py DIRECTORY [--exchange FILE] [--bounds]
+    budgets.py DIRECTORY [--exchange FILE] [--multipath FILE] [--bounds]
     budgets.py --symbols PROGRAM
 
 Flash is the image of a program without that of `empty`. RAM is what `sizes` was linked with. Stack and instructions are
-read from FILE, what `exchange` said. A budget has a goal, what it may be at most, and a bound: what it was when that was
+read from FILE, what `exchange` said. Items with an `m` are those of a client that may use several paths, which lie in the
+directory `multipath`. A budget has a goal, what it may be at most, and a bound: what it was when that was
 last decided, at opt-level s and with some room for another compiler. With `--bounds` what grows beyond its bound fails, so that
 it grows by decision. `--symbols` lists what is largest in a program instead.
 """
@@ -23,25 +24,44 @@ ROOM = 1.04
 # Item, what, goal, at most, bound.
 BUDGETS = [
     ("F2", "flash: core as a client with migration", 32 * KIB, 54 * KIB, 88_100),
+    ("F2m", "flash: the same that may use several paths", 38 * KIB, 64 * KIB, 999_999),
     ("F4", "flash: whole client, PSK and X25519", 60 * KIB, 88 * KIB, 125_700),
     ("F5e", "flash: whole client, pinned Ed25519 key", 72 * KIB, 100 * KIB, 141_400),
     ("F5p", "flash: whole client, pinned P-256 key", 88 * KIB, 116 * KIB, 150_000),
     ("R1", "RAM: established, 1 path, 4 streams, 16 sent rows", 3 * KIB, 4608, 4488),
     ("R2", "RAM: a further path, one route, 2+2 CIDs", 600, 900, 896),
+    ("R1m", "RAM: as R1, where several paths are possible", 3 * KIB, 4608, 9999),
+    ("R2m", "RAM: as R2, where several paths are possible", 600, 900, 9999),
     ("R4", "RAM: lent for the handshake", 6 * KIB, 8 * KIB, 5632),
     ("R5", "RAM: whole connection in use, 1 stream of 1 KiB", 8 * KIB, 12 * KIB, 11_104),
     ("S1", "stack: core without crypto", 2 * KIB, 4 * KIB, 3_212),
+    ("S1m", "stack: as S1, over two paths", 2 * KIB, 4 * KIB, 9999),
     ("S2", "stack: handshake with PSK and X25519", 5 * KIB, 8 * KIB, 4_990),
     ("I1 out", "instructions: a packet of 1,200 bytes out", 12_000, 20_000, 19_160),
     ("I1 in", "instructions: a packet of 1,200 bytes in", 12_000, 20_000, 16_480),
+    ("I1m out", "instructions: the same, multipath spoken, one path", 12_000, 20_000, 99999),
+    ("I1m in", "instructions: the same, multipath spoken, one path", 12_000, 20_000, 99999),
+    ("I1m two out", "instructions: the same, over two paths", 12_000, 20_000, 99999),
+    ("I1m two in", "instructions: the same, over two paths", 12_000, 20_000, 99999),
     ("I2", "instructions: handshake with PSK and X25519", 8_000_000, 14_000_000, 5_180_000),
 ]
+# With several paths.
+MULTIPATH = {
+    "R1": "R1m", "R2": "R2m", "S1": "S1m", "I1 out": "I1m out", "I1 in": "I1m in",
+    "two paths out": "I1m two out", "two paths in": "I1m two in",
+}
 PROGRAMS = {"F2": "null", "F4": "psk", "F5e": "ed25519", "F5p": "p256"}
 
 
 def flash(directory):
     empty = Elf(f"{directory}/empty").flash()
-    return {item: Elf(f"{directory}/{program}").flash() - empty for item, program in PROGRAMS.items()}
+    programs = PROGRAMS | {"F2m": "multipath/null"}
+    return {item: Elf(f"{directory}/{program}").flash() - empty for item, program in programs.items()}
+
+
+def named(measured):
+    """Those of several paths, by their own names."""
+    return {MULTIPATH[item]: value for item, value in measured.items() if item in MULTIPATH}
 
 
 def sizes(directory):
@@ -72,8 +92,8 @@ def exchange(file):
 
 
 def table(measured):
-    print(f"| {'item':6} | {'what':50} | {'goal':>10} | {'at most':>10} | {'measured':>10} | verdict")
-    print(f"|{'-' * 8}|{'-' * 52}|{'-' * 11}:|{'-' * 11}:|{'-' * 11}:|---")
+    print(f"| {'item':11} | {'what':50} | {'goal':>10} | {'at most':>10} | {'measured':>10} | verdict")
+    print(f"|{'-' * 13}|{'-' * 52}|{'-' * 11}:|{'-' * 11}:|{'-' * 11}:|---")
     grown = []
     for item, what, goal, at_most, bound in BUDGETS:
         value = measured.get(item)
@@ -85,10 +105,10 @@ def table(measured):
                        else f"missed by {value - at_most:,}, {value / at_most - 1:.0%}")
             if value > bound * ROOM:
                 grown.append(f"{item}: {value:,}, it was {bound:,}")
-        print(f"| {item:6} | {what:50} | {goal:>10,} | {at_most:>10,} | {shown:>10} | {verdict}")
+        print(f"| {item:11} | {what:50} | {goal:>10,} | {at_most:>10,} | {shown:>10} | {verdict}")
     if "I3" in measured:
         at_once = measured["I3"] == 1
-        print(f"| {'I3':6} | {'a move: PATH_CHALLENGE in the very next datagram':50} | {'yes':>10} | {'yes':>10} | "
+        print(f"| {'I3':11} | {'a move: PATH_CHALLENGE in the very next datagram':50} | {'yes':>10} | {'yes':>10} | "
               f"{'yes' if at_once else 'no':>10} | {'goal' if at_once else 'missed'}")
         if not at_once:
             grown.append("I3: a move is not told at once")
@@ -113,9 +133,11 @@ def main(arguments):
     if not arguments:
         sys.exit(__doc__)
     directory, rest = arguments[0], arguments[1:]
-    measured = flash(directory) | ram(directory)
+    measured = flash(directory) | ram(directory) | named(ram(f"{directory}/multipath"))
     if "--exchange" in rest:
         measured |= exchange(rest[rest.index("--exchange") + 1])
+    if "--multipath" in rest:
+        measured |= named(exchange(rest[rest.index("--multipath") + 1]))
     grown = table(measured)
     if grown and "--bounds" in rest:
         sys.exit("grown: " + "; ".join(grown))

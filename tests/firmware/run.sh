@@ -7,10 +7,10 @@ target=thumbv7em-none-eabihf
 [ $# -gt 0 ] || set -- s
 command -v python3 >/dev/null || { echo "SKIPPED: there is no python3"; exit 0; }
 
-build() { # build LEVEL ARGUMENTS...: into target/LEVEL
-  local level=$1; shift
+build() { # build LEVEL SUFFIX ARGUMENTS...: into target/LEVELSUFFIX
+  local level=$1 suffix=$2; shift 2
   CARGO_PROFILE_RELEASE_OPT_LEVEL=$level ../../.ci/bare-metal.sh $target build --quiet --release --locked \
-    --target-dir "target/$level" "$@"
+    --target-dir "target/$level$suffix" "$@"
 }
 
 # Each of these tables has tens of kilobytes; any crate of a program can turn one on for all.
@@ -37,17 +37,23 @@ emulate() { # emulate PROGRAM: an instruction takes a nanosecond
 for level in "$@"; do
   images=target/$level/$target/release
   status=0
-  build "$level" --bins || status=$?
+  build "$level" "" --bins || status=$?
   [ $status -ne 75 ] || exit 0
   [ $status -eq 0 ] || exit $status
   # The same programs with the places of panics in them are another image: these are measured, those are examined.
   mkdir -p "target/measured-$level"
   cp "$images"/{empty,null,psk,ed25519,p256,sizes} "target/measured-$level"
-  build "$level" --bins --features places
+  build "$level" "" --bins --features places
+  # The same with several paths: what does without must not pay for it, and here is what it costs.
+  several=target/$level-multipath/$target/release
+  build "$level" -multipath --bin null --bin sizes --features multipath
+  mkdir -p "target/measured-$level/multipath"
+  cp "$several"/{null,sizes} "target/measured-$level/multipath"
+  build "$level" -multipath --bin null --bin exchange --features multipath,places
 
   echo "== panics and heap, opt-level $level"
   # Where less is inlined, a panic inside `core` no longer tells whose it is.
-  [ "$level" != s ] || python3 panics.py "$images"/{null,psk,ed25519,p256} >"target/panics-$level" || {
+  [ "$level" != s ] || python3 panics.py "$images"/{null,psk,ed25519,p256} "$several/null" >"target/panics-$level" || {
     cat "target/panics-$level"
     exit 1
   }
@@ -55,10 +61,12 @@ for level in "$@"; do
 
   echo "== budgets, opt-level $level"
   python3 ram.py --check "target/measured-$level/sizes"
+  python3 ram.py --check "target/measured-$level/multipath/sizes"
   said=()
   if emulator >/dev/null 2>&1; then
     emulate "$images/exchange" >"target/exchange-$level"
-    said=(--exchange "target/exchange-$level")
+    emulate "$several/exchange" >"target/exchange-$level-multipath"
+    said=(--exchange "target/exchange-$level" --multipath "target/exchange-$level-multipath")
     emulate "$images/soak"
   else
     echo "SKIPPED: stack and instructions: there is no qemu-system-arm, and no apt-get to install it"

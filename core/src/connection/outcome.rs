@@ -40,7 +40,10 @@ impl State {
         ack: &Ack<'_>,
     ) -> Result<(), TransportError> {
         let skipped = match seat.level {
-            Level::OneRtt => lent.buffers.paths.get(of.index()).and_then(|path| path.skips.last()),
+            Level::OneRtt => {
+                let path = lent.buffers.paths.get(of.index());
+                path.and_then(|path| path.skips.last(path.space.next_pn()?))
+            }
             _ => None,
         };
         let ranges = AckedRanges::read(ack.ranges());

@@ -1,7 +1,5 @@
 //! A path: what a path ID owns, whatever route it takes (RFC 9000 12.3, 5.1).
 
-use core::num::NonZeroU8;
-
 use super::Lent;
 use super::path_app::PathTold;
 use super::start::{Probes, State};
@@ -25,8 +23,8 @@ pub(super) struct Beside {
     pub(super) id: PathId,
     /// What the application was not told yet.
     pub(super) told: PathTold,
-    /// Its share, for schedulers that give shares.
-    pub(super) weight: NonZeroU8,
+    /// Its share less one, for schedulers that give shares: a row that is not in use is zeros, and takes no flash in a static.
+    pub(super) weight_beyond_one: u8,
     /// It is kept awake by a PING after a silence of so long, in hundredths of a second; zero: it is not.
     pub(super) keep_alive: u16,
     /// How it should be used.
@@ -41,7 +39,7 @@ impl Beside {
         Self {
             id,
             told: PathTold::ALL,
-            weight: NonZeroU8::MIN,
+            weight_beyond_one: 0,
             keep_alive: 0,
             status: Status::UNKNOWN,
             abandon: Abandon::OPEN,

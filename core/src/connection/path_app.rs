@@ -218,7 +218,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
     pub fn set_path_weight(&mut self, path: PathId, weight: NonZeroU8) -> Result<(), PathError> {
         let (state, mut lent) = self.lend();
         let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
-        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.weight = weight;
+        beside_mut(&mut lent, row).ok_or(PathError::Unknown)?.weight_beyond_one =
+            weight.get().saturating_sub(1);
         Ok(())
     }
 

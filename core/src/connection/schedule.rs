@@ -316,7 +316,7 @@ fn facts_of(now: Instant, lent: &mut Lent<'_>, row: PathRow) -> Option<Facts> {
         wait,
         mtu: route.mtu.current(),
         lost_permille: route.stats.lost_permille(),
-        weight: beside.weight,
+        weight: NonZeroU8::MIN.saturating_add(beside.weight_beyond_one),
         backlog: 0,
     })
 }

@@ -5,19 +5,19 @@
 
 use core::num::NonZeroU32;
 
-use crate::ids::PacketNumber;
+use crate::table::ranges::widen;
 
 /// Packets between two skipped numbers: at least this many, and up to [`SPREAD`] more.
 const MIN: u64 = 64;
 /// See [`MIN`]. A power of two.
 const SPREAD: u16 = 1024;
 
-/// The number skipped last, and the one to be skipped next.
+/// The number skipped last, and the one to be skipped next. Of each the low half of one beyond it: one number in 2^32 has no
+/// such form, and its neighbour is skipped.
 #[derive(Clone, Copy, Debug)]
 pub struct Skips {
-    /// The low half of one beyond it. One number in 2^32 has no such form: its neighbour is skipped.
     next: Option<NonZeroU32>,
-    last: Option<PacketNumber>,
+    last: Option<NonZeroU32>,
 }
 
 impl Skips {
@@ -36,19 +36,19 @@ impl Skips {
 
     /// Whether `pn`, the next number, is to be skipped: then another is to be scheduled.
     pub fn skip(&mut self, pn: u64) -> bool {
-        let passed =
-            |next: NonZeroU32| (pn.wrapping_add(1) as u32).wrapping_sub(next.get()).cast_signed() >= 0;
+        let Some(beyond) = NonZeroU32::new(pn.wrapping_add(1) as u32) else { return false };
+        let passed = |next: NonZeroU32| beyond.get().wrapping_sub(next.get()).cast_signed() >= 0;
         let due = self.next.is_some_and(passed);
         if due {
-            self.last = Some(PacketNumber::new(pn));
+            self.last = Some(beyond);
             self.next = None;
         }
         due
     }
 
-    /// The number that was skipped last.
-    pub fn last(&self) -> Option<u64> {
-        self.last.map(PacketNumber::get)
+    /// The number that was skipped last, where `next` is the one that is used next: not 2^32 lie between them.
+    pub fn last(&self, next: u64) -> Option<u64> {
+        self.last.map(|beyond| widen(next, beyond.get()).saturating_sub(1))
     }
 }
 
@@ -64,7 +64,20 @@ mod tests {
             skips.schedule(2000, random);
             let skipped: std::vec::Vec<_> = (2000..4000).filter(|pn| skips.skip(*pn)).collect();
             assert_eq!(skipped, [2064 + u64::from(random % 1024)]);
-            assert_eq!(skips.last(), Some(skipped[0]));
+            for next in [skipped[0] + 1, 4000, 4000 + u64::from(u32::MAX / 2)] {
+                assert_eq!(skips.last(next), Some(skipped[0]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_that_has_no_form_is_not_skipped_but_its_neighbour() {
+        let edge = 1 << 32;
+        for (scheduled, skipped) in [(edge - 2, edge - 2), (edge - 1, edge), (edge, edge)] {
+            let mut skips = Skips::NEVER;
+            skips.schedule(scheduled - MIN, 0);
+            let first = (scheduled - 10..scheduled + 10).find(|pn| skips.skip(*pn));
+            assert_eq!((first, skips.last(edge + 500)), (Some(skipped), Some(skipped)));
         }
     }
 }

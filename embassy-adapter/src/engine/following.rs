@@ -5,6 +5,7 @@ use core::task::Context;
 
 use peregrine_core::connection::{Connection, NetworkChange, RouteError, RouteView};
 use peregrine_core::endpoint::Handle;
+use peregrine_core::ids::FourTuple;
 use peregrine_core::path::{Role, RouteId};
 
 use super::{Engine, Row, now};
@@ -21,25 +22,39 @@ const LOCAL_V6: IpAddr = IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED);
 impl<S: EndpointSession> Engine<S> {
     /// Opens a route from a network: from a socket there that the connection has none from.
     pub(crate) fn add_route(&mut self, handle: Handle, network: NetworkId) -> Result<RouteId, Error> {
-        let number = usize::from(network.0);
         let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
         // The socket's port is not to change for a move that will not be.
         connection.may_add_route()?;
-        let remote = connection.remote().ip();
-        let addresses = self.networks.get(number).and_then(Option::as_ref).map(|network| network.addresses);
-        let ip = addresses.and_then(|addresses| addresses.toward(remote)).ok_or(Error::NoNetwork)?;
+        let on = self.way(handle, network)?.ok_or(RouteError::Exists)?;
+        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
+        let route = connection.add_route(now(), on.local, on.interface)?;
+        self.nudge();
+        Ok(route)
+    }
+
+    /// Our address on a network that talks to the peer, if that is up.
+    pub(super) fn address_on(&self, network: NetworkId, remote: IpAddr) -> Result<IpAddr, Error> {
+        let network = self.networks.get(usize::from(network.0)).and_then(Option::as_ref);
+        network.and_then(|network| network.addresses.toward(remote)).ok_or(Error::NoNetwork)
+    }
+
+    /// A way to the peer from a network, from a socket there that the connection has no route from; none if it has one from each.
+    pub(super) fn way(&mut self, handle: Handle, network: NetworkId) -> Result<Option<FourTuple>, Error> {
+        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
+        let remote = connection.remote();
+        let ip = self.address_on(network, remote.ip())?;
+        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
         // The address may be used from a socket again once its routes are gone.
         let mut taken = 0_u64;
         for route in connection.routes().filter(|route| route.local.ip() == ip) {
             taken |= 1_u64.checked_shl(route.interface).unwrap_or(0);
         }
         let is_free = |interface: u32| 1_u64.checked_shl(interface).is_some_and(|bit| taken & bit == 0);
-        let (interface, port) = self.socket_of(number, is_free).ok_or(RouteError::Exists)?;
+        let Some((interface, port)) = self.socket_of(usize::from(network.0), is_free) else {
+            return Ok(None);
+        };
         let port = self.fresh_port(interface).unwrap_or(port);
-        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
-        let route = connection.add_route(now(), SocketAddr::new(ip, port), interface)?;
-        self.nudge();
-        Ok(route)
+        Ok(Some(FourTuple { local: SocketAddr::new(ip, port), remote, interface }))
     }
 
     /// Takes another port for a socket, unless a connection uses it from an address that we still have: what was seen at
@@ -106,19 +121,22 @@ impl<S: EndpointSession> Engine<S> {
                     connection.network_changed(now(), NetworkChange::AddressBack(ip));
                 }
             }
-            if let Some(active) = connection.route().filter(|active| is_stale(sockets, active)) {
+            let stale = |route: &RouteView| !route.down && is_stale(sockets, route);
+            loop {
+                let active = connection.paths().filter_map(|path| path.route).find(stale);
+                let Some(active) = active else { break };
                 connection.network_changed(now(), NetworkChange::InterfaceGone(active.interface));
             }
             self.rescue(handle);
         }
     }
 
-    /// Moves a client that has no route left that works to the first network that is up, or notes why it stays.
+    /// Moves a client that has no route left that works, on whatever path, to the first network that is up, or notes why it stays.
     fn rescue(&mut self, handle: Handle) {
         let Some(row) = self.row_mut(handle).filter(|row| row.is_client) else { return };
         let before = row.stranded.take();
         let Some(connection) = self.core.connection_mut(handle) else { return };
-        if connection.route().is_none_or(|route| !route.down) {
+        if !is_cut_off(connection) {
             return;
         }
         // Their rows are needed.
@@ -147,7 +165,7 @@ impl<S: EndpointSession> Engine<S> {
     /// Why a client's connection has not left a network that is gone.
     pub(crate) fn stranded(&mut self, handle: Handle) -> Option<Error> {
         let why = self.row(handle)?.stranded?;
-        self.core.connection_mut(handle)?.route().is_some_and(|route| route.down).then_some(why)
+        is_cut_off(self.core.connection_mut(handle)?).then_some(why)
     }
 
     /// Whoever could not move may be able to now.
@@ -159,6 +177,12 @@ impl<S: EndpointSession> Engine<S> {
             self.rescue(handle);
         }
     }
+}
+
+/// Whether nothing can be sent over any path.
+fn is_cut_off<S: EndpointSession>(connection: &mut Connection<Lendable, S>) -> bool {
+    let mut routes = connection.paths().filter_map(|path| path.route);
+    routes.next().is_some_and(|first| first.down && routes.all(|route| route.down))
 }
 
 /// Whether a route's socket has another port by now: its address alone does not bring it back.

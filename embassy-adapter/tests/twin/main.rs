@@ -5,6 +5,7 @@ mod chip;
 mod keys;
 mod media;
 mod nat;
+mod paths;
 mod scene;
 mod soak;
 mod weather;

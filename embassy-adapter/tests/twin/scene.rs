@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use embassy_net::Stack;
+use peregrine_core::connection::Config;
 use peregrine_embassy::{Connection, NetworkId};
 
 use crate::work::serve_files;
@@ -21,11 +22,16 @@ pub struct Scene<const NETWORKS: usize> {
 impl<const NETWORKS: usize> Scene<NETWORKS> {
     /// A client with these addresses, each on a network of its own, and a server that does nothing yet.
     pub fn new(addresses: [Ipv4Addr; NETWORKS]) -> Self {
+        Self::configured(addresses, config())
+    }
+
+    /// The same, where both sides have this configuration.
+    pub fn configured(addresses: [Ipv4Addr; NETWORKS], config: Config) -> Self {
         let mut world = World::new();
         let plugged = addresses.map(|address| world.stack(address, true));
-        let (server, server_nic) = world.server(config());
+        let (server, server_nic) = world.server(config.clone());
         let (stacks, nics) = (plugged.each_ref().map(|end| end.0), plugged.map(|end| end.1));
-        let (client, networks) = world.client(&stacks, config());
+        let (client, networks) = world.client(&stacks, config);
         let networks = networks.try_into().unwrap();
         Self { world, client, networks, stacks, nics, server, server_nic }
     }

@@ -32,6 +32,8 @@ pub const PORT: u16 = 4433;
 pub type ClientTls = tls::Client;
 pub type ServerTls = tls::Server;
 pub type Memory = Storage<1, 6, 64, 4608, 4096, 2048>;
+/// The same for two paths.
+type MemoryOfPaths = Storage<2, 6, 64, 4608, 4096, 2048>;
 pub type Client = Endpoint<ClientTls>;
 pub type Server = Endpoint<ServerTls>;
 
@@ -323,7 +325,10 @@ impl World {
         config: ConnectionConfig,
     ) -> (Endpoint<S>, Vec<NetworkId>) {
         let config = EndpointConfig { connection: config, ..EndpointConfig::default() };
-        let client = self.endpoint(Resources::<S, Memory, 1, 4>::new(), config);
+        let client = match config.connection.multipath {
+            None => self.endpoint(Resources::<S, Memory, 1, 4>::new(), config),
+            Some(_) => self.endpoint(Resources::<S, MemoryOfPaths, 1, 4>::new(), config),
+        };
         let networks = stacks.iter().map(|stack| client.attach(*stack, 0, 2).unwrap()).collect();
         (client, networks)
     }
@@ -358,7 +363,10 @@ impl World {
         new: impl tls::NewSession<S> + 'static,
     ) -> Endpoint<S> {
         let config = EndpointConfig { connection: config, server: true, ..EndpointConfig::default() };
-        let server = self.endpoint(Resources::<S, Memory, 2, 1>::new(), config);
+        let server = match config.connection.multipath {
+            None => self.endpoint(Resources::<S, Memory, 2, 1>::new(), config),
+            Some(_) => self.endpoint(Resources::<S, MemoryOfPaths, 2, 1>::new(), config),
+        };
         server.attach(stack, PORT, 1).unwrap();
         server.serve(Box::leak(Box::new(new)));
         self.spawn(async move { server.run().await });

@@ -156,6 +156,17 @@ impl Registers {
             |at: usize| SocketAddr::from((Ipv4Addr::from(read(DEVICE + at)), read(DEVICE + at + 4) as u16));
         FourTuple { local: address(36), remote: address(44), interface: read(DEVICE + 52) }
     }
+
+    /// Those of another network, which leads to the same place.
+    pub fn addresses_beside(&self) -> FourTuple {
+        let local = SocketAddr::from((Ipv4Addr::from(read(DEVICE + 60)), read(DEVICE + 64) as u16));
+        FourTuple { local, interface: read(DEVICE + 68), ..self.addresses() }
+    }
+
+    /// Whether the datagram that arrived last came over the other network.
+    pub fn came_beside(&self) -> bool {
+        read(DEVICE + 72) != 0
+    }
 }
 
 impl TryRng for Registers {

@@ -1,22 +1,31 @@
 //! The client of the firmwares that are only linked: it keeps a connection, sends what is sensed on a stream, shows what
-//! comes back, and moves when its addresses change.
+//! comes back, and moves when its addresses change. Where it may have several paths it uses another network beside.
 
-use peregrine_core::connection::{CRYPTO_LEN, Config, Connection, Event, Lending, Opened, Storage};
+#[cfg(feature = "multipath")]
+use peregrine_core::connection::PathEvent;
+use peregrine_core::connection::{
+    CRYPTO_LEN, Config, Connection, Event, Lending, MultipathConfig, Opened, Storage,
+};
 use peregrine_core::ids::{Dir, Ecn, FourTuple, StreamId};
 use peregrine_core::limits::RESET_TOKEN_LEN;
+#[cfg(feature = "multipath")]
+use peregrine_core::path::Availability;
 use peregrine_core::session::Session;
 use peregrine_core::stream::{Read, StreamEvent};
-use peregrine_core::wire::Cid;
+#[cfg(feature = "multipath")]
+use peregrine_core::wire::dialect::AbandonCode;
+use peregrine_core::wire::{Cid, Dialect};
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::tls::{ClientConfig, ClientSession};
 use peregrine_crypto::verify::only::Only;
 use peregrine_crypto::verify::pin::Pin;
 use static_cell::StaticCell;
 
+use crate::PATHS;
 use crate::board::Registers;
 
-/// One path, four streams, 16 packets in flight, 1 KiB each way and stream.
-pub type Memory = Storage<1, 4, 16, 1152, 1024, 0, 0>;
+/// Four streams, 16 packets in flight, 1 KiB each way and stream.
+pub type Memory = Storage<PATHS, 4, 16, 1152, 1024, 0, 0>;
 type Lent = Lending<&'static mut Memory, &'static mut [u8; CRYPTO_LEN]>;
 /// Bytes of the longest datagram.
 const DATAGRAM: usize = 1280;
@@ -45,14 +54,17 @@ pub fn run<S: Session>(mut session: S) -> Option<()> {
     let mut on = board.addresses();
     let (scid, dcid) = (random_cid(&mut session)?, random_cid(&mut session)?);
     let opened = Opened { on, version: 1, scid, dcid, token: &[] };
-    let config = Config { peer_bidi_streams: 1, ..Config::default() };
+    let multipath = MultipathConfig::speaking(Dialect::ALL);
+    let config = Config { peer_bidi_streams: 1, multipath, ..Config::default() };
     let memory = Lending::new(MEMORY.init_with(Memory::new), CRYPTO.init_with(|| [0; CRYPTO_LEN]));
     let mut connection = Connection::client(board.now(), &config, &opened, memory, session).ok()?;
     let mut stream = None;
     loop {
         let now = board.now();
         while let Some(len) = board.receive(buffer) {
-            connection.handle_datagram(now, on, Ecn::NotEct, buffer.get_mut(..len)?);
+            let is_beside = cfg!(feature = "multipath") && board.came_beside();
+            let came = if is_beside { board.addresses_beside() } else { on };
+            connection.handle_datagram(now, came, Ecn::NotEct, buffer.get_mut(..len)?);
         }
         if connection.next_timeout().is_due(now) {
             connection.handle_timeout(now);
@@ -63,6 +75,12 @@ pub fn run<S: Session>(mut session: S) -> Option<()> {
                 Event::Connected => stream = connection.open(Dir::Bi).ok(),
                 Event::Stream(StreamEvent::Readable(id)) => show(&board, &mut connection, id),
                 Event::Drained => return Some(()),
+                #[cfg(feature = "multipath")]
+                Event::PathPossible => bond(&board, &mut connection),
+                #[cfg(feature = "multipath")]
+                Event::Path(path, PathEvent::Suspect) => {
+                    connection.abandon_path(now, path, AbandonCode::Unstable).ok();
+                }
                 _ => {}
             }
         }
@@ -94,6 +112,14 @@ fn show<S: Session>(board: &Registers, connection: &mut Connection<Lent, S>, id:
     let mut bytes = [0; 64];
     while let Ok(Read::Bytes(len)) = connection.read_stream(id, &mut bytes) {
         bytes.iter().take(len).for_each(|byte| board.show(u32::from(*byte)));
+    }
+}
+
+/// Uses the other network beside.
+#[cfg(feature = "multipath")]
+fn bond<S: Session>(board: &Registers, connection: &mut Connection<Lent, S>) {
+    if connection.paths().count() < PATHS {
+        connection.open_path(board.now(), board.addresses_beside(), Availability::Available).ok();
     }
 }
 

@@ -9,6 +9,8 @@
 //! | `sizes` | not run: its symbols are as long as the types they are named after |
 //! | `exchange` | client and server in one memory: stack and instructions, under QEMU |
 //! | `soak` | an hour of small exchanges through a NAT that rebinds: nothing may grow, under QEMU |
+//!
+//! With the feature `multipath` `null` is core as a client that uses two networks at once, and `exchange` sends over two paths.
 #![no_std]
 
 pub mod board;
@@ -16,5 +18,7 @@ pub mod client;
 pub mod null;
 pub mod pair;
 
+/// Paths that connections have memory for.
+pub const PATHS: usize = if cfg!(feature = "multipath") { 2 } else { 1 };
 /// Bytes lent to TLS for a handshake without certificates.
 pub const SCRATCH: usize = 1024;

@@ -3,18 +3,19 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use peregrine_core::connection::{Accepted, Config, Connection, Opened, Storage, Usage};
+use peregrine_core::connection::{Accepted, Config, Connection, MultipathConfig, Opened, Storage, Usage};
 use peregrine_core::ids::{Dir, Ecn, FourTuple, StreamId};
 use peregrine_core::session::Session;
 use peregrine_core::stream::Read;
 use peregrine_core::time::Instant;
-use peregrine_core::wire::Cid;
+use peregrine_core::wire::{Cid, Dialect};
 use rand_core::{TryCryptoRng, TryRng};
 
+use crate::PATHS;
 use crate::board::{instructions, stack};
 
-/// One path, four streams, 16 packets in flight; bytes of four full packets each way and stream.
-pub type Memory = Storage<1, 4, 16, 5400, 4688>;
+/// Four streams, 16 packets in flight; bytes of four full packets each way and stream.
+pub type Memory = Storage<PATHS, 4, 16, 5400, 4688>;
 /// Every datagram that is full has this many bytes.
 const FULL: usize = 1200;
 /// Bytes that are sent each way.
@@ -54,6 +55,8 @@ pub struct Pair<'m, C, V> {
     on: FourTuple,
     /// The port that the NAT shows instead of the client's.
     shown: u16,
+    /// The client's port of a second path, which no NAT changes.
+    beside: Option<u16>,
     gauge: Option<Gauge>,
     taken: Taken,
     /// Full datagrams of the client and of the server.
@@ -87,17 +90,20 @@ impl<C: Session, V: Session> Pair<'_, C, V> {
             while let Some(transmit) = self.client(|now, client| client.poll_transmit(now, &mut buffer)) {
                 said = true;
                 self.full[0] += u64::from(transmit.len == FULL);
-                let shown = SocketAddr::new(transmit.local.ip(), self.shown);
+                let port = Some(transmit.local.port()).filter(|port| self.beside == Some(*port));
+                let shown = SocketAddr::new(transmit.local.ip(), port.unwrap_or(self.shown));
                 let on = FourTuple { local: transmit.remote, remote: shown, interface: 0 };
                 self.server.handle_datagram(self.now, on, transmit.ecn, &mut buffer[..transmit.len]);
             }
             while let Some(transmit) = self.server.poll_transmit(self.now, &mut buffer) {
                 said = true;
-                if transmit.remote.port() != self.shown {
-                    continue;
+                let mut on = self.on;
+                match transmit.remote.port() {
+                    port if self.beside == Some(port) => on.local.set_port(port),
+                    port if port == self.shown => {}
+                    _ => continue,
                 }
                 self.full[1] += u64::from(transmit.len == FULL);
-                let on = self.on;
                 self.client(|now, client| {
                     client.handle_datagram(now, on, Ecn::NotEct, &mut buffer[..transmit.len])
                 });
@@ -156,6 +162,21 @@ impl<C: Session, V: Session> Pair<'_, C, V> {
             sent += write(&mut pair.server, id, BYTES - sent);
             read += pair.client(|_, client| drain(client, id));
             read == BYTES
+        });
+    }
+
+    /// The client opens a second path.
+    #[cfg(feature = "multipath")]
+    pub fn open_path(&mut self) {
+        let mut on = self.on;
+        on.local.set_port(on.local.port() + 100);
+        self.beside = Some(on.local.port());
+        let status = peregrine_core::path::Availability::Available;
+        let mut opened = None;
+        self.run(|pair| {
+            let (now, client) = (pair.now, &mut pair.client);
+            let path = *opened.get_or_insert_with(|| client.open_path(now, on, status).unwrap());
+            client.path(path).unwrap().route.unwrap().validated
         });
     }
 
@@ -269,8 +290,14 @@ pub fn pair<'m, C: Session, V: Session>(
         interface: 0,
     };
     let cid = |byte| Cid::new(&[byte; 8]).unwrap();
-    let config =
-        Config { peer_uni_streams: 1, peer_bidi_streams: 1, max_mtu: FULL as u16, ..Config::default() };
+    let config = Config {
+        // One for each number of paths that is measured.
+        peer_uni_streams: PATHS as u16,
+        peer_bidi_streams: 1,
+        max_mtu: FULL as u16,
+        multipath: MultipathConfig::speaking(Dialect::ALL),
+        ..Config::default()
+    };
     let opened = Opened { on, version: 1, scid: cid(1), dcid: cid(2), token: &[] };
     let accepted = Accepted {
         on: FourTuple { local: on.remote, remote: on.local, interface: 0 },
@@ -302,7 +329,18 @@ pub fn pair<'m, C: Session, V: Session>(
     };
     let client = client.unwrap();
     let server = Connection::server(now, &config, &accepted, theirs, server).unwrap();
-    Pair { now, wake: None, client, server, on, shown: on.local.port(), gauge, taken, full: [0; 2] }
+    Pair {
+        now,
+        wake: None,
+        client,
+        server,
+        on,
+        shown: on.local.port(),
+        beside: None,
+        gauge,
+        taken,
+        full: [0; 2],
+    }
 }
 
 /// A generator that anybody can predict.

@@ -7,6 +7,8 @@
 
 use cortex_m_semihosting::hprintln;
 use peregrine_core::ids::Side;
+#[cfg(feature = "multipath")]
+use peregrine_core::session::Session;
 use peregrine_crypto::provider::{HashAlgorithm, Provider, Suite};
 use peregrine_crypto::rustcrypto::LeanRustCrypto;
 use peregrine_crypto::sign::SoftKey;
@@ -18,6 +20,8 @@ use peregrine_crypto::verify::raw_key::RawKey;
 use peregrine_firmware::SCRATCH;
 use peregrine_firmware::board::{self, instructions};
 use peregrine_firmware::null::NullSession;
+#[cfg(feature = "multipath")]
+use peregrine_firmware::pair::Pair;
 use peregrine_firmware::pair::{Gauge, Memory, Predictable, pair};
 use static_cell::StaticCell;
 
@@ -34,6 +38,10 @@ fn without_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
     let (download, [_, into]) = pair.take();
     let at_once = pair.move_away();
     let moved = pair.take().0;
+    #[cfg(feature = "multipath")]
+    let moved = over_two_paths(&mut pair, gauge).max(moved.stack);
+    #[cfg(not(feature = "multipath"))]
+    let moved = moved.stack;
     match gauge {
         Gauge::Instructions => {
             hprintln!("I1 out {}", upload.instructions / out);
@@ -41,10 +49,26 @@ fn without_crypto(memory: &mut [Memory; 2], gauge: Gauge) {
             hprintln!("I3 {}", u8::from(at_once));
         }
         Gauge::Stack => {
-            let most = [handshake, upload, download, moved].map(|taken| taken.stack);
-            hprintln!("S1 {}", most.into_iter().max().unwrap());
+            let most = [handshake, upload, download].map(|taken| taken.stack);
+            hprintln!("S1 {}", most.into_iter().fold(moved, usize::max));
         }
     }
+}
+
+/// The same bytes over two paths; returns the most of the stack.
+#[cfg(feature = "multipath")]
+fn over_two_paths<C: Session, V: Session>(pair: &mut Pair<'_, C, V>, gauge: Gauge) -> usize {
+    pair.open_path();
+    let opened = pair.take().0;
+    pair.upload();
+    let (upload, [out, _]) = pair.take();
+    pair.download();
+    let (download, [_, into]) = pair.take();
+    if let Gauge::Instructions = gauge {
+        hprintln!("two paths out {}", upload.instructions / out);
+        hprintln!("two paths in {}", download.instructions / into);
+    }
+    [opened, upload, download].map(|taken| taken.stack).into_iter().max().unwrap_or(0)
 }
 
 /// A whole handshake, and bytes each way.
