@@ -422,7 +422,7 @@ impl<S: EndpointSession> Engine<S> {
                 Event::Datagram => self.waiters.wake(of, Wait::Datagram),
                 Event::DatagramRoom => self.waiters.wake(of, Wait::DatagramRoom),
                 Event::Route(..) | Event::Moved { .. } | Event::Path(..) => {
-                    self.waiters.wake(of, Wait::Route)
+                    self.waiters.wake(of, Wait::Route);
                 }
                 Event::SpareCid | Event::PathPossible => {
                     self.waiters.wake(of, Wait::SpareCid);
