@@ -1,5 +1,5 @@
 #!/bin/sh
-# Random walks over many seeds: `tests/walks.sh` takes 10,000, `tests/walks.sh 500` so many, `tests/walks.sh 4711..4712` those.
+# Random walks over many seeds, on one path and on several: `tests/walks.sh` takes 10,000, `tests/walks.sh 500` so many, `tests/walks.sh 4711..4712` those.
 # A walk that fails tells its seed and its story.
 set -eu
 cd "$(dirname "$0")/.."

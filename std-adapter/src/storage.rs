@@ -3,10 +3,10 @@
 use peregrine_core::cid::local::LocalCid;
 use peregrine_core::cid::peer::{PeerCid, Retirement};
 use peregrine_core::connection::{
-    Buffers, CIDS_PER_PATH, CRYPTO_LEN, Connection, Memory, Path, RETIREMENTS_PER_PATH, ROUTES_PER_PATH,
-    TOKEN_LEN,
+    Buffers, CIDS_PER_PATH, CRYPTO_LEN, Connection, MAX_LOCAL_CIDS, Memory, Path, RETIREMENTS_PER_PATH,
+    ROUTES_PER_PATH, TOKEN_LEN,
 };
-use peregrine_core::endpoint::{ENTRIES_PER_SLOT, EndpointMemory, Slot, Tables};
+use peregrine_core::endpoint::{EndpointMemory, Slot, Tables};
 use peregrine_core::path::Route;
 use peregrine_core::recovery::SentPacket;
 use peregrine_core::stream::{Stream, StreamMemory};
@@ -53,7 +53,7 @@ impl Sizes {
     /// Index entries that an endpoint needs for each connection, so that the index is at most half full: for its connection
     /// IDs, the client's first DCID and its remote address.
     fn index_entries(&self) -> usize {
-        ENTRIES_PER_SLOT.max(2 * (self.paths() * CIDS_PER_PATH + 2))
+        2 * (MAX_LOCAL_CIDS.max(self.paths() * CIDS_PER_PATH) + 2)
     }
 }
 

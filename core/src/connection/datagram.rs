@@ -121,7 +121,9 @@ impl Label {
 impl State {
     /// What fits whatever path is taken.
     fn max_datagram_len(&self, lent: &Lent<'_>) -> Option<usize> {
-        self.open_paths(lent).filter_map(|path| self.max_datagram_len_over(lent, path)).min()
+        let carrying = self.open_paths(lent).filter(|path| self.carries(lent, *path));
+        let least = carrying.filter_map(|path| self.max_datagram_len_over(lent, path)).min();
+        least.or_else(|| self.max_datagram_len_over(lent, self.main))
     }
 
     /// What fits a packet of its own beside the largest header, and the peer's limit, which counts the whole frame.

@@ -2,11 +2,13 @@
 
 use super::Lent;
 use super::events::Fact;
+use super::path::Path;
 use super::receive::Seat;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::error::{Code, TransportError, Trap};
 use crate::ids::{CidTag, PathId, PathRow};
+use crate::path::Route;
 use crate::session::Level;
 use crate::table::queue::Queue;
 use crate::time::Instant;
@@ -48,6 +50,8 @@ impl State {
             Frame::Datagram(frame) => self.on_datagram_frame(lent, frame.data),
             Frame::NewConnectionId(frame) => {
                 let path = self.row_of(lent, PathId::ZERO);
+                let path =
+                    path.filter(|row| lent.buffers.paths.get(row.index()).is_some_and(Path::is_wanted));
                 path.map_or(Ok(()), |path| on_new_cid(lent, path, frame))
             }
             Frame::RetireConnectionId(frame) => {
@@ -56,7 +60,7 @@ impl State {
             }
             Frame::PathChallenge(frame) => {
                 // What is asked over a path that was left cannot be answered there (draft-21 3.4).
-                let in_use = lent.buffers.routes.get(seat.route).is_some();
+                let in_use = lent.buffers.routes.get(seat.route).is_some_and(Route::is_open);
                 let route = u8::try_from(seat.route).unwrap_or(u8::MAX);
                 if in_use && self.responses.on_challenge(route, frame.data) {
                     self.stats.challenges_dropped = self.stats.challenges_dropped.saturating_add(1);

@@ -265,6 +265,7 @@ impl State {
                 NetworkChange::AddressGone(ip) if on.local.ip() == ip => route.health = Health::Down,
                 NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => {
                     route.health = Health::Works;
+                    route.left = now;
                     route.validation.start(now, pto);
                 }
                 NetworkChange::InterfaceGone(interface) if on.interface == interface => {
@@ -272,6 +273,7 @@ impl State {
                 }
                 NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
                     route.health = Health::Works;
+                    route.left = now;
                     route.forget_way(&self.new_routes);
                     route.validation.start(now, pto);
                 }

@@ -78,6 +78,7 @@ use crate::error::TransportError;
 use crate::handshake::FirstFlight;
 use crate::ids::{Ecn, FourTuple, Side};
 use crate::limits::RESET_TOKEN_LEN;
+use crate::path::schedule::MAX_PATHS;
 use crate::path::{Addresses, FlowLabel};
 use crate::session::Session;
 use crate::time::{Deadline, Instant};
@@ -166,8 +167,15 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// Writes the next datagrams to send into `out`, which should hold at least the largest datagram of the path; several of
     /// one size if they fit. `None` when all is said for now.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
-        let plan = self.next_transmit(now)?;
-        Some(self.write(now, &plan, out)).filter(|transmit| transmit.len > 0)
+        // A path may turn out to have nothing to say after all: what it would have repeated has arrived.
+        for _ in 0..MAX_PATHS {
+            let plan = self.next_transmit(now)?;
+            let transmit = self.write(now, &plan, out);
+            if transmit.len > 0 {
+                return Some(transmit);
+            }
+        }
+        None
     }
 
     /// Where the next datagrams go and how large each may be, for who must know before there is a buffer;

@@ -13,6 +13,7 @@ use super::Lent;
 use super::path::{Beside, Path, beside_mut};
 use super::path_app::PathTold;
 use super::start::State;
+use crate::cid::peer::PeerCidRows;
 use crate::cid::{LocalCids, PeerCids};
 use crate::congestion::Coupled;
 use crate::error::{Code, TransportError};
@@ -275,6 +276,9 @@ impl State {
         *path = Path::EMPTY;
         path.beside = WithMultipath::new(Beside::new(id));
         (path.local_cids, path.peer_cids) = (LocalCids::new(row), PeerCids::new(row, limit));
+        // Of the path before, nothing is known by this row any more.
+        let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
+        path.peer_cids.clear(&mut rows);
         path.skips.schedule(0, u16::from_ne_bytes(random));
         self.give_cids_ahead(lent, row);
     }

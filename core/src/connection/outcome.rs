@@ -49,7 +49,7 @@ impl State {
         let ranges = AckedRanges::read(ack.ranges());
         let ecn = self.space_mut(lent, seat.level, of).on_ack(ack, &ranges, skipped)?;
         if seat.level == Level::OneRtt {
-            let pto = self.longest_pto(lent);
+            let pto = self.longest_base_pto(lent);
             let path = lent.buffers.paths.get(of.index()).trap("an ACK is of a path")?;
             self.keys.on_acked(&path.phase, now, pto, seat.key, ack.largest)?;
         }

@@ -12,6 +12,7 @@ use crate::ids::{PathId, PathRow};
 use crate::path::{Abandon, Status};
 use crate::recovery::{Skips, Space};
 use crate::table::ranges::widen;
+use crate::time::Span;
 
 /// No row.
 const NOWHERE: u8 = u8::MAX;
@@ -69,6 +70,8 @@ pub struct Path {
     pub space: Space,
     /// The Differentiated Services codepoint of its packets: not with what follows, where there is no room for a byte.
     pub(super) dscp: WithMultipath<u8>,
+    /// Once it is abandoned: of which power of two, in microseconds, its probe timeout was less.
+    pto_below: WithMultipath<u8>,
     /// What matters only where there are others.
     pub(super) beside: WithMultipath<Beside>,
     /// The connection IDs that the peer sends to.
@@ -90,6 +93,7 @@ impl Path {
         phase: PathPhase::NEW,
         space: Space::new(),
         dscp: WithMultipath::new(0),
+        pto_below: WithMultipath::new(0),
         beside: WithMultipath::new(Beside::new(PathId::ZERO)),
         local_cids: LocalCids::new(PathRow::FIRST),
         peer_cids: PeerCids::new(PathRow::FIRST, 0),
@@ -118,8 +122,7 @@ impl Path {
 
     /// Whether the peer was ever reached over it: by a challenge, or by the handshake.
     pub(super) fn is_proved(&self) -> bool {
-        let by_challenge = self.beside.get().is_some_and(|beside| beside.told.has(PathTold::PROVED));
-        by_challenge || self.id() == PathId::ZERO
+        self.beside.get().is_none_or(|beside| beside.told.has(PathTold::PROVED))
     }
 
     /// The peer was reached over it.
@@ -139,8 +142,17 @@ impl Path {
         }
     }
 
-    /// It is abandoned: nothing is sent over it any more.
-    pub(super) const fn close(&mut self) {
+    /// Its probe timeout when it was abandoned, or somewhat more; nothing while it is open.
+    pub(super) fn last_pto(&self) -> Span {
+        let below = self.pto_below.get().copied().unwrap_or(0);
+        Span::from_micros(1_u64.checked_shl(below.into()).unwrap_or(0) & !1)
+    }
+
+    /// It is abandoned, with this probe timeout: nothing is sent over it any more.
+    pub(super) const fn close(&mut self, pto: Span) {
+        if let Some(below) = self.pto_below.get_mut() {
+            *below = u64::BITS.saturating_sub(pto.as_micros().leading_zeros()) as u8;
+        }
         self.active = NOWHERE;
         self.newest_on = NOWHERE;
         self.others = 0;
@@ -197,6 +209,11 @@ pub(super) fn beside_mut<'a>(lent: &'a mut Lent<'_>, path: PathRow) -> Option<&'
     lent.buffers.paths.get_mut(path.index())?.beside.get_mut()
 }
 
+/// Whether it is the path of the handshake.
+pub(super) fn is_first(lent: &Lent<'_>, path: PathRow) -> bool {
+    lent.buffers.paths.get(path.index()).is_some_and(|path| path.id() == PathId::ZERO)
+}
+
 /// Whether packets are sent over a path.
 pub(super) fn is_open(lent: &Lent<'_>, path: PathRow) -> bool {
     lent.buffers.paths.get(path.index()).is_some_and(Path::is_open)
@@ -223,7 +240,7 @@ pub(super) fn path_of(lent: &Lent<'_>, route: usize) -> PathRow {
 mod tests {
     use super::*;
     use crate::ids::Ecn;
-    use crate::time::{Instant, Span};
+    use crate::time::Instant;
     #[test]
     fn where_the_newest_came_is_known_until_that_route_is_gone() {
         let mut path = Path::EMPTY;

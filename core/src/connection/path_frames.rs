@@ -178,8 +178,9 @@ impl State {
         if self.spoken().is_none() {
             return;
         }
-        let (pto, space) = (self.longest_base_pto(lent), space(over));
+        let space = space(over);
         for row in self.path_rows() {
+            let pto = self.drain_pto(lent, row);
             let Some(beside) = beside_mut(lent, row) else { return };
             if kinds.has(Kind::PathStatus) {
                 beside.status.on_acked(space, pn);

@@ -199,12 +199,19 @@ impl State {
             self.close(now, lent, Close::transport(&LAST_ABANDONED));
             return Ok(());
         }
-        let pto = self.longest_base_pto(lent);
+        let pto = self.drain_pto(lent, row);
         let Some(beside) = beside_mut(lent, row) else { return Ok(()) };
         if let Some(effect) = beside.abandon.on_frame(now, code, pto) {
             self.on_abandon_effect(now, lent, row, effect);
         }
         Ok(())
+    }
+
+    /// The probe timeout by which the drain of a path is measured: its own, which is remembered, or, if nothing was ever sent over
+    /// it, the longest of the others.
+    pub(super) fn drain_pto(&self, lent: &Lent<'_>, row: PathRow) -> Span {
+        let own = lent.buffers.paths.get(row.index()).map_or(Span::ZERO, Path::last_pto);
+        self.longest_base_pto(lent).max(own)
     }
 
     pub(super) fn on_abandon_effect(
@@ -225,6 +232,7 @@ impl State {
     /// Nothing is sent over a path any more: what is under way on it is wanted on others, and the peer's connection IDs are retired
     /// without a word (draft-21 3.4).
     fn retire_path(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) {
+        let pto = self.base_pto(lent, row);
         if let Some(path) = lent.buffers.paths.get_mut(row.index()) {
             let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
             path.peer_cids.clear(&mut rows);
@@ -240,10 +248,10 @@ impl State {
             }
         }
         if let Some(path) = lent.buffers.paths.get_mut(row.index()) {
-            path.close();
+            path.close(pto);
         }
         if self.main == row {
-            self.main = self.open_paths(lent).next().unwrap_or(row);
+            self.main = self.speaking_path(lent);
             self.facts.note(Fact::Remote);
         }
         // Who waits for what the path was to bring waits for the others now.

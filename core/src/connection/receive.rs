@@ -115,7 +115,7 @@ impl State {
         if level != Level::OneRtt {
             self.first_flight.on_opened(header.scid)?;
         }
-        let pto = self.longest_pto(lent);
+        let pto = self.longest_base_pto(lent);
         let returns = self.returns(now, lent, &seat);
         self.on_opened(now, pto, lent, &seat, opened.pn)?;
         let payload = datagram.get(opened.payload).unwrap_or_default();

@@ -4,7 +4,7 @@
 
 use super::Lent;
 use super::events::Fact;
-use super::path::{active, path_of, want_ping};
+use super::path::{active, is_first, path_of, want_ping};
 use super::receive::{Addressee, Seat};
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
@@ -185,9 +185,8 @@ impl State {
         non_probing: bool,
     ) {
         let has_choice = self.has_choice(lent);
-        let (Some(path), Some(route)) =
-            (lent.buffers.paths.get_mut(seat.path.index()), lent.buffers.routes.get_mut(seat.route))
-        else {
+        let route = lent.buffers.routes.get_mut(seat.route).filter(|route| route.is_open());
+        let (Some(path), Some(route)) = (lent.buffers.paths.get_mut(seat.path.index()), route) else {
             return;
         };
         route.last_packet = now;
@@ -276,6 +275,9 @@ impl State {
         let validated = route.validation.is_validated();
         if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
             path.active = active;
+            if validated {
+                path.on_proved();
+            }
         }
         self.facts.note(Fact::Remote);
         if validated && !known {
@@ -284,7 +286,7 @@ impl State {
         self.give_cid(lent, row);
         if cause == MoveCause::PreferredAddress {
             self.settle_at_preferred(lent, row);
-        } else if self.side.is_client() && path == PathRow::FIRST {
+        } else if self.side.is_client() && is_first(lent, path) {
             self.retry_preferred(now, lent, row);
         }
         self.moved = Some(moved);
@@ -327,6 +329,9 @@ impl State {
                 route.left = now;
             }
             route.told.note(Told::SUSPECT);
+        }
+        if self.has_choice(lent) {
+            self.suspect(now, lent, path);
         }
         self.leave_ill_route(now, lent, path);
     }

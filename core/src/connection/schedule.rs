@@ -48,7 +48,7 @@ impl State {
         if !self.has_choice(lent) || !self.levels.is_confirmed() {
             return Some(self.main);
         }
-        if !self.wants_somewhere(lent) {
+        if !self.wants_somewhere(lent, None) {
             return None;
         }
         let facts = self.facts_of_paths(now, lent);
@@ -95,6 +95,13 @@ impl State {
         !self.is_blocked(lent, path) && route.is_some_and(|route| route.validation.is_validated())
     }
 
+    /// The path over which the peer is most likely to hear: one that carries, or one that can be sent over at all.
+    pub(super) fn speaking_path(&self, lent: &Lent<'_>) -> PathRow {
+        let carrying = self.open_paths(lent).find(|path| self.carries(lent, *path));
+        let speaking = || self.open_paths(lent).find(|path| !self.is_blocked(lent, *path));
+        carrying.or_else(speaking).or_else(|| self.open_paths(lent).next()).unwrap_or(self.main)
+    }
+
     /// Whether something may be tied to a path, or was.
     pub(super) const fn has_ties(&self) -> bool {
         self.streams.has_ties() || self.spoken().is_some() && !self.datagrams_out.is_empty()
@@ -102,6 +109,11 @@ impl State {
 
     /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
     pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
+        let is_new = |row: PathRow| lent.buffers.paths.get(row.index()).is_some_and(|path| !path.is_proved());
+        // Nobody is sent data before the peer was reached there, be it the only path left (draft-21 3.1).
+        if self.spoken().is_some() && path.is_some_and(is_new) {
+            return Over::Nothing;
+        }
         let Some(dialect) = self.dialect().filter(|_| self.has_ties()) else {
             return if chosen { Over::Any } else { Over::Nothing };
         };

@@ -5,6 +5,7 @@ use super::events::Fact;
 use super::path::{active, path_of, want_ping};
 use super::receive::Seat;
 use super::start::{PROBES, State};
+use super::transmit::ROWS_FOR_PROBES;
 use crate::ids::{PathId, PathRow, SpaceId};
 use crate::lifecycle::{Due, Silence};
 use crate::recovery::pto::Situation;
@@ -64,7 +65,7 @@ impl State {
 
     pub(super) fn handle_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
         match self.lifecycle.on_timeout(now) {
-            Some(Due::KeepAlive) => want_ping(lent, self.main),
+            Some(Due::KeepAlive) => want_ping(lent, self.speaking_path(lent)),
             Some(Due::Drained) => return,
             None => {}
         }
@@ -100,8 +101,9 @@ impl State {
 
     /// Asks the peer for a sign of life.
     fn ask(&mut self, lent: &mut Lent<'_>) {
-        want_ping(lent, self.main);
-        let row = self.route(lent);
+        let path = self.speaking_path(lent);
+        want_ping(lent, path);
+        let row = active(lent, path);
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.ecn.on_silence();
         }
@@ -184,7 +186,7 @@ impl State {
     /// What all packets carried that are under way on a route is wanted again, elsewhere.
     pub(super) fn repeat_all(&mut self, lent: &mut Lent<'_>, row: usize) {
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-        let mut repeated = route.flight.repeat_all(lent.buffers.sent, &mut self.sent);
+        let mut repeated = route.flight.repeat_all(lent.buffers.sent, &mut self.sent, ROWS_FOR_PROBES);
         let (path, flight) = (route.path, route.flight);
         while let Some(handle) = repeated.pop(lent.buffers.sent) {
             let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
@@ -288,11 +290,6 @@ impl State {
         let max_ack_delay = if self.levels.is_confirmed() { self.peer.max_ack_delay() } else { Span::ZERO };
         let route = lent.buffers.routes.get(active(lent, path));
         route.map_or(crate::limits::INITIAL_RTT, |route| route.pto.period(&route.rtt, max_ack_delay))
-    }
-
-    /// The longest probe timeout of all paths.
-    pub(super) fn longest_pto(&self, lent: &Lent<'_>) -> Span {
-        self.open_paths(lent).map(|path| self.pto(lent, path)).max().unwrap_or_default()
     }
 }
 

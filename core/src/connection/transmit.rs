@@ -70,7 +70,7 @@ const MIN_DATAGRAM: u64 = 64;
 /// The levels whose packets may share a datagram, in their order.
 const LEVELS: [Level; 3] = [Level::Initial, Level::Handshake, Level::OneRtt];
 /// Rows of sent packets that are kept for probes.
-const ROWS_FOR_PROBES: usize = 2;
+pub(super) const ROWS_FOR_PROBES: usize = 2;
 
 impl State {
     pub(super) fn next_transmit(&mut self, now: Instant, lent: &mut Lent<'_>) -> Option<Plan> {
@@ -84,8 +84,9 @@ impl State {
             return None;
         }
         if !self.lifecycle.is_open() {
-            let path = self.open_paths(lent).find(|path| !self.is_blocked(lent, *path))?;
-            return plan_for(lent, active(lent, path)).filter(|_| self.lifecycle.wants_close());
+            let path = self.speaking_path(lent);
+            let says = self.lifecycle.wants_close() && !self.is_blocked(lent, path);
+            return plan_for(lent, active(lent, path)).filter(|_| says);
         }
         let shared = self.shared_path(now, lent);
         self.path_rows().find_map(|path| self.plan(now, lent, path, shared == Some(path)))
@@ -239,11 +240,13 @@ impl State {
         let own = |path: &Path| path.ping.is_wanted() || path.peer_cids.has_wanted();
         let own = lent.buffers.paths.get(path.index()).is_some_and(own);
         let tied = self.has_ties() && (self.has_copies(path) || self.wants_tied(lent, path, shared));
-        own || tied || self.wants_on_route(lent, active(lent, path)) || shared && self.wants_somewhere(lent)
+        own || tied
+            || self.wants_on_route(lent, active(lent, path))
+            || shared && self.wants_somewhere(lent, Some(path))
     }
 
-    /// Whether there is something to say over whatever path.
-    pub(super) fn wants_somewhere(&self, lent: &Lent<'_>) -> bool {
+    /// Whether there is something to say that is tied to no path, over this one, or over whichever it may be.
+    pub(super) fn wants_somewhere(&self, lent: &Lent<'_>, path: Option<PathRow>) -> bool {
         let has_others = self.spoken().is_some();
         let cids = |row: PathRow| {
             lent.buffers.paths.get(row.index()).is_some_and(|path| {
@@ -251,7 +254,7 @@ impl State {
                 path.local_cids.has_wanted() || has_others && elsewhere()
             })
         };
-        let over = self.over(lent, None, true);
+        let over = self.over(lent, path, true);
         self.streams.wants_to_send(&lent.buffers.streams, &over)
             || self.wants_datagram(lent, &over)
             || self.crypto.wants_to_send(Level::OneRtt, lent.session)

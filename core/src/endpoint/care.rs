@@ -46,6 +46,11 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let Some(mut wants) = self.wants(slot) else { return };
         while wants > 0 && self.config.cid_len > 0 {
             let cid = self.fresh_cid(slot);
+            // What the index has no room for would be told to the peer in vain.
+            let index = Index::new(self.hash_key, self.memory.tables().index);
+            if !index.by_cid(cid.as_slice()).any(|owner| owner == slot) {
+                break;
+            }
             let token = self.crypto.reset_token(cid.as_slice());
             let taken = self.with(slot, |connection| connection.supply_cid(cid, token)).unwrap_or(false);
             if !taken {

@@ -1,6 +1,7 @@
 //! The slots of an endpoint: where its connections live, which of them have something to do, which are free.
 
-use crate::connection::{Connection, Memory};
+use crate::connection::{CIDS_PER_PATH, Connection, MAX_LOCAL_CIDS, Memory};
+use crate::path::schedule::MAX_PATHS;
 use crate::session::Session;
 use crate::table::heap::Node;
 use crate::table::map::Entry;
@@ -165,9 +166,11 @@ pub struct Tables<'a, M, S> {
     pub timers: &'a mut [Node],
 }
 
+/// Connection IDs that a connection issues at most: of one path, or of all of [`Storage`](crate::connection::Storage).
+const CIDS: usize = if cfg!(feature = "multipath") { MAX_PATHS * CIDS_PER_PATH } else { MAX_LOCAL_CIDS };
 /// Index entries that a slot needs, so that the index is at most half full: its connection IDs, the client's first
 /// DCID and its remote address, twice.
-pub const ENTRIES_PER_SLOT: usize = 2 * (crate::connection::MAX_LOCAL_CIDS + 2);
+pub const ENTRIES_PER_SLOT: usize = 2 * (CIDS + 2);
 
 /// Lends an endpoint its tables.
 pub trait EndpointMemory {

@@ -189,7 +189,8 @@ impl Flight {
         for _ in 0..REPEAT_SEARCH {
             let packet = *row(rows, at)?;
             if packet.is_ack_eliciting() && has_content(packet.kinds) {
-                self.stand_in(rows, table, before, at, &packet);
+                let stand_in = table.take(rows);
+                self.stand_in(rows, stand_in, before, at, &packet);
                 return Some(at);
             }
             (before, at) = (at, packet.next);
@@ -204,15 +205,16 @@ impl Flight {
     }
 
     /// As [`Self::repeat_oldest`] for all packets: their content is to be sent again elsewhere, as if they were lost. Returns the
-    /// rows, which belong to the caller as if popped; the `size` of each is what left the flight.
-    pub fn repeat_all(&mut self, rows: &mut [SentPacket], table: &mut SentTable) -> Chain {
+    /// rows, which belong to the caller as if popped; the `size` of each is what left the flight. So many free rows are `kept`.
+    pub fn repeat_all(&mut self, rows: &mut [SentPacket], table: &mut SentTable, kept: usize) -> Chain {
         let mut repeated = Chain::EMPTY;
         let (mut before, mut at) = (NONE, self.packets.head);
         while let Some(packet) = row(rows, at).copied() {
             let next = packet.next;
             let mut stays = at;
             if packet.is_ack_eliciting() && has_content(packet.kinds) {
-                stays = self.stand_in(rows, table, before, at, &packet).unwrap_or(before);
+                let row = if table.room(rows) > kept { table.take(rows) } else { None };
+                stays = self.stand_in(rows, row, before, at, &packet).unwrap_or(before);
                 repeated.push(rows, at);
             }
             (before, at) = (stays, next);
@@ -221,16 +223,16 @@ impl Flight {
     }
 
     /// Puts a packet of no content in the place of one, so that its acknowledgment still counts; the row of the first is the
-    /// caller's, its `size` what left the flight. Where the table has no row left it has no place any more.
+    /// caller's, its `size` what left the flight. With no row for that it has no place any more.
     fn stand_in(
         &mut self,
         rows: &mut [SentPacket],
-        table: &mut SentTable,
+        stand_in: Option<u16>,
         before: u16,
         at: u16,
         packet: &SentPacket,
     ) -> Option<u16> {
-        let Some(stand_in) = table.take(rows) else {
+        let Some(stand_in) = stand_in else {
             self.packets.unlink(rows, before, at);
             self.count_out(packet);
             if let Some(next) = row(rows, packet.next) {

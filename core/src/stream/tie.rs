@@ -76,7 +76,11 @@ impl Over {
             (Self::Nothing, _) => false,
             (Self::Path { chosen, .. }, Tie::None | Tie::Every) => *chosen,
             (Self::Path { path, chosen, working, .. }, Tie::Prefers(to)) => {
-                to == *path || *chosen && !working.has(to)
+                if working.has(to) {
+                    to == *path
+                } else {
+                    *chosen
+                }
             }
             (Self::Path { path, chosen, open, .. }, Tie::Needs(to)) => {
                 to == *path || *chosen && !open.has(to)
@@ -103,7 +107,7 @@ mod tests {
         for (tie, on_one, on_one_if_chosen, on_two, on_two_if_chosen) in [
             (Tie::None, false, true, false, true),
             (Tie::Prefers(two), false, false, true, true),
-            (Tie::Prefers(one), true, true, false, true),
+            (Tie::Prefers(one), false, true, false, true),
             (Tie::Needs(one), true, true, false, false),
             (Tie::Needs(gone), false, true, false, true),
         ] {

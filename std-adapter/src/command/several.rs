@@ -22,8 +22,8 @@ pub(crate) struct Several {
     /// How requests are shared among paths (default: earliest). What comes the server shares, by its own scheduler
     #[arg(long, value_name = "NAME", requires = "paths")]
     scheduler: Option<Sharing>,
-    /// Take a path for dead that has not answered for so many milliseconds, and repeat on others what is under way on it (default:
-    /// after a probe timeout)
+    /// Take a path for dead that has not answered for so many milliseconds, and repeat on others what we have under way on it
+    /// (default: after a probe timeout). What comes the server repeats, by its own measure
     #[arg(long, value_name = "MS", requires = "paths", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     failover: Option<u64>,
     /// Over which path acknowledgments return: that of the packets, or the fastest (default: same)

@@ -48,7 +48,7 @@ fn others_go_on_beside_a_stream_that_waits_for_its_path() {
     pair.carry(true, id, MIB);
     let mut none = [0; 8];
     pair.server(|connection, _| {
-        assert!(!matches!(connection.read_stream(waiting, &mut none), Ok(Read::Bytes(_))))
+        assert!(!matches!(connection.read_stream(waiting, &mut none), Ok(Read::Bytes(_))));
     });
     pair.client(|connection, now| connection.abandon_path(now, SECOND, AbandonCode::Unstable).unwrap());
     let mut received = 0;

@@ -4,20 +4,21 @@ use std::collections::BTreeSet;
 
 use peregrine_core::connection::{Event, MultipathConfig, PathError, PathEvent};
 use peregrine_core::error::Code;
-use peregrine_core::ids::{FourTuple, PathId, Side};
+use peregrine_core::ids::{Dir, FourTuple, PathId, Side, StreamId};
 use peregrine_core::lifecycle::Cause;
 use peregrine_core::limits::MIN_INITIAL_DATAGRAM;
 use peregrine_core::path::Availability;
+use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::session::{Level, Session as _};
 use peregrine_core::wire::dialect::{AbandonCode, PerDialect};
 use peregrine_core::wire::frame::{
     Frame, Kind, MaxPathId, NewConnectionId, PathAbandon, PathNewConnectionId, PathResponse,
-    PathRetireConnectionId, Ping,
+    PathRetireConnectionId, Ping, Stream,
 };
 use peregrine_core::wire::params::TransportParams;
 use peregrine_core::wire::{Cid, Dialect, reset};
-use peregrine_tests::pair::{Pair, server_address};
-use peregrine_tests::puppet::{Bout, Heard, PUPPET, Puppet, path_ack};
+use peregrine_tests::pair::{Pair, open, server_address};
+use peregrine_tests::puppet::{Bout, Heard, PUPPET, Puppet, bytes, path_ack};
 use peregrine_tests::quic::Setup;
 use peregrine_tests::sim::{Interface, Link};
 
@@ -28,10 +29,15 @@ const ELSEWHERE: &str = "203.0.113.66:6666";
 const MAX: u64 = 3;
 
 /// Multipath in both dialects, and memory for four paths.
-fn with_paths(setup: Setup) -> Setup {
-    let mut setup = setup;
+fn with_paths(mut setup: Setup) -> Setup {
     setup.sizes.paths = 4;
     setup.endpoint.connection.multipath = MultipathConfig::speaking(Dialect::ALL);
+    setup
+}
+
+/// The default one waits for the faster path, and hides that another one may not be used.
+fn with_scheduler(mut setup: Setup, scheduler: Scheduler) -> Setup {
+    setup.endpoint.connection.multipath.as_mut().expect("multipath").scheduler = scheduler;
     setup
 }
 
@@ -120,7 +126,7 @@ fn told(bout: &Bout, what: PathEvent) -> bool {
 fn open_path(bout: &mut Bout) -> Result<PathId, PathError> {
     let (local, remote) = ("192.0.2.77:4433".parse().unwrap(), PUPPET.parse().unwrap());
     let on = FourTuple { local, remote, interface: 2 };
-    bout.act(|connection, now| connection.open_path(now, on, Availability::Backup))
+    bout.act(|connection, now| connection.open_path(now, on, Availability::Unknown))
 }
 
 /// Frames of multipath are in 1-RTT packets only; and there everything that has a form for any path is in that form.
@@ -355,6 +361,49 @@ fn a_path_that_begins_with_a_small_datagram_proves_its_size_later() {
         assert!(full >= MIN_INITIAL_DATAGRAM, "{full}");
         bout.say_on(SECOND, ELSEWHERE, &[Frame::PathResponse(PathResponse { data })]);
         assert!(told(&bout, PathEvent::Validated));
+    }
+}
+
+/// Though the first path has no room left; and a server could send three times what came.
+#[test]
+fn neither_side_sends_data_on_a_path_that_is_not_validated_yet() {
+    for (dialect, is_server) in Dialect::ALL.iter().flat_map(|dialect| [(*dialect, false), (*dialect, true)])
+    {
+        let setup = with_paths(if is_server { Setup::server(1) } else { Setup::client(1) });
+        let setup = with_scheduler(setup, Scheduler::LowestRtt);
+        let offer = |params: &mut TransportParams| offers(params, dialect, MAX);
+        let mut bout = match is_server {
+            true => Bout::against_server_with(setup, offer),
+            false => Bout::against_client_with(setup, offer),
+        };
+        settle(&mut bout);
+        let frame = bout.puppet.new_cid(SECOND, 0);
+        bout.say(&[frame]);
+        let id = StreamId::new(Side::Client, Dir::Bi, 0);
+        if is_server {
+            bout.say(&[Frame::Stream(Stream { id, offset: 0, data: b"x", fin: false })]);
+            let mut payload = bytes(&[Frame::Ping(Ping)]);
+            payload.resize(1_300, 0);
+            let datagram = bout.puppet.seal_on(SECOND, &payload);
+            bout.deliver_from(ELSEWHERE, &datagram);
+            bout.hear();
+        } else {
+            assert_eq!(bout.act(|connection, _| open(connection, Dir::Bi)), id);
+            assert_eq!(open_path(&mut bout), Ok(SECOND));
+        }
+        let data_on = |bout: &Bout, path: PathId| {
+            let heard = bout.puppet.heard.iter().filter(|heard| heard.path == path);
+            heard.flat_map(|heard| heard.frames()).filter(|frame| frame.kind() == Kind::Stream).count()
+        };
+        bout.act(|connection, _| connection.write_stream(id, &[1; 60_000]).unwrap());
+        bout.wait_ms(20);
+        assert!(data_on(&bout, FIRST) > 5);
+        assert_eq!(data_on(&bout, SECOND), 0, "server {is_server}");
+        let data = new_challenge(&mut bout).unwrap();
+        let from = if is_server { ELSEWHERE } else { PUPPET };
+        bout.say_on(SECOND, from, &[Frame::PathResponse(PathResponse { data })]);
+        assert!(told(&bout, PathEvent::Validated));
+        assert!(data_on(&bout, SECOND) > 5, "{}", data_on(&bout, SECOND));
     }
 }
 

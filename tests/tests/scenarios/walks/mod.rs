@@ -244,12 +244,12 @@ impl Scene {
 
     /// As an adapter does: the client is told when an address is there again.
     fn return_home(&mut self) {
-        for interface in 0..self.interfaces {
+        for (interface, name) in HOMES.iter().enumerate().take(self.interfaces) {
             if self.gone[interface] && self.pair.world.interface(self.pair.client, interface).is_plugged() {
                 self.gone[interface] = false;
                 let change = NetworkChange::AddressBack(home(interface, 0).ip());
                 self.pair.client(|connection, now| connection.network_changed(now, change));
-                self.tell(&format!("{} is back", HOMES[interface]));
+                self.tell(&format!("{name} is back"));
             }
         }
     }

@@ -279,9 +279,9 @@ fn update_keys(scene: &mut Scene) -> String {
     let by_client = scene.rng.chance(0.5);
     let update = |connection: &mut NullConnection, _: Instant| connection.update_keys();
     if by_client {
-        scene.pair.client(update)
+        scene.pair.client(update);
     } else {
-        scene.pair.server(update)
+        scene.pair.server(update);
     }
     format!("new keys, by client {by_client}")
 }
