@@ -14,8 +14,8 @@ use rand_core::{TryCryptoRng, TryRng};
 use crate::PATHS;
 use crate::board::{instructions, stack};
 
-/// Four streams, 16 packets in flight; bytes of four full packets each way and stream.
-pub type Memory = Storage<PATHS, 4, 16, 5400, 4688>;
+/// Four streams, six for two paths; 16 packets in flight; bytes of four full packets each way and stream.
+pub type Memory = Storage<PATHS, { 2 + 2 * PATHS }, 16, 5400, 4688>;
 /// Every datagram that is full has this many bytes.
 const FULL: usize = 1200;
 /// Bytes that are sent each way.
