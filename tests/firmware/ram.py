@@ -5,7 +5,7 @@
            [--routes 3] [--mtu 1280] [--check] PROGRAM
 
 `--routes` are those of each path: the one in use, the one before and one to move to. `--receive` and `--send` are bytes for each stream and way, `--datagrams` bytes for DATAGRAM frames each way, `--mtu` the
-longest UDP payload. PROGRAM is the linked `sizes`, from which the sizes of all rows are read. `--check` compares what is
+longest UDP payload. PROGRAM is the linked `sizes`, from which the sizes of all rows are read; that in `multipath` for several paths. `--check` compares what is
 computed for some storages with what the compiler made of them.
 """
 
