@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::app::RouteView;
 use super::path::{active, path_of};
+use super::path_app::PathTold;
 use super::routes::{MoveCause, id};
 use super::start::State;
 use super::{Connection, Lent, Memory};
@@ -259,6 +260,7 @@ impl State {
 
     fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
         let pto = self.longest_base_pto(lent);
+        let has_choice = self.has_choice(lent);
         for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
             let on = route.on();
             match change {
@@ -266,6 +268,10 @@ impl State {
                 NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => {
                     route.health = Health::Works;
                     route.left = now;
+                    if let Some(path) = lent.buffers.paths.get_mut(route.path.index()).filter(|_| has_choice)
+                    {
+                        path.tell(PathTold::RESTORED);
+                    }
                     route.validation.start(now, pto);
                 }
                 NetworkChange::InterfaceGone(interface) if on.interface == interface => {
