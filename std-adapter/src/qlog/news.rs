@@ -57,14 +57,17 @@ impl Log {
         match what {
             RouteEvent::Added if in_use => self.migrate(id, "migration_started"),
             RouteEvent::Added => self.migrate(id, "probing_started"),
-            RouteEvent::Validated if in_use => self.migrate(id, "migration_complete"),
+            RouteEvent::Validated if in_use => {
+                // One packet may hold the answer and be the move.
+                if self.is_at(id, "probing_started") {
+                    self.migrate(id, "probing_successful");
+                }
+                self.migrate(id, "migration_complete");
+            }
             RouteEvent::Validated => self.migrate(id, "probing_successful"),
             RouteEvent::Suspect => {}
             RouteEvent::Failed => {
-                let is_moving = self
-                    .tuples
-                    .iter()
-                    .any(|tuple| tuple.route == id && tuple.migration == Some("migration_started"));
+                let is_moving = self.is_at(id, "migration_started");
                 self.migrate(id, if is_moving { "migration_abandoned" } else { "probing_abandoned" });
             }
             RouteEvent::Closed => {}
@@ -76,6 +79,11 @@ impl Log {
             let tuple = self.tuples.swap_remove(index);
             self.tell(None, "tuple_assigned", json!({ "tuple_id": Tuple::id(tuple.number) }));
         }
+    }
+
+    /// Whether this is what was told last of a route.
+    fn is_at(&self, route: RouteId, state: &str) -> bool {
+        self.tuples.iter().any(|tuple| tuple.route == route && tuple.migration == Some(state))
     }
 
     fn on_moved(&mut self, connection: &mut HeapConnection, to: RouteId) {
