@@ -118,7 +118,7 @@ impl Builder {
         self
     }
 
-    /// Several paths at once, with peers that know them too: as many as [`Sizes::paths`], in every dialect there is. `change` may
+    /// Several paths at once, with peers that know them too: as many as `paths` of [`Sizes`], in every dialect there is. `change` may
     /// choose otherwise. Without a call there is one path, and nothing else is offered; without the feature `multipath` so
     /// it is with a call.
     ///
