@@ -278,16 +278,16 @@ impl PeerCids {
         matches!(self.kind, Kind::ZeroLength)
     }
 
-    /// Gives an unused ID to `route`, which has none; the oldest first. With a zero-length ID always that one.
-    pub fn take(&self, cids: &mut [PeerCid], route: u8) -> Option<Cid> {
+    /// Gives an unused ID to `route`, which has none; the oldest first. Returns whether there was one; with a zero-length ID
+    /// there always is.
+    pub fn take(&self, cids: &mut [PeerCid], route: u8) -> bool {
         if self.kind == Kind::ZeroLength {
-            return self.of(cids, route).map(|row| row.cid);
+            return self.of(cids, route).is_some();
         }
         let path = self.path;
         let spares = cids.iter_mut().filter(|row| row.state == State::Spare && row.path == path);
-        let row = spares.min_by_key(|row| row.seq)?;
-        row.state = State::Held(Routes::only(route));
-        Some(row.cid)
+        let oldest = spares.min_by_key(|row| row.seq);
+        oldest.map(|row| row.state = State::Held(Routes::only(route))).is_some()
     }
 
     /// Whether there is an ID that answers ours of this tag.
@@ -303,7 +303,7 @@ impl PeerCids {
             *routes = routes.and(Routes::only(route));
             return true;
         }
-        let taken = self.take(cids, route).is_some();
+        let taken = self.take(cids, route);
         if taken {
             self.tie(cids, route, tag);
         }

@@ -80,7 +80,7 @@ impl State {
         said: &Said<'_>,
         delay: Option<Span>,
     ) {
-        let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
+        let Some(mut flight) = self.flight_mut(lent, level, route_row).cloned() else { return };
         let mut acked = flight.on_ack(lent.buffers.sent, now, said.ranges);
         let confirmed = self.levels.is_confirmed();
         let validated_by_peer = self.is_validated_by_peer();
@@ -118,7 +118,7 @@ impl State {
         }
         self.detect_lost(now, lent, route_row, &mut flight);
         if let Some(place) = self.flight_mut(lent, level, route_row) {
-            *place = flight;
+            core::mem::swap(place, &mut flight);
         }
     }
 
@@ -130,7 +130,7 @@ impl State {
         level: Level,
         route_row: usize,
     ) {
-        let Some(mut flight) = self.flight_mut(lent, level, route_row).copied() else { return };
+        let Some(mut flight) = self.flight_mut(lent, level, route_row).cloned() else { return };
         self.detect_lost(now, lent, route_row, &mut flight);
         if let Some(place) = self.flight_mut(lent, level, route_row) {
             *place = flight;

@@ -438,7 +438,7 @@ impl State {
         }
         if sent.in_flight {
             let mut table = self.sent;
-            let Some(mut flight) = self.flight_mut(lent, level, order.route).copied() else { return Ok(()) };
+            let Some(mut flight) = self.flight_mut(lent, level, order.route).cloned() else { return Ok(()) };
             let kept = flight.on_sent(lent.buffers.sent, &mut table, now, draft, packet);
             self.sent = table;
             if let Some(place) = self.flight_mut(lent, level, order.route) {

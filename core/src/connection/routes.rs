@@ -551,7 +551,7 @@ impl State {
     pub(super) fn lose_flight(&mut self, lent: &mut Lent<'_>, level: Level, row: usize) {
         let Some(flight) = self.flight_mut(lent, level, row) else { return };
         let mut packets = flight.take_all();
-        let flight = *flight;
+        let flight = flight.clone();
         let mut bytes = 0_u32;
         while let Some(handle) = packets.pop(lent.buffers.sent) {
             bytes = bytes.saturating_add(at(lent.buffers.sent, handle).map_or(0, |row| row.size.into()));

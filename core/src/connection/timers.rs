@@ -169,7 +169,7 @@ impl State {
 
     /// What up to so many packets of a level carried, the oldest first, is wanted again.
     fn repeat(&mut self, lent: &mut Lent<'_>, level: Level, row: usize, packets: u8) {
-        let Some(mut flight) = self.flight_mut(lent, level, row).copied() else { return };
+        let Some(mut flight) = self.flight_mut(lent, level, row).cloned() else { return };
         for _ in 0..packets {
             let Some(handle) = flight.repeat_oldest(lent.buffers.sent, &mut self.sent) else { break };
             let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
@@ -179,7 +179,7 @@ impl State {
             self.on_packet_lost(lent, path_of(lent, row), &flight, handle);
         }
         if let Some(place) = self.flight_mut(lent, level, row) {
-            *place = flight;
+            core::mem::swap(place, &mut flight);
         }
     }
 
@@ -187,7 +187,7 @@ impl State {
     pub(super) fn repeat_all(&mut self, lent: &mut Lent<'_>, row: usize) {
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
         let mut repeated = route.flight.repeat_all(lent.buffers.sent, &mut self.sent, ROWS_FOR_PROBES);
-        let (path, flight) = (route.path, route.flight);
+        let (path, flight) = (route.path, route.flight.clone());
         while let Some(handle) = repeated.pop(lent.buffers.sent) {
             let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
             if let Some(route) = lent.buffers.routes.get_mut(row) {

@@ -235,8 +235,10 @@ impl Lifecycle {
 
     /// The first cause stays.
     fn end(&mut self, end: End, cause: Cause) {
-        let cause = *self.cause().unwrap_or(&cause);
-        self.0 = Phase::Ended { end, cause };
+        match &mut self.0 {
+            Phase::Ended { end: before, .. } => *before = end,
+            Phase::Handshaking { .. } | Phase::Established { .. } => self.0 = Phase::Ended { end, cause },
+        }
     }
 
     const fn idle(&mut self) -> Option<&mut Idle> {

@@ -129,10 +129,8 @@ impl Validation {
         out.push(&Frame::PathChallenge(PathChallenge { data: random }))?;
         *ask_at = Deadline::at(now.after(Span::from_micros((*wait).into())));
         *wait = wait.saturating_mul(2);
-        self.asked.rotate_right(1);
-        if let Some(newest) = self.asked.first_mut() {
-            *newest = Some(Challenge { data: random, full });
-        }
+        let [newest, second, _] = self.asked;
+        self.asked = [Some(Challenge { data: random, full }), newest, second];
         Ok(())
     }
 
@@ -234,22 +232,20 @@ impl Responses {
 
     /// A PATH_CHALLENGE came on `route`. Returns whether another one will not be answered for want of room.
     pub fn on_challenge(&mut self, route: u8, data: [u8; 8]) -> bool {
-        let answer = Some(Answer { route, data });
+        let is_full = self.owed.iter().all(Option::is_some);
+        if is_full {
+            self.remove(0);
+        }
         if let Some(place) = self.owed.iter_mut().find(|place| place.is_none()) {
-            *place = answer;
-            return false;
+            *place = Some(Answer { route, data });
         }
-        self.owed.rotate_left(1);
-        if let Some(newest) = self.owed.last_mut() {
-            *newest = answer;
-        }
-        true
+        is_full
     }
 
     /// Whether an answer is to leave by `route`.
     pub fn has_wanted(&self, route: u8) -> bool {
         // Every packet asks, hardly ever for something.
-        matches!(self.owed, [Some(_), ..]) && self.owed.iter().flatten().any(|answer| answer.route == route)
+        matches!(self.owed, [Some(_), ..]) && self.oldest(route).is_some()
     }
 
     /// Writes the oldest answer of `route`.
@@ -257,28 +253,33 @@ impl Responses {
     /// # Errors
     /// [`NoSpace`] if it does not fit; it is still owed then.
     pub fn write(&mut self, route: u8, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
-        let is_ours = |place: &Option<Answer>| place.is_some_and(|answer| answer.route == route);
-        let Some(at) = self.owed.iter().position(is_ours) else { return Ok(()) };
-        let (_, rest) = self.owed.split_at_mut_checked(at).unwrap_or_default();
-        if let Some(Some(answer)) = rest.first() {
+        let Some(at) = self.oldest(route) else { return Ok(()) };
+        if let Some(Some(answer)) = self.owed.get(at) {
             out.push(&Frame::PathResponse(PathResponse { data: answer.data }))?;
         }
-        // Those behind it move up.
-        rest.rotate_left(1);
-        if let Some(last) = rest.last_mut() {
-            *last = None;
-        }
+        self.remove(at);
         Ok(())
+    }
+
+    /// The place of the oldest answer of `route`.
+    fn oldest(&self, route: u8) -> Option<usize> {
+        self.owed.iter().position(|place| place.is_some_and(|answer| answer.route == route))
+    }
+
+    /// Those behind this one move up.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn remove(&mut self, at: usize) {
+        let mut behind = None;
+        for place in self.owed.iter_mut().skip(at).rev() {
+            behind = core::mem::replace(place, behind);
+        }
     }
 
     /// A route is gone, and what was owed on it.
     pub fn forget(&mut self, route: u8) {
-        let kept = self.owed.into_iter().flatten().filter(|answer| answer.route != route);
-        let mut owed = [None; OWED];
-        for (place, answer) in owed.iter_mut().zip(kept) {
-            *place = Some(answer);
+        while let Some(at) = self.oldest(route) {
+            self.remove(at);
         }
-        self.owed = owed;
     }
 }
 

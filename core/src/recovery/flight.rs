@@ -60,7 +60,7 @@ impl Acked {
 }
 
 /// The packets of one space on one route that are neither acknowledged nor lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flight {
     pub(super) packets: Chain,
     pub(super) ack_eliciting: u16,

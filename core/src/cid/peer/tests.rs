@@ -34,7 +34,7 @@ impl Rig {
     }
 
     fn take(&mut self, route: u8) -> Option<Cid> {
-        self.peer.take(&mut self.cids, route)
+        self.peer.take(&mut self.cids, route).then(|| self.of(route)).flatten()
     }
 
     fn retire(&mut self, route: u8) -> Result<(), Full> {
@@ -293,7 +293,8 @@ fn paths_number_for_themselves_and_end_alone() {
     let frame = NewConnectionId { seq: 0, retire_prior_to: 0, cid: id, reset_token: token(50) };
     let mut rows = PeerCidRows { cids: &mut rig.cids, retiring: &mut rig.retiring };
     other.on_new_cid(&mut rows, &frame).unwrap();
-    assert_eq!(other.take(rows.cids, 9), Some(id));
+    assert!(other.take(rows.cids, 9));
+    assert_eq!(other.of(rows.cids, 9).map(|row| row.cid), Some(id));
     other.clear(&mut rows);
     assert_eq!(other.of(rows.cids, 9).map(PeerCid::seq), None);
     assert_eq!(rig.of(0), Some(cid(0)));

@@ -307,7 +307,7 @@ fn a_probe_repeats_the_oldest_content_and_the_packet_stays_in_flight() {
     bench.send_with(ms(0), |packet| packet.kinds = Kinds::NONE.with(Kind::Ping).with(Kind::Padding));
     bench.send(ms(0));
     bench.send_with(ms(1), |packet| packet.kinds = Kinds::NONE.with(Kind::Crypto));
-    let before = bench.flight;
+    let before = bench.flight.clone();
     let repeated = bench.flight.repeat_oldest(&mut bench.rows, &mut bench.table).unwrap();
     let row = bench.rows[usize::from(repeated)];
     assert_eq!((row.kinds, row.size), (STREAM, 0));
