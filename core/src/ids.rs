@@ -30,6 +30,43 @@ impl Side {
     }
 }
 
+/// Our own role. Without the feature `server` that is the client's: it takes no room, and the compiler leaves out what only
+/// servers do. Unit tests have both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OurSide(#[cfg(any(feature = "server", test))] Side);
+
+#[cfg(any(feature = "server", test))]
+impl OurSide {
+    pub(crate) const fn new(side: Side) -> Self {
+        Self(side)
+    }
+
+    pub(crate) const fn get(self) -> Side {
+        self.0
+    }
+}
+
+#[cfg(not(any(feature = "server", test)))]
+impl OurSide {
+    pub(crate) const fn new(_: Side) -> Self {
+        Self()
+    }
+
+    pub(crate) const fn get(self) -> Side {
+        Side::Client
+    }
+}
+
+impl OurSide {
+    pub(crate) const fn is_client(self) -> bool {
+        self.get().is_client()
+    }
+
+    pub(crate) const fn peer(self) -> Side {
+        self.get().peer()
+    }
+}
+
 /// A path in the sense of multipath QUIC: it owns a packet number space and connection IDs. Plain QUIC has only
 /// [`PathId::ZERO`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]

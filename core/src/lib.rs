@@ -8,7 +8,9 @@
 //! ```
 //!
 //! Feature `reasons` (on): errors, and the CONNECTION_CLOSE frames that tell of them, say in words what was wrong, which takes
-//! 3 KB of flash. Feature `multipath` (off): several paths at once, in the two dialects of [`wire::dialect`].
+//! 3 KB of flash. Feature `server` (on): connections that a client opened, and the endpoint, which holds many; without it there
+//! are [`connection::Connection::client`] and 2 KB of flash less. Feature `multipath` (off): several paths at once, in the two
+//! dialects of [`wire::dialect`].
 //!
 //! Where there is no operating system, what many places call is never inlined (`cfg_attr(target_os = "none", inline(never))`):
 //! flash is scarcer there than time, and the opt-levels for size still make a dozen copies of a varint's parser.
@@ -33,6 +35,7 @@ pub mod cid;
 pub mod congestion;
 pub mod connection;
 pub mod delivery;
+#[cfg(any(feature = "server", test))]
 pub mod endpoint;
 pub mod error;
 mod feature;

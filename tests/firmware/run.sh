@@ -43,13 +43,13 @@ for level in "$@"; do
   # The same programs with the places of panics in them are another image: these are measured, those are examined.
   mkdir -p "target/measured-$level"
   cp "$images"/{empty,null,psk,ed25519,p256,sizes} "target/measured-$level"
-  build "$level" "" --bins --features places
+  build "$level" "" --bins --features places,server
   # The same with several paths: what does without must not pay for it, and here is what it costs.
   several=target/$level-multipath/$target/release
   build "$level" -multipath --bin null --bin sizes --features multipath
   mkdir -p "target/measured-$level/multipath"
   cp "$several"/{null,sizes} "target/measured-$level/multipath"
-  build "$level" -multipath --bin null --bin exchange --features multipath,places
+  build "$level" -multipath --bin null --bin exchange --features multipath,places,server
 
   echo "== panics and heap, opt-level $level"
   # Where less is inlined, a panic inside `core` no longer tells whose it is.

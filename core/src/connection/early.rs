@@ -9,7 +9,7 @@ use crate::cid::peer::PeerCidRows;
 use crate::error::{Refusal, TransportError, Trap, Why};
 use crate::handshake::CidParams;
 use crate::handshake::first_flight::Retry as RetryClaim;
-use crate::ids::{PathRow, Side};
+use crate::ids::PathRow;
 use crate::lifecycle::{Cause, Close};
 use crate::session::{Level, SessionEvent};
 use crate::stream::FirstLimits;
@@ -143,7 +143,7 @@ impl State {
         self.lifecycle.on_established();
         self.facts.note(Fact::Connected);
         let discarded = self.levels.on_complete();
-        if self.side == Side::Server {
+        if !self.side.is_client() {
             self.handshake_done.want();
             self.after_confirmed(now, lent, discarded);
         }

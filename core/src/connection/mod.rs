@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `start`, `accept` | how a connection begins: both roles, and a server's |
 //! | `receive` | the way in: from a datagram to packets that were opened |
 //! | `frames` | one match: each frame to its owner |
 //! | `early` | Retry, Version Negotiation, transport parameters, levels that come and go |
@@ -24,6 +25,8 @@
 //!
 //! [`Connection`] is generic over memory and session; `State` and everything below is not, so it is compiled once.
 
+#[cfg(any(feature = "server", test))]
+mod accept;
 mod app;
 mod cids;
 mod config;
@@ -52,6 +55,8 @@ mod usage;
 
 pub use crate::cid::local::NotYet;
 pub use crate::congestion::Algorithm;
+#[cfg(any(feature = "server", test))]
+pub use accept::Accepted;
 pub use app::RouteView;
 pub use config::Config;
 pub use datagram::DatagramError;
@@ -61,7 +66,7 @@ pub use multipath::{AckReturn, MultipathConfig};
 pub use path::Path;
 pub use path_app::{PathError, PathEvent, PathView};
 pub use routes::{MigrationPolicy, MoveCause, NoSpareCid, WhenSuspect};
-pub use start::{Accepted, Opened};
+pub use start::Opened;
 pub use stats::Stats;
 pub use storage::{
     Buffers, CIDS_PER_PATH, CRYPTO_LEN, Lending, MAX_LOCAL_CIDS, Memory, RETIREMENTS_PER_PATH,
@@ -83,7 +88,6 @@ use crate::path::{Addresses, FlowLabel};
 use crate::session::Session;
 use crate::time::{Deadline, Instant};
 use crate::wire::Cid;
-use events::Fact;
 use start::State;
 
 /// What a call lends to the state.
@@ -123,26 +127,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         let mut state =
             State::new(now, config, Side::Client, opened.version, first_flight, &prepared, &mut lent);
         state.connect(now, config, opened, &mut lent)?;
-        Ok(Self::of(state, memory, session))
-    }
-
-    /// A connection of a client whose first datagram is to be handled next.
-    ///
-    /// # Errors
-    /// If the session cannot start, or the memory has too few rows for any connection.
-    pub fn server(
-        now: Instant,
-        config: &Config,
-        accepted: &Accepted,
-        mut memory: M,
-        mut session: S,
-    ) -> Result<Self, TransportError> {
-        let &Accepted { on, version, original_dcid, retry_scid, peer_cid, scid, .. } = accepted;
-        let first_flight = FirstFlight::server(original_dcid, retry_scid, peer_cid, scid);
-        let mut lent = Lent { buffers: memory.buffers(), session: &mut session };
-        let prepared = start::prepare(now, config, on, &first_flight, &mut lent)?;
-        let mut state = State::new(now, config, Side::Server, version, first_flight, &prepared, &mut lent);
-        state.accept(now, config, accepted, &mut lent)?;
         Ok(Self::of(state, memory, session))
     }
 
@@ -300,8 +284,9 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// The peer's address, if it may be another one than when this was asked before.
+    #[cfg(any(feature = "server", test))]
     pub(crate) fn poll_remote(&mut self) -> Option<SocketAddr> {
-        self.state.facts.take(Fact::Remote).then(|| self.remote())
+        self.state.facts.take(events::Fact::Remote).then(|| self.remote())
     }
 
     /// Whether this is the stateless reset token of a connection ID that we send to. Takes the same time for every

@@ -198,7 +198,7 @@ impl State {
     /// 9000 17.2.2).
     fn check_initial(&self, datagram_len: usize, header: &Header) -> Result<(), Why> {
         let PacketType::Initial { token } = &header.packet else { return Ok(()) };
-        match self.side {
+        match self.side.get() {
             Side::Server if datagram_len < MIN_INITIAL_DATAGRAM => Err(Why::ShortInitial),
             Side::Client if !token.is_empty() => Err(Why::Malformed),
             _ => Ok(()),

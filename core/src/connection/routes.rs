@@ -195,7 +195,7 @@ impl State {
             route.health = Health::Works;
         }
         let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn, seat.route);
-        if newest && self.side == Side::Server {
+        if newest && !self.side.is_client() {
             self.follow_cid(lent, seat);
         }
         self.follow_peer(now, lent, seat.route, newest);
@@ -212,7 +212,7 @@ impl State {
             return;
         };
         let facts = Facts {
-            side: self.side,
+            side: self.side.get(),
             on_active: row == active,
             newest,
             // A server has no other address but the one it prefers.
@@ -299,7 +299,7 @@ impl State {
 
     /// The client has proved to be at a new address, and should have a token for it (RFC 9000 9.3).
     const fn renew_token(&mut self) {
-        if matches!(self.side, Side::Server) {
+        if !self.side.is_client() {
             self.token.delivery.forget();
         }
     }
@@ -494,7 +494,7 @@ impl State {
         let may_leave = self.when_suspect == WhenSuspect::Move;
         let works = |(row, route): &(usize, &Route)| {
             let tried = route.role == Role::Candidate && route.validation.is_validated();
-            let usable = match self.side {
+            let usable = match self.side.get() {
                 Side::Client => self.has_cid(lent, *row) && (!tried || may_leave && route.may_be_chosen()),
                 Side::Server => !tried || route.addresses.has_local_of(&from),
             };
@@ -532,7 +532,7 @@ impl State {
         self.responses.forget(row);
         path.forget_newest_on(row);
         let mut rows = PeerCidRows { cids: lent.buffers.peer_cids, retiring: lent.buffers.retirements };
-        let retired = match self.side {
+        let retired = match self.side.get() {
             Side::Client => path.peer_cids.retire(&mut rows, row),
             Side::Server => path.peer_cids.leave(&mut rows, row),
         };

@@ -12,13 +12,13 @@ use crate::delivery::Delivery;
 use crate::error::{TransportError, Trap};
 use crate::feature::WithMultipath;
 use crate::handshake::{CryptoStreams, FirstFlight, KeyUpdate, Levels};
-use crate::ids::{FourTuple, PathRow, Side};
+use crate::ids::{FourTuple, OurSide, PathRow, Side};
 use crate::lifecycle::{Lifecycle, Liveness, Timeouts};
 use crate::limits::{
     DEFAULT_ACK_DELAY_EXPONENT, DEFAULT_MAX_ACK_DELAY, GRANULARITY, HANDSHAKE_ACK_RANGES, MIN_CRYPTO_BUFFER,
     MIN_INITIAL_DCID_LEN, RESET_TOKEN_LEN,
 };
-use crate::path::{Newcomers, Opener, Responses, Role, Route, RouteConfig};
+use crate::path::{Newcomers, Responses, Role, Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
 use crate::session::{AeadLimits, Level};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
@@ -43,31 +43,6 @@ pub struct Opened<'a> {
     pub dcid: Cid,
     /// A token of an earlier connection, or nothing.
     pub token: &'a [u8],
-}
-
-/// What a server begins with.
-#[derive(Clone, Copy, Debug)]
-pub struct Accepted {
-    /// The addresses of the client's first datagram.
-    pub on: FourTuple,
-    /// The version it speaks.
-    pub version: u32,
-    /// The DCID of its very first Initial.
-    pub original_dcid: Cid,
-    /// The DCID of this Initial, which yields the keys.
-    pub initial_dcid: Cid,
-    /// The SCID of our Retry, if there was one.
-    pub retry_scid: Option<Cid>,
-    /// The client's connection ID.
-    pub peer_cid: Cid,
-    /// The connection ID that the client sends to from now on.
-    pub scid: Cid,
-    /// The stateless reset token that goes with it.
-    pub reset_token: [u8; RESET_TOKEN_LEN],
-    /// The connection ID of the preferred address and its stateless reset token, if the configuration has such an address.
-    pub preferred: Option<(Cid, [u8; RESET_TOKEN_LEN])>,
-    /// Whether a token proved the client's address.
-    pub address_validated: bool,
 }
 
 /// A packet number space of the handshake, and what of it is under way.
@@ -161,7 +136,7 @@ pub(super) struct Token {
 /// The state of a connection, but for what lies in lent memory.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(super) side: Side,
+    pub(super) side: OurSide,
     /// The path that stands for the connection where only one can.
     pub(super) main: PathRow,
     pub(super) multipath: WithMultipath<Multipath>,
@@ -230,31 +205,6 @@ impl State {
         self.begin(now, config, opened.dcid, None, None, lent)
     }
 
-    /// Begins as a server; called once, right after [`State::new`].
-    pub(super) fn accept(
-        &mut self,
-        now: Instant,
-        config: &Config,
-        accepted: &Accepted,
-        lent: &mut Lent<'_>,
-    ) -> Result<(), TransportError> {
-        self.adopt_peer_cid(lent, accepted.peer_cid)?;
-        if let Some(route) = lent.buffers.routes.first_mut() {
-            route.opener = Opener::Peer;
-            if accepted.address_validated {
-                route.amplification.on_validated();
-            }
-        }
-        if let (Some((cid, token)), Some(path)) = (accepted.preferred, lent.buffers.paths.first_mut()) {
-            let supplied = path.local_cids.supply_preferred(lent.buffers.local_cids, cid, token);
-            supplied.map_err(|_| {
-                TransportError::internal("a preferred address needs a row for its connection ID")
-            })?;
-        }
-        let token = (!accepted.scid.is_empty()).then_some(accepted.reset_token);
-        self.begin(now, config, accepted.initial_dcid, token, accepted.preferred, lent)
-    }
-
     /// The state of a connection that has not begun, in memory that was [`prepare`]d.
     pub(super) fn new(
         now: Instant,
@@ -279,7 +229,7 @@ impl State {
             keep_alive: config.keep_alive.map(Span::from),
         };
         Self {
-            side,
+            side: OurSide::new(side),
             main: PathRow::FIRST,
             multipath: WithMultipath::new(Multipath::wanted(config.multipath.as_ref())),
             version,
@@ -330,7 +280,7 @@ impl State {
     }
 
     /// Derives the Initial keys and starts TLS with our transport parameters.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         now: Instant,
         config: &Config,
@@ -403,7 +353,7 @@ impl State {
         };
         self.offer(lent, &mut params);
         params
-            .emit(self.side, grease, out)
+            .emit(self.side.get(), grease, out)
             .map_err(|_| TransportError::internal("transport parameters do not fit"))
     }
 

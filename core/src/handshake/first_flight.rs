@@ -11,7 +11,7 @@
 //! by its endpoint, which has no connection then.
 
 use crate::error::{Code, TransportError, Why};
-use crate::ids::Side;
+use crate::ids::{OurSide, Side};
 use crate::limits::TAG_LEN;
 use crate::session::Session;
 use crate::wire::Cid;
@@ -56,7 +56,7 @@ enum Progress {
 /// The connection IDs of the handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstFlight {
-    side: Side,
+    side: OurSide,
     /// The DCID of the client's very first Initial.
     original_dcid: Cid,
     /// The SCID of our long headers.
@@ -68,14 +68,14 @@ impl FirstFlight {
     /// A client that will send its first Initial to `dcid`, at least 8 unpredictable bytes (RFC 9000 7.2), from
     /// `local`.
     pub const fn client(dcid: Cid, local: Cid) -> Self {
-        Self { side: Side::Client, original_dcid: dcid, local, progress: Progress::Alone }
+        Self { side: OurSide::new(Side::Client), original_dcid: dcid, local, progress: Progress::Alone }
     }
 
     /// A server that answers an Initial from `peer`, with `local` as its own ID. `original_dcid` is the DCID of that
     /// Initial, or, where a token proves that a Retry from `retry_scid` went before, the one in the token.
     pub const fn server(original_dcid: Cid, retry_scid: Option<Cid>, peer: Cid, local: Cid) -> Self {
         let progress = Progress::Answered { retry_scid, peer };
-        Self { side: Side::Server, original_dcid, local, progress }
+        Self { side: OurSide::new(Side::Server), original_dcid, local, progress }
     }
 
     /// The DCID of long headers that we send.
@@ -146,7 +146,7 @@ impl FirstFlight {
 
     /// What our own transport parameters say.
     pub const fn params(&self) -> CidParams {
-        self.params_of(self.side, self.local)
+        self.params_of(self.side.get(), self.local)
     }
 
     /// Compares the peer's transport parameters with the connection IDs that its packets carried.

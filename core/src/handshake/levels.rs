@@ -12,7 +12,7 @@
 //! A method that returns a level has discarded it here: call `Session::discard`, and drop its packet number space.
 
 use crate::error::Why;
-use crate::ids::Side;
+use crate::ids::{OurSide, Side};
 use crate::session::Level;
 use crate::time::{Deadline, Instant, Span};
 
@@ -36,7 +36,7 @@ enum Handshake {
 /// The levels of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Levels {
-    side: Side,
+    side: OurSide,
     handshake: Handshake,
     initial: Keys,
     zero_rtt: Keys,
@@ -49,7 +49,7 @@ impl Levels {
     /// No level has keys.
     pub const fn new(side: Side) -> Self {
         Self {
-            side,
+            side: OurSide::new(side),
             handshake: Handshake::Running,
             initial: Keys::Absent,
             zero_rtt: Keys::Absent,

@@ -51,7 +51,7 @@ impl Streams {
             local.on_no_row();
             return Err(OpenError::NoRow);
         };
-        let id = StreamId::new(self.side, dir, local.open());
+        let id = StreamId::new(self.side.get(), dir, local.open());
         self.local_room = local_room;
         self.open_row(memory, id).ok_or(OpenError::NoRow)?;
         Ok(id)

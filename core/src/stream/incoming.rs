@@ -119,7 +119,7 @@ impl Streams {
     ) -> Result<Option<u16>, TransportError> {
         let found = self.slot_of(memory, id);
         let state_error = |reason| Err(TransportError::new(Code::STREAM_STATE_ERROR, reason));
-        if id.initiator() == self.side {
+        if id.initiator() == self.side.get() {
             if id.dir() == Dir::Uni && half == Half::Recv {
                 return state_error("frame of a sender on a stream that only we send on");
             }

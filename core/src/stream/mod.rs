@@ -46,7 +46,7 @@ pub use tie::Tie;
 use core::ops::Range;
 
 use crate::feature::WithMultipath;
-use crate::ids::{Dir, Side, StreamId};
+use crate::ids::{Dir, OurSide, Side, StreamId};
 use crate::stream::concurrency::{LocalStreams, PeerStreams, PerDir};
 use crate::stream::flow::{Inflow, Outflow};
 use crate::stream::order::Order;
@@ -106,7 +106,7 @@ pub struct FirstLimits {
 /// The streams of one connection.
 #[derive(Clone, Debug)]
 pub struct Streams {
-    side: Side,
+    side: OurSide,
     index: Index,
     inflow: Inflow,
     outflow: Outflow,
@@ -153,7 +153,7 @@ impl Streams {
         let peer_uni = config.peer_uni.min(slots.saturating_sub(peer_bidi));
         let all_windows = (capacity(rx_share as usize) as u64).saturating_mul(u64::from(slots));
         Self {
-            side: config.side,
+            side: OurSide::new(config.side),
             index: Index::new(config.secret),
             inflow: Inflow::new(config.window.unwrap_or(all_windows)),
             outflow: Outflow::default(),
@@ -224,7 +224,7 @@ impl Streams {
                 slot
             }
         };
-        let is_ours = id.initiator() == self.side;
+        let is_ours = id.initiator() == self.side.get();
         let limit = match (id.dir(), is_ours) {
             (Dir::Uni, _) => self.first.stream_data_uni,
             (Dir::Bi, true) => self.first.stream_data_bidi_remote,
@@ -269,7 +269,7 @@ impl Streams {
             row.vacate();
         }
         self.free.push_back(memory.rows, slot);
-        if id.initiator() == self.side {
+        if id.initiator() == self.side.get() {
             self.local_room = self.local_room.saturating_add(1);
             self.local.bi.on_row();
             self.local.uni.on_row();

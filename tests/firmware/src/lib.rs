@@ -10,12 +10,15 @@
 //! | `exchange` | client and server in one memory: stack and instructions, under QEMU |
 //! | `soak` | an hour of small exchanges through a NAT that rebinds: nothing may grow, under QEMU |
 //!
+//! `exchange` and `soak` take the feature `server`; the clients are measured without.
+//!
 //! With the feature `multipath` `null` is core as a client that uses two networks at once, and `exchange` sends over two paths.
 #![no_std]
 
 pub mod board;
 pub mod client;
 pub mod null;
+#[cfg(feature = "server")]
 pub mod pair;
 
 /// Paths that connections have memory for.
