@@ -100,6 +100,7 @@ impl Span {
 
     /// So many times as long.
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub const fn saturating_mul(self, times: u32) -> Self {
         Self(self.0.saturating_mul(times as u64))
     }

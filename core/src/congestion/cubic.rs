@@ -112,6 +112,7 @@ impl Cubic {
     }
 
     /// W(t) of RFC 9438 4.2, in bytes.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn cubic(&self, elapsed: Span, mtu: u32) -> u32 {
         let t = elapsed.as_millis();
         let k = u64::from(self.k_ms);

@@ -60,12 +60,14 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If the peer or our memory does not allow another one now; an event tells when to try again.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn open(&mut self, dir: Dir) -> Result<StreamId, OpenError> {
         let (state, mut lent) = self.lend();
         state.streams.open(&mut lent.buffers.streams, dir)
     }
 
     /// The next stream that the peer opened.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         let (state, lent) = self.lend();
         state.streams.accept(&lent.buffers.streams, dir)
@@ -75,6 +77,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If the stream cannot be written to, ever.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn write_stream(&mut self, id: StreamId, bytes: &[u8]) -> Result<usize, WriteError> {
         let (state, mut lent) = self.lend();
         state.streams.write(&mut lent.buffers.streams, id, bytes)
@@ -84,6 +87,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If the stream cannot be written to, or is finished already.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn finish(&mut self, id: StreamId) -> Result<(), WriteError> {
         let (state, mut lent) = self.lend();
         state.streams.finish(&mut lent.buffers.streams, id)
@@ -93,6 +97,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If there is nothing to give up.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn reset(&mut self, id: StreamId, code: u64) -> Result<(), Closed> {
         let (state, mut lent) = self.lend();
         let outcome = state.streams.reset(&mut lent.buffers.streams, lent.buffers.sent, id, code);
@@ -104,6 +109,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If there will never be anything to read (again).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn read_stream(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Closed> {
         let (state, mut lent) = self.lend();
         state.streams.read(&mut lent.buffers.streams, id, out)
@@ -114,6 +120,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If there will never be anything to read (again).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn peek_stream<R>(
         &mut self,
         id: StreamId,
@@ -127,6 +134,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If there will never be anything to read (again).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn consume_stream(&mut self, id: StreamId, len: usize) -> Result<(), Closed> {
         let (state, mut lent) = self.lend();
         state.streams.consume(&mut lent.buffers.streams, id, len)
@@ -136,6 +144,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If there is nothing to give up.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn stop(&mut self, id: StreamId, code: u64) -> Result<(), Closed> {
         let (state, mut lent) = self.lend();
         state.streams.stop(&mut lent.buffers.streams, id, code)
@@ -145,39 +154,46 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If there is no such stream (any more).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn set_priority(&mut self, id: StreamId, urgency: u8) -> Result<(), Closed> {
         let (state, mut lent) = self.lend();
         state.streams.set_priority(&mut lent.buffers.streams, id, urgency)
     }
 
     /// Ends the connection with a code and words of the application. Only the first close counts.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn close(&mut self, now: Instant, code: u64, words: &str) {
         let (state, mut lent) = self.lend();
         state.close(now, &mut lent, Close::application(code, words));
     }
 
     /// Asks the peer for an acknowledgment.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn ping(&mut self) {
         let (state, mut lent) = self.lend();
         want_ping(&mut lent, state.main);
     }
 
     /// Moves to new keys as soon as that is allowed (RFC 9001 6).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn update_keys(&mut self) {
         self.state.keys.request();
     }
 
     /// Why the connection ended, if it did.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn cause(&self) -> Option<Cause> {
         self.state.lifecycle.cause().copied()
     }
 
     /// Whether the TLS handshake is complete and nobody closed.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_established(&self) -> bool {
         self.state.lifecycle.is_established()
     }
 
     /// The token that the server gave for a later connection.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn token(&mut self) -> Option<&[u8]> {
         let len = usize::from(self.state.token.len);
         // Until the Initial keys are gone it may be the token of a Retry.
@@ -186,11 +202,13 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// The counters.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn stats(&self) -> Stats {
         self.state.stats
     }
 
     /// The route in use.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn route(&mut self) -> Option<RouteView> {
         let (state, lent) = self.lend();
         let row = state.route(&lent);

@@ -42,6 +42,7 @@ impl core::error::Error for DatagramError {}
 
 impl<M: Memory, S: Session> Connection<M, S> {
     /// The most bytes a DATAGRAM frame may have now, whatever path it takes; `None` if the peer takes none.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn max_datagram_len(&mut self) -> Option<usize> {
         let (state, lent) = self.lend();
         state.max_datagram_len(&lent)
@@ -51,6 +52,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`DatagramError`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), DatagramError> {
         self.send_datagram_over(Tie::None, bytes)
     }
@@ -60,6 +62,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`DatagramError`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn send_datagram_over(&mut self, tie: Tie, bytes: &[u8]) -> Result<(), DatagramError> {
         let (state, lent) = self.lend();
         let max = state.max_datagram_len(&lent).ok_or(DatagramError::Unsupported)?;
@@ -77,6 +80,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Takes the oldest DATAGRAM frame that arrived; returns its length, which is larger than `out` if it was cut off.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn recv_datagram(&mut self, out: &mut [u8]) -> Option<usize> {
         let (state, lent) = self.lend();
         state.datagrams_in.pop(lent.buffers.datagrams_in, 0, out)

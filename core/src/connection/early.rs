@@ -102,6 +102,7 @@ impl State {
         Ok(())
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn on_peer_params(&mut self, lent: &mut Lent<'_>) -> Result<(), TransportError> {
         let encoded = lent.session.peer_params().trap("TLS announced parameters that it does not have")?;
         let params = TransportParams::parse(self.side.peer(), encoded)?;

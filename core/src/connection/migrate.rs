@@ -90,6 +90,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`RouteError`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn add_route(
         &mut self,
         now: Instant,
@@ -105,6 +106,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`RouteError`]; [`RouteError::Unknown`] if there is no such path.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn add_route_to(
         &mut self,
         now: Instant,
@@ -123,6 +125,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// # Errors
     /// [`RouteError::Server`], [`RouteError::Unconfirmed`], [`RouteError::Forbidden`], [`RouteError::ZeroLengthCid`] and
     /// [`RouteError::NoSpareCid`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn may_add_route(&mut self) -> Result<(), RouteError> {
         let (state, lent) = self.lend();
         state.check_may_move(&lent, state.main)
@@ -134,6 +137,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// # Errors
     /// [`RouteError::Unknown`], [`RouteError::Server`], [`RouteError::Unvalidated`]; [`RouteError::NoSpareCid`] if the peer has
     /// withdrawn the route's connection ID and not supplied another one yet.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn switch_route(&mut self, now: Instant, route: RouteId) -> Result<(), RouteError> {
         let (state, mut lent) = self.lend();
         if !state.side.is_client() {
@@ -155,6 +159,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`RouteError`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn migrate(
         &mut self,
         now: Instant,
@@ -170,6 +175,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`RouteError::Unknown`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn set_preference(
         &mut self,
         now: Instant,
@@ -190,6 +196,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`RouteError::Unknown`], [`RouteError::InUse`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn close_route(&mut self, route: RouteId) -> Result<(), RouteError> {
         let (state, mut lent) = self.lend();
         let row = find(&lent, route).ok_or(RouteError::Unknown)?;
@@ -201,6 +208,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// All routes there are, the one in use among them.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn routes(&mut self) -> impl Iterator<Item = RouteView> {
         let routes = self.memory.buffers().routes;
         routes
@@ -212,6 +220,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// What the system says of our networks. Routes that are gone are not sent over; if the one in use is among them, the
     /// best other one is taken, and if there is none the connection waits for one until its idle timeout.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn network_changed(&mut self, now: Instant, change: NetworkChange) {
         let (state, mut lent) = self.lend();
         state.network_changed(now, &mut lent, change);

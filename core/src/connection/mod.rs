@@ -137,12 +137,14 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Takes a datagram that arrived `on` these addresses with this ECN codepoint; it is decrypted in place.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle_datagram(&mut self, now: Instant, on: FourTuple, ecn: Ecn, datagram: &mut [u8]) {
         let (state, mut lent) = self.lend();
         state.handle_datagram(now, &mut lent, on, ecn, datagram);
     }
 
     /// A stateless reset of the peer came (RFC 9000 10.3.1).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle_reset(&mut self, now: Instant) {
         let (state, mut lent) = self.lend();
         state.on_reset(now, &mut lent);
@@ -150,6 +152,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Writes the next datagrams to send into `out`, which should hold at least the largest datagram of the path; several of
     /// one size if they fit. `None` when all is said for now.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         // A path may turn out to have nothing to say after all: what it would have repeated has arrived.
         for _ in 0..MAX_PATHS {
@@ -164,24 +167,28 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Where the next datagrams go and how large each may be, for who must know before there is a buffer;
     /// [`Self::write`] is to follow with nothing in between.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn next_transmit(&mut self, now: Instant) -> Option<Plan> {
         let (state, mut lent) = self.lend();
         state.next_transmit(now, &mut lent)
     }
 
     /// Writes what was planned into `out`, at least [`Plan::max`] bytes.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn write(&mut self, now: Instant, plan: &Plan, out: &mut [u8]) -> Transmit {
         let (state, mut lent) = self.lend();
         state.write(now, &mut lent, plan, out)
     }
 
     /// When to call [`Self::handle_timeout`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn next_timeout(&mut self) -> Deadline {
         let (state, mut lent) = self.lend();
         state.next_timeout(&mut lent)
     }
 
     /// Does what is due now.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle_timeout(&mut self, now: Instant) {
         let (state, mut lent) = self.lend();
         state.handle_timeout(now, &mut lent);
@@ -189,6 +196,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Lets TLS go on that waits for a key in hardware, or for another step that takes long: to be called when that may be done.
     /// Does nothing if TLS waits for nothing.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn resume(&mut self, now: Instant) {
         if self.state.lifecycle.is_open() {
             let resumed = self.session.resume();
@@ -198,18 +206,21 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// The next thing the application should know.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_event(&mut self) -> Option<Event> {
         let (state, mut lent) = self.lend();
         state.poll_event(&mut lent)
     }
 
     /// How many more connection IDs the peer should have: make them, and call [`Self::supply_cid`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn cids_wanted(&mut self) -> usize {
         let (state, lent) = self.lend();
         state.cids_wanted(&lent)
     }
 
     /// Gives the peer another connection ID with its stateless reset token. Returns whether it was taken.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn supply_cid(&mut self, cid: Cid, reset_token: [u8; RESET_TOKEN_LEN]) -> bool {
         let (state, mut lent) = self.lend();
         state.supply_cid(&mut lent, cid, reset_token)
@@ -217,23 +228,27 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// A connection ID of ours that the peer has retired: it need not be routed here any more. Its row holds another only
     /// after this call, so ask before [`Self::cids_wanted`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_retired_cid(&mut self) -> Option<Cid> {
         local::take_retired(self.memory.buffers().local_cids)
     }
 
     /// The address for which the client should get a token for its next connection, if it should get one now.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn wants_token(&mut self) -> Option<SocketAddr> {
         let (state, lent) = self.lend();
         state.wants_token(&lent)
     }
 
     /// Sends the client a token (RFC 9000 8.1.3). One that is too long for the memory lent is not sent.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn supply_token(&mut self, token: &[u8]) {
         let (state, mut lent) = self.lend();
         state.supply_token(&mut lent, token);
     }
 
     /// A route of IPv6 that has no flow label yet (RFC 9000 9.7): the addresses, and the connection ID that is sent to on it.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn flow_label_wanted(&mut self) -> Option<(FourTuple, Cid)> {
         let buffers = self.memory.buffers();
         let mut wanted = buffers
@@ -249,6 +264,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Gives the route between these addresses the flow label of which these are the low 20 bits.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn supply_flow_label(&mut self, on: &FourTuple, label: u32) {
         let routes = self.memory.buffers().routes.iter_mut();
         for route in routes.filter(|route| route.flow_label.is_wanted() && route.on() == *on) {
@@ -257,11 +273,13 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Whether the peer sends to this connection ID.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn has_cid(&mut self, dcid: &[u8]) -> bool {
         local::find(self.memory.buffers().local_cids, dcid).is_some()
     }
 
     /// Gives up one of the connection IDs that the peer sends to, until there is none: for the end of a connection.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn give_up_cid(&mut self) -> Option<Cid> {
         let (state, lent) = self.lend();
         let mut paths = state.path_rows();
@@ -271,12 +289,14 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Whether a datagram that came on these addresses is on a route of this connection.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_on(&mut self, on: &FourTuple) -> bool {
         let seen = Addresses::new(on);
         self.memory.buffers().routes.iter().any(|route| route.takes(&seen))
     }
 
     /// The peer's address.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn remote(&mut self) -> SocketAddr {
         let (state, lent) = self.lend();
         let row = state.route(&lent);
@@ -291,36 +311,43 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Whether this is the stateless reset token of a connection ID that we send to. Takes the same time for every
     /// token.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_reset_token(&mut self, token: &[u8; RESET_TOKEN_LEN]) -> bool {
         peer::is_reset_token(self.memory.buffers().peer_cids, token)
     }
 
     /// Whether anything of the peer was opened yet.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn has_received(&self) -> bool {
         self.state.stats.received_packets > 0
     }
 
     /// Whether the handshake still runs.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_handshaking(&self) -> bool {
         self.state.lifecycle.is_open() && !self.state.lifecycle.is_established()
     }
 
     /// Whether nothing more will be sent or received.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_drained(&self) -> bool {
         self.state.lifecycle.is_drained()
     }
 
     /// The session.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn session(&self) -> &S {
         &self.session
     }
 
     /// The session, to be changed. Keys and CRYPTO bytes are core's to handle; what is pending is [`Self::resume`]'s.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn session_mut(&mut self) -> &mut S {
         &mut self.session
     }
 
     /// Ends the shim: what was lent goes back.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn into_parts(self) -> (M, S) {
         (self.memory, self.session)
     }
@@ -333,6 +360,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
 impl<M: Memory, A: AsMut<[u8]>, S: Session> Connection<Lending<M, A>, S> {
     /// Gives back what was lent for the handshake, once that is confirmed or the connection is closed; `None` before, and if it
     /// was given back.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn take_crypto(&mut self) -> Option<A> {
         let needed = self.state.lifecycle.is_open() && !self.state.levels.is_confirmed();
         if needed { None } else { self.memory.take_crypto() }

@@ -145,6 +145,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`PathError`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn open_path(
         &mut self,
         now: Instant,
@@ -161,6 +162,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     /// # Errors
     /// [`PathError::Unsupported`], [`PathError::Server`], [`PathError::Unconfirmed`], [`PathError::Forbidden`];
     /// [`PathError::NoPathId`] and [`PathError::NoCid`], of which the peer is told.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn may_open_path(&mut self, remote: SocketAddr) -> Result<(), PathError> {
         let (state, lent) = self.lend();
         state.unused_path(&lent, remote).map(|_| ())
@@ -170,6 +172,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`PathError::Unknown`], [`PathError::Last`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn abandon_path(&mut self, now: Instant, path: PathId, why: AbandonCode) -> Result<(), PathError> {
         let (state, mut lent) = self.lend();
         let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
@@ -187,6 +190,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`PathError::Unknown`], [`PathError::Unsupported`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn set_path_status(&mut self, path: PathId, backup: bool) -> Result<(), PathError> {
         let (state, lent) = self.lend();
         if state.spoken().is_none() {
@@ -205,6 +209,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// If there is no such stream (any more).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn tie_stream(&mut self, id: StreamId, tie: Tie) -> Result<(), Closed> {
         let (state, mut lent) = self.lend();
         state.streams.set_tie(&mut lent.buffers.streams, id, tie)
@@ -215,6 +220,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`PathError::Unknown`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn set_path_weight(&mut self, path: PathId, weight: NonZeroU8) -> Result<(), PathError> {
         let (state, mut lent) = self.lend();
         let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
@@ -229,6 +235,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`PathError::Unknown`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn set_path_keep_alive(&mut self, path: PathId, after: Option<Duration>) -> Result<(), PathError> {
         let (state, mut lent) = self.lend();
         let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
@@ -242,6 +249,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// [`PathError::Unknown`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn set_path_dscp(&mut self, path: PathId, dscp: u8) -> Result<(), PathError> {
         let (state, lent) = self.lend();
         let row = state.row_of(&lent, path).ok_or(PathError::Unknown)?;
@@ -251,6 +259,7 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// The paths that are open, or were abandoned lately. A connection that speaks no multipath has one.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn paths(&mut self) -> impl Iterator<Item = PathView> {
         let (state, lent) = self.lend();
         let rows = state.path_rows();
@@ -258,12 +267,14 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// A path.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn path(&mut self, id: PathId) -> Option<PathView> {
         let (state, lent) = self.lend();
         view(state, &lent, state.row_of(&lent, id)?)
     }
 
     /// Whether multipath was agreed on.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_multipath(&self) -> bool {
         self.state.spoken().is_some()
     }

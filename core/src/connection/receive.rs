@@ -87,6 +87,7 @@ impl State {
         self.lifecycle.close(now, pto, close);
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn handle_packet(
         &mut self,
         now: Instant,

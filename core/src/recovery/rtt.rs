@@ -79,6 +79,7 @@ impl Rtt {
     }
 
     /// The probe timeout before backoff and without the peer's ACK delay (RFC 9002 6.2.1).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn pto_base(&self) -> Span {
         let spread = u64::from(self.variation).saturating_mul(4).max(GRANULARITY.as_micros());
         Span::from_micros(u64::from(self.smoothed).saturating_add(spread))

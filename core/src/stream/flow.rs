@@ -109,6 +109,7 @@ impl RecvCredit {
     }
 
     /// The limit that the frame would tell now.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) const fn next_limit(&self, consumed: u64, window: u64) -> u64 {
         let limit = consumed.saturating_add(window);
         if limit > self.limit.get() { limit } else { self.limit.get() }

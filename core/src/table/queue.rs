@@ -90,6 +90,7 @@ fn copy_in(ring: &mut [u8], start: usize, bytes: &[u8]) {
     }
 }
 
+#[cfg_attr(target_os = "none", inline(never))]
 fn copy_out(ring: &[u8], start: usize, out: &mut [u8]) {
     let start = if start >= ring.len() { start.wrapping_sub(ring.len()) } else { start };
     let first = out.len().min(ring.len().saturating_sub(start));

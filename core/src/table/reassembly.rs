@@ -25,6 +25,7 @@ pub struct Reassembly {
 }
 
 /// How many bytes of an area hold data; this is the window a sender may be given.
+#[cfg_attr(target_os = "none", inline(never))]
 pub const fn capacity(area: usize) -> usize {
     let capacity = area.saturating_sub(area.div_ceil(9));
     // Distances are kept as u32.
