@@ -42,7 +42,6 @@ impl Ring {
 
     /// Where in a slice of `capacity` bytes the `len` bytes stand that begin `distance` after the base. Distance and
     /// length together are at most the capacity.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn places(&self, capacity: usize, distance: usize, len: usize) -> [Range<usize>; 2] {
         let at = (self.start as usize).saturating_add(distance);
         let at = if at >= capacity { at.saturating_sub(capacity) } else { at };
