@@ -198,10 +198,15 @@ impl Flight {
         None
     }
 
-    /// When the oldest packet under way was sent, if it is ack-eliciting.
+    /// When the oldest packet under way was sent that must be answered where the route works, if it is ack-eliciting: a probe for a
+    /// larger MTU need not be (RFC 9000 14.4), and there is one of them at a time.
     pub fn oldest(&self, rows: &[SentPacket]) -> Option<Instant> {
-        let packet = rows.get(usize::from(self.packets.head)).filter(|packet| packet.is_ack_eliciting())?;
-        Some(packet.sent(self.last_ack_eliciting))
+        let at = |handle: u16| rows.get(usize::from(handle));
+        let packet = match at(self.packets.head)? {
+            probe if probe.is_mtu_probe() => at(probe.next)?,
+            packet => packet,
+        };
+        packet.is_ack_eliciting().then(|| packet.sent(self.last_ack_eliciting))
     }
 
     /// As [`Self::repeat_oldest`] for all packets: their content is to be sent again elsewhere, as if they were lost. Returns the

@@ -225,6 +225,19 @@ fn a_packet_that_leaves_for_a_probe_passes_on_what_was_acked_before_it() {
 }
 
 #[test]
+fn the_oldest_packet_that_must_be_answered_is_no_mtu_probe() {
+    let mut bench = Bench::new(4);
+    assert_eq!(bench.flight.oldest(&bench.rows), None);
+    bench.send_with(ms(1), |packet| packet.mtu_probe = true);
+    assert_eq!(bench.flight.oldest(&bench.rows), None);
+    bench.send(ms(2));
+    bench.send(ms(3));
+    assert_eq!(bench.flight.oldest(&bench.rows), Some(ms(2)));
+    bench.ack(ms(9), &[0..=1]);
+    assert_eq!(bench.flight.oldest(&bench.rows), Some(ms(3)));
+}
+
+#[test]
 fn a_lost_mtu_probe_is_no_sign_of_congestion() {
     let mut bench = Bench::new(8);
     bench.send_with(ms(0), |packet| packet.mtu_probe = true);
