@@ -1,4 +1,4 @@
-//! The firmware on two networks at once, a cable and a serial line: both carry its transfers, and when one dies the other does.
+//! The firmware on two networks at once, a cable and a serial line: both carry its transfers, and when one dies the other goes on.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use crate::peers::Server;
 use crate::trials::{self, Bench, FILE, Told};
 use crate::weather::{Conditions, Forecast};
 
-/// What the cable carries, in bytes a second; the line carries half of that, as much as a real one at 230,400 baud.
+/// What they carry, in bytes a second. The line's is that of a real one at 300,000 baud, and half of what the emulator manages on a busy
+/// machine, where each byte is an interrupt.
 const CABLE: u32 = 45_000;
 const LINE: u32 = 30_000;
 /// What each has to carry at least if both live, in percent.
@@ -35,12 +36,12 @@ pub(crate) fn run(
 ) -> Result<(Told, String), String> {
     let (monitor, socket) = (folder.join("monitor"), folder.join("line"));
     let conditions = |rate| Conditions { forecast, seed: bench.seed, rate: Some(rate) };
-    // Half of its share of the download.
-    let half = |share| Some(After::ToBoard(FILE as u64 * share / 100 / 2));
+    // When it has carried so much of the download: of its share about a half.
+    let after = |percent| Some(After::ToBoard(FILE as u64 * percent / 100));
     let (pull, cut) = match fate {
         Fate::Live => (None, None),
-        Fate::CableOut => (half(60), None),
-        Fate::LineSilent => (None, half(30)),
+        Fate::CableOut => (after(30), None),
+        Fate::LineSilent => (None, after(12)),
     };
     let line = Line::start(&socket, conditions(LINE), cut);
     let link = Link::start(Plan {
@@ -77,7 +78,7 @@ fn judge(log: &[String], networks: [&Seen; 2], fate: Fate) -> Result<Told, Strin
     };
     let [down, up] = shares(log)[..] else { return Err("it never told what its networks carry".into()) };
     // Both were at work before, and what is left then are probes whether it is there again.
-    let is_so = percent(down, dead) >= 10 && percent(up, dead) <= 5;
+    let is_so = percent(down, dead) >= 5 && percent(up, dead) <= 5;
     if is_so { Ok(told) } else { Err(format!("the networks carried {down:?} and {up:?} bytes")) }
 }
 
