@@ -301,8 +301,10 @@ impl State {
     fn next_keep_alive(&self, lent: &Lent<'_>, row: PathRow) -> Deadline {
         let path = lent.buffers.paths.get(row.index()).filter(|path| !path.ping.is_wanted());
         let hundredths = path.and_then(|path| path.beside.get()).map_or(0, |beside| beside.keep_alive);
-        let route = lent.buffers.routes.get(active(lent, row)).filter(|_| !self.is_blocked(lent, row));
-        let Some(route) = route.filter(|_| hundredths > 0) else { return Deadline::NEVER };
+        if hundredths == 0 || self.is_blocked(lent, row) {
+            return Deadline::NEVER;
+        }
+        let Some(route) = lent.buffers.routes.get(active(lent, row)) else { return Deadline::NEVER };
         let last = route.last_packet.max(route.flight.last_sent());
         Deadline::at(last.after(Span::from_millis(u64::from(hundredths).saturating_mul(10))))
     }

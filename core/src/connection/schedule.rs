@@ -188,9 +188,8 @@ impl State {
     pub(super) fn next_failover(&self, lent: &Lent<'_>, path: PathRow) -> Deadline {
         let Some(route) = lent.buffers.routes.get(active(lent, path)) else { return Deadline::NEVER };
         let Some(spoken) = self.spoken() else { return Deadline::NEVER };
-        let working = self.works_elsewhere(lent, path);
         if route.is_suspect() || route.is_down() {
-            return given_up_at(route.left, working, spoken.terms.patience());
+            return given_up_at(route.left, self.works_elsewhere(lent, path), spoken.terms.patience());
         }
         // Of a path that is being opened more is known by its validation.
         if !self.has_choice(lent) || is_unproved(lent, path) {
@@ -203,7 +202,7 @@ impl State {
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
-        match working {
+        match self.works_elsewhere(lent, path) {
             Some(_) => silent_at(&waiting, spoken.terms.failover()),
             None => last_silent_at(&waiting),
         }
