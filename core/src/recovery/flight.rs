@@ -64,7 +64,7 @@ impl Acked {
 pub struct Flight {
     pub(super) packets: Chain,
     pub(super) ack_eliciting: u16,
-    /// The number of the newest packet, from which those of the rows are told.
+    /// The number of the newest packet, under way or not, from which those of the rows are told.
     pub(super) newest: u64,
     pub(super) largest_acked: Option<PacketNumber>,
     pub(super) loss_time: Deadline,
@@ -143,6 +143,11 @@ impl Flight {
         Ok(())
     }
 
+    /// A packet was sent that only acknowledges. No row remembers it, but that it arrived tells of what went before (RFC 9002 6.1).
+    pub const fn on_ack_only_sent(&mut self, pn: u64) {
+        self.newest = pn;
+    }
+
     /// The packets that an ACK frame newly acknowledges leave the flight. [`Flight::detect_lost`] is to follow, once
     /// the RTT sample was taken.
     pub fn on_ack(&mut self, rows: &mut [SentPacket], now: Instant, ranges: &AckedRanges) -> Acked {
@@ -176,6 +181,9 @@ impl Flight {
                 before = at;
             }
             at = packet.next;
+        }
+        if ranges.contains(self.newest) {
+            self.largest_acked = Some(PacketNumber::new(self.newest));
         }
         acked
     }
