@@ -13,7 +13,8 @@
 //! dialects of [`wire::dialect`].
 //!
 //! Where there is no operating system, what many places call is never inlined (`cfg_attr(target_os = "none", inline(never))`):
-//! flash is scarcer there than time, and the opt-levels for size still make a dozen copies of a varint's parser.
+//! flash is scarcer there than time, and the opt-levels for size still make a dozen copies of a varint's parser. Nor is what
+//! lends a connection its memory: with one caller each, all of them would become one function that has no registers to spare.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -175,19 +175,16 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Moves to new keys as soon as that is allowed (RFC 9001 6).
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn update_keys(&mut self) {
         self.state.keys.request();
     }
 
     /// Why the connection ended, if it did.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn cause(&self) -> Option<Cause> {
         self.state.lifecycle.cause().copied()
     }
 
     /// Whether the TLS handshake is complete and nobody closed.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_established(&self) -> bool {
         self.state.lifecycle.is_established()
     }
@@ -202,7 +199,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// The counters.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn stats(&self) -> Stats {
         self.state.stats
     }

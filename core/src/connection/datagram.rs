@@ -52,7 +52,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`DatagramError`].
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn send_datagram(&mut self, bytes: &[u8]) -> Result<(), DatagramError> {
         self.send_datagram_over(Tie::None, bytes)
     }

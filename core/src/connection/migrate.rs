@@ -159,7 +159,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
     ///
     /// # Errors
     /// See [`RouteError`].
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn migrate(
         &mut self,
         now: Instant,

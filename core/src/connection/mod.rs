@@ -152,7 +152,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Writes the next datagrams to send into `out`, which should hold at least the largest datagram of the path; several of
     /// one size if they fit. `None` when all is said for now.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         // A path may turn out to have nothing to say after all: what it would have repeated has arrived.
         for _ in 0..MAX_PATHS {
@@ -317,37 +316,31 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Whether anything of the peer was opened yet.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn has_received(&self) -> bool {
         self.state.stats.received_packets > 0
     }
 
     /// Whether the handshake still runs.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_handshaking(&self) -> bool {
         self.state.lifecycle.is_open() && !self.state.lifecycle.is_established()
     }
 
     /// Whether nothing more will be sent or received.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_drained(&self) -> bool {
         self.state.lifecycle.is_drained()
     }
 
     /// The session.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn session(&self) -> &S {
         &self.session
     }
 
     /// The session, to be changed. Keys and CRYPTO bytes are core's to handle; what is pending is [`Self::resume`]'s.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn session_mut(&mut self) -> &mut S {
         &mut self.session
     }
 
     /// Ends the shim: what was lent goes back.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn into_parts(self) -> (M, S) {
         (self.memory, self.session)
     }
@@ -360,7 +353,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
 impl<M: Memory, A: AsMut<[u8]>, S: Session> Connection<Lending<M, A>, S> {
     /// Gives back what was lent for the handshake, once that is confirmed or the connection is closed; `None` before, and if it
     /// was given back.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn take_crypto(&mut self) -> Option<A> {
         let needed = self.state.lifecycle.is_open() && !self.state.levels.is_confirmed();
         if needed { None } else { self.memory.take_crypto() }

@@ -128,6 +128,7 @@ impl State {
         }
         self.detect_lost(now, lent, route_row, &mut flight);
         if let Some(place) = self.flight_mut(lent, level, route_row) {
+            // An assignment would copy it by way of another copy, for which memmove is linked.
             core::mem::swap(place, &mut flight);
         }
     }

@@ -274,7 +274,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Whether multipath was agreed on.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn is_multipath(&self) -> bool {
         self.state.spoken().is_some()
     }

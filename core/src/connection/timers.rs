@@ -175,6 +175,7 @@ impl State {
             self.on_repeated(lent, row, &flight, handle);
         }
         if let Some(place) = self.flight_mut(lent, level, row) {
+            // An assignment would copy it by way of another copy, for which memmove is linked.
             core::mem::swap(place, &mut flight);
         }
     }
