@@ -178,6 +178,7 @@ fn by_rtt_squared((left, left_rtt): (u32, u32), (right, right_rtt): (u32, u32)) 
 
 /// `part`, at most [`WHOLE`], times a fraction. Low bits of that are dropped above and below until the product fits: the error is
 /// within 2^-31 of `part`, and for a fraction above one, its square times as much. One too large to tell makes all of it.
+#[cfg_attr(target_os = "none", inline(never))]
 fn scaled(part: u64, numerator: u64, denominator: u64) -> u64 {
     let bits = u64::BITS.saturating_sub(numerator.max(denominator).leading_zeros());
     let dropped = bits.saturating_sub(FACTOR_BITS);

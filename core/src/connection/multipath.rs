@@ -298,6 +298,7 @@ impl State {
     ///
     /// # Errors
     /// PROTOCOL_VIOLATION if the ID is larger than we have allowed.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn path_named(&self, lent: &Lent<'_>, id: u64) -> Result<Option<PathRow>, TransportError> {
         let max = self.spoken().map_or(0, |spoken| spoken.max);
         match u32::try_from(id) {

@@ -394,7 +394,6 @@ impl State {
     }
 
     /// What routes have to do now, apart from loss recovery.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn on_route_timeout(&mut self, now: Instant, lent: &mut Lent<'_>) {
         for row in 0..lent.buffers.routes.len() {
             let Some(route) = lent.buffers.routes.get_mut(row).filter(|route| route.is_open()) else {

@@ -53,7 +53,6 @@ pub(super) struct Early {
 }
 
 impl Early {
-    #[cfg_attr(target_os = "none", inline(never))]
     const fn new() -> Self {
         Self { space: Space::new(), flight: Flight::new() }
     }

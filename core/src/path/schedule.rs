@@ -85,6 +85,7 @@ impl Facts {
     }
 
     /// The less the better. No path is used while there is a usable one of a lesser class, be it as busy as it may.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn class(&self) -> u8 {
         u8::from(self.suspect).saturating_mul(2).saturating_add(self.is_backup().into())
     }

@@ -34,7 +34,6 @@ pub struct Lost {
 impl Flight {
     /// The packets that are lost by now leave the flight, and the next time to look is set. `max_ack_delay` is the
     /// peer's.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn detect_lost(
         &mut self,
         rows: &mut [SentPacket],

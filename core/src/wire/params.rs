@@ -60,7 +60,6 @@ macro_rules! transport_params {
 
         impl TransportParams {
             /// Takes the value of a parameter of the table.
-            #[cfg_attr(target_os = "none", inline(never))]
             fn read(&mut self, sender: Side, id: u64, value: &[u8]) -> Result<(), TransportError> {
                 $(if let Some(dialect) = Dialect::ALL.iter().find(|dialect| dialect.numbers().$path == id) {
                     self.$path = self.$path.with(*dialect, parse_integer(value, $path_bounds)?);
