@@ -196,6 +196,12 @@ impl State {
             self.on_packet_lost(lent, path, &flight, handle);
         }
         self.free_unowned(lent);
+        // With no rows to stand in for what left, nothing would be left that a probe is due for, and the path silent for ever.
+        let is_empty =
+            lent.buffers.routes.get(row).is_some_and(|route| route.flight.last_ack_eliciting().is_none());
+        if is_empty && row == active(lent, path) {
+            want_ping(lent, path);
+        }
     }
 
     /// When something is due of what is under way on routes that are not in use any more.
