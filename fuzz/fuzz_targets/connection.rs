@@ -398,7 +398,7 @@ fn act_on_paths(connection: &mut NullConnection, now: Instant, kind: u8, input: 
     match kind % 12 {
         0..=2 => {
             let status = input.pick(&[Availability::Unknown, Availability::Available, Availability::Backup]);
-            drop(connection.open_path(now, on, status));
+            let _ = connection.open_path(now, on, status);
         }
         3 => {
             let code = input.pick(&[
@@ -409,13 +409,13 @@ fn act_on_paths(connection: &mut NullConnection, now: Instant, kind: u8, input: 
                 AbandonCode::NoCid,
                 AbandonCode::Other(u64::MAX >> 2),
             ]);
-            drop(connection.abandon_path(now, path, code));
+            let _ = connection.abandon_path(now, path, code);
         }
         4 => drop(connection.set_path_status(path, number & 0x80 != 0)),
         5 => drop(connection.set_path_weight(path, NonZeroU8::MIN.saturating_add(number))),
         6 => {
             let after = (number & 0x80 == 0).then(|| Duration::from_millis(u64::from(number) * 40));
-            drop(connection.set_path_keep_alive(path, after));
+            let _ = connection.set_path_keep_alive(path, after);
         }
         7 => drop(connection.set_path_dscp(path, number)),
         8 => drop(connection.tie_stream(StreamId(u64::from(input.byte() % 32)), tie)),
