@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peregrine_core::connection::{NetworkChange, PathEvent};
+use peregrine_core::connection::{Event, NetworkChange, PathEvent};
 use peregrine_core::ids::{FourTuple, PathId};
 use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::{Choice, Facts, Scheduler};
@@ -184,4 +184,30 @@ fn a_scheduler_of_the_application_may_know_nothing_of_silence() {
         pair.server(|connection, _| read_pattern(connection, id, &mut received));
     }
     assert_eq!(received, 2_000_000);
+}
+
+/// Where there was memory for several paths and the peer knew of one, that one kept more routes than there are connection IDs for:
+/// after a few quick moves the server could not answer any more, and the client had to go back.
+#[test]
+fn memory_for_several_paths_takes_no_connection_ids_from_the_only_one() {
+    let link = || Link::mbit(10).delay_ms(10);
+    let mut pair = Pair::seeded(1, [link(), link()], |client, server| {
+        (client.sizes.paths, server.sizes.paths) = (4, 4);
+    })
+    .connected();
+    pair.run_ms(200);
+    for port in 6000..6006 {
+        let local = SocketAddr::new(WIFI.parse().unwrap(), port);
+        let moved =
+            |pair: &mut Pair| pair.client(|connection, now| connection.migrate(now, local, 1).is_ok());
+        let waited = (0..1_000).find(|_| {
+            pair.run_ms(1);
+            moved(&mut pair)
+        });
+        assert!(waited.is_some(), "never a spare connection ID");
+        pair.run_ms(45);
+        let on = pair.client(|connection, _| connection.route().unwrap());
+        assert!(on.local == local && on.validated, "{on:?}");
+    }
+    assert!(!pair.told_server(Event::NoSpareCid));
 }
