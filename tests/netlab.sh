@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a client loses that loses its network: medians of 11 runs over two links between network namespaces (Linux, root,
 # iproute2). Any number of runs may be given, and a file for the picture of an unwarned loss. With `multipath` in front: what a
-# client gains that uses both links, and loses with one of them, beside noq.
+# client gains that uses several links, and loses with one of them, beside noq.
 set -eu
 cd "$(dirname "$0")/.."
 [ "$(uname)" = Linux ] || { echo "netlab: SKIPPED, there are no network namespaces here"; exit 0; }

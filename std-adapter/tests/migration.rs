@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use peregrine_core::connection::{Event, MoveCause, NetworkChange, RouteError, RouteEvent, RouteView};
 use peregrine_core::path::{Preference, Role};
-use peregrine_std::pattern::Pattern;
 use peregrine_std::socket::Socket;
 use peregrine_std::{Builder, Connection, Endpoint, Error, SystemStats};
 
 mod common;
-use common::{ALPN, NAME, PATIENCE, Pair, Tls, drain, fetch, fetch_and, loopback, serve};
+use common::{ALPN, NAME, PATIENCE, Pair, Tls, fetch, loopback, meanwhile, serve};
 
 const MIB: u64 = 1 << 20;
+/// Enough to be in the middle of.
+const LEN: u64 = 24 * MIB;
 
 /// Another address of this host.
 fn elsewhere() -> SocketAddr {
@@ -44,21 +45,6 @@ impl Moves {
     }
 }
 
-/// Uploads and downloads, and does something in the middle of both.
-fn meanwhile(client: &Connection, server: &Connection, act: impl FnOnce()) {
-    const LEN: u64 = 24 * MIB;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut send = client.open_uni().unwrap();
-            std::io::copy(&mut Pattern::new(LEN), &mut send).unwrap();
-            send.finish().unwrap();
-            send.delivered().unwrap();
-        });
-        scope.spawn(|| assert_eq!(drain(&mut server.accept_uni().unwrap()), LEN));
-        fetch_and(client, LEN, LEN / 4, act);
-    });
-}
-
 #[test]
 fn a_route_is_probed_and_taken_in_the_middle_of_transfers() {
     let moves = Moves::default();
@@ -67,7 +53,7 @@ fn a_route_is_probed_and_taken_in_the_middle_of_transfers() {
     let served = server.clone();
     thread::spawn(move || serve(&served));
     let old = in_use(&client);
-    meanwhile(&client, &server, || {
+    meanwhile(&client, &server, LEN, || {
         let route = client.add_route(elsewhere()).unwrap();
         let view = client.wait_route(route, PATIENCE).unwrap();
         assert!(view.role == Role::Candidate && view.local.ip() == elsewhere().ip() && view.validated);
@@ -90,7 +76,7 @@ fn a_connection_moves_at_once_and_back() {
     let served = server.clone();
     thread::spawn(move || serve(&served));
     let old = in_use(&client);
-    meanwhile(&client, &server, || {
+    meanwhile(&client, &server, LEN, || {
         let route = client.migrate(elsewhere()).unwrap();
         assert_eq!(in_use(&client).id, route);
         client.wait_route(route, PATIENCE).unwrap();
@@ -109,7 +95,7 @@ fn another_socket_in_the_middle_of_transfers_is_what_a_nat_does() {
     thread::spawn(move || serve(&served));
     for nth in 1..=3 {
         let mut address = None;
-        meanwhile(&client, &server, || {
+        meanwhile(&client, &server, LEN, || {
             let to = if nth == 2 { elsewhere() } else { loopback() };
             address = Some(pair.client.rebind(to).unwrap());
         });

@@ -20,7 +20,7 @@ use peregrine_std::{Builder, Connection, Error, EventLoop};
 
 mod common;
 use common::{
-    ALPN, NAME, PATIENCE, Pair, Tls, client_sessions, drain, fetch, fetch_and, loopback, serve, server_tls,
+    ALPN, NAME, PATIENCE, Pair, Tls, client_sessions, drain, fetch, loopback, meanwhile, serve, server_tls,
 };
 
 const MIB: u64 = 1 << 20;
@@ -48,20 +48,6 @@ fn second(client: &Connection, status: Availability) -> PathView {
 fn sent(connection: &Connection) -> Vec<u64> {
     let paths = connection.paths().unwrap();
     paths.iter().map(|path| path.route.map_or(0, |route| route.stats.sent_bytes)).collect()
-}
-
-/// Uploads and downloads, and does something in the middle of both.
-fn meanwhile(client: &Connection, server: &Connection, act: impl FnOnce()) {
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut send = client.open_uni().unwrap();
-            std::io::copy(&mut Pattern::new(LEN), &mut send).unwrap();
-            send.finish().unwrap();
-            send.delivered().unwrap();
-        });
-        scope.spawn(|| assert_eq!(drain(&mut server.accept_uni().unwrap()), LEN));
-        fetch_and(client, LEN, LEN / 4, act);
-    });
 }
 
 /// What happened to paths.
@@ -103,7 +89,7 @@ fn both_paths_carry_data_both_ways() {
         let view = second(&client, Availability::Available);
         assert!(view.id == PathId(1) && view.route.unwrap().local.ip() == elsewhere().ip());
         assert!(client.is_multipath().unwrap() && server.is_multipath().unwrap());
-        meanwhile(&client, &server, || {});
+        meanwhile(&client, &server, LEN, || {});
         for end in [&client, &server] {
             let sent = sent(end);
             assert!(sent.len() == 2 && sent.iter().all(|bytes| *bytes > LEN / 4), "{sent:?}");
@@ -122,13 +108,13 @@ fn either_dialect_will_do() {
         let served = server.clone();
         thread::spawn(move || serve(&served));
         let path = second(&client, Availability::Available).id;
-        meanwhile(&client, &server, || {
+        meanwhile(&client, &server, LEN, || {
             client.rebind_path_port(path).unwrap();
         });
-        meanwhile(&client, &server, || client.set_path_status(path, true).unwrap());
-        meanwhile(&client, &server, || client.abandon_path(FIRST).unwrap());
+        meanwhile(&client, &server, LEN, || client.set_path_status(path, true).unwrap());
+        meanwhile(&client, &server, LEN, || client.abandon_path(FIRST).unwrap());
         let path = second(&client, Availability::Available).id;
-        meanwhile(&client, &server, || server.abandon_path(path).unwrap());
+        meanwhile(&client, &server, LEN, || server.abandon_path(path).unwrap());
     }
 }
 
@@ -171,7 +157,7 @@ fn a_backup_takes_over_when_the_other_is_abandoned_whose_socket_is_closed() {
     assert!(carried(working.id).stats.received_bytes > LEN);
     let local = working.route.unwrap().local;
     assert!(UdpSocket::bind(local).is_err());
-    meanwhile(&client, &server, || client.abandon_path(working.id).unwrap());
+    meanwhile(&client, &server, LEN, || client.abandon_path(working.id).unwrap());
     assert!(carried(spare).stats.received_bytes > MIB);
     soon("the socket is closed", || UdpSocket::bind(local).is_ok());
     assert!(matches!(client.abandon_path(spare), Err(Error::Path(PathError::Last))));
@@ -189,7 +175,7 @@ fn what_a_server_wants_of_paths_happens() {
     server.wait_path(path, PATIENCE).unwrap();
     server.set_path_status(path, true).unwrap();
     soon("the status is told", || news.has(path, PathEvent::Status(Availability::Backup)));
-    meanwhile(&client, &server, || server.abandon_path(FIRST).unwrap());
+    meanwhile(&client, &server, LEN, || server.abandon_path(FIRST).unwrap());
     soon("the client knows", || {
         client.paths().unwrap().iter().all(|view| view.id != FIRST || view.route.is_none())
     });
@@ -205,7 +191,7 @@ fn paths_are_rebound_one_by_one() {
     let path = second(&client, Availability::Available).id;
     for path in [path, FIRST, path] {
         let mut port = None;
-        meanwhile(&client, &server, || port = Some(client.rebind_path_port(path).unwrap().port()));
+        meanwhile(&client, &server, LEN, || port = Some(client.rebind_path_port(path).unwrap().port()));
         let paths = server.paths().unwrap();
         let seen = paths.iter().find(|view| view.id == path).unwrap().route.unwrap();
         assert_eq!(Some(seen.remote.port()), port);

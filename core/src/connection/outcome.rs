@@ -19,6 +19,16 @@ use crate::table::list::at;
 use crate::time::{Instant, Span};
 use crate::wire::frame::{Ack, Kind, Kinds};
 
+/// What only streams and flights need to hear of: most packets carry nothing else.
+const PLAIN: Kinds = Kinds::NONE
+    .with(Kind::Padding)
+    .with(Kind::Ping)
+    .with(Kind::Ack)
+    .with(Kind::PathAck)
+    .with(Kind::Crypto)
+    .with(Kind::Stream)
+    .with(Kind::Datagram);
+
 /// What an ACK frame says, for all flights of its space.
 #[derive(Clone, Copy)]
 struct Said<'a> {
@@ -209,6 +219,9 @@ impl State {
     }
 
     fn on_kinds_acked(&mut self, now: Instant, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
+        if kinds.are_among(PLAIN) {
+            return;
+        }
         if kinds.has(Kind::HandshakeDone) {
             self.handshake_done.on_acked();
         }
@@ -253,6 +266,9 @@ impl State {
     }
 
     fn on_kinds_lost(&mut self, lent: &mut Lent<'_>, over: PathRow, kinds: Kinds, pn: u64) {
+        if kinds.are_among(PLAIN) {
+            return;
+        }
         self.streams.on_kinds_lost(kinds);
         if kinds.has(Kind::HandshakeDone) && !self.handshake_done.is_done() {
             self.handshake_done.on_lost();

@@ -259,13 +259,14 @@ impl State {
         let dialect = self.dialect().filter(|_| order.level == Level::OneRtt);
         let mut confirm = false;
         for path in self.path_rows() {
-            if self.ack_path(lent, order.level, path) != order.path {
+            let due = self.space_mut(lent, order.level, path).received.due();
+            if !due.is_set() || self.ack_path(lent, order.level, path) != order.path {
                 continue;
             }
             let id = lent.buffers.paths.get(path.index()).map_or(PathId::ZERO, Path::id);
             let received = &self.space_mut(lent, order.level, path).received;
             let names = dialect.map(|dialect| (dialect, id));
-            if received.due().is_set() && received.write(now, ACK_DELAY_EXPONENT, names, out).is_ok() {
+            if received.write(now, ACK_DELAY_EXPONENT, names, out).is_ok() {
                 confirm |= path == order.path && received.wants_confirmation();
                 acks.note(path);
             }

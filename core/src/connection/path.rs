@@ -4,12 +4,12 @@ use super::Lent;
 use super::path_app::PathTold;
 use super::start::{Probes, State};
 use crate::cid::local::LocalCids;
-use crate::cid::peer::PeerCids;
+use crate::cid::peer::{PeerCid, PeerCids};
 use crate::delivery::Delivery;
 use crate::feature::WithMultipath;
 use crate::handshake::PathPhase;
 use crate::ids::{PathId, PathRow};
-use crate::path::{Abandon, Status};
+use crate::path::{Abandon, Route, Status};
 use crate::recovery::{Skips, Space};
 use crate::table::ranges::widen;
 use crate::time::Span;
@@ -120,6 +120,11 @@ impl Path {
         self.beside.get().is_none_or(|beside| beside.abandon.is_open())
     }
 
+    /// Whether both sides have connection IDs for it, so that it can be opened (draft-21 3.2.1).
+    pub(super) fn has_cids(&self, peer_cids: &[PeerCid]) -> bool {
+        self.local_cids.has_shown() && self.peer_cids.has_cid_for_another(peer_cids)
+    }
+
     /// Whether the peer was ever reached over it: by a challenge, or by the handshake.
     pub(super) fn is_proved(&self) -> bool {
         self.beside.get().is_none_or(|beside| beside.told.has(PathTold::PROVED))
@@ -212,6 +217,16 @@ pub(super) fn beside_mut<'a>(lent: &'a mut Lent<'_>, path: PathRow) -> Option<&'
 /// Whether it is the path of the handshake.
 pub(super) fn is_first(lent: &Lent<'_>, path: PathRow) -> bool {
     lent.buffers.paths.get(path.index()).is_some_and(|path| path.id() == PathId::ZERO)
+}
+
+/// Whether the peer was never reached over a path.
+pub(super) fn is_unproved(lent: &Lent<'_>, path: PathRow) -> bool {
+    lent.buffers.paths.get(path.index()).is_some_and(|path| !path.is_proved())
+}
+
+/// Whether what was sent over the route in use of a path is not answered.
+pub(super) fn is_suspect(lent: &Lent<'_>, path: PathRow) -> bool {
+    lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect)
 }
 
 /// Whether packets are sent over a path.

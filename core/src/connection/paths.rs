@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 
 use super::Lent;
 use super::events::Fact;
-use super::path::{Path, active, beside_mut, is_open, want_ping};
+use super::path::{Path, active, beside_mut, is_open, is_unproved, want_ping};
 use super::path_app::{PathError, PathEvent, PathTold};
 use super::receive::Addressee;
 use super::start::State;
@@ -72,10 +72,9 @@ impl State {
             }
             return Err(PathError::NoPathId);
         };
-        let ready = |path: &Path| {
-            path.local_cids.has_shown() && path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
-        };
-        let ready = allowed.filter(|(_, path)| ready(path)).min_by_key(|(_, path)| path.id());
+        let ready = allowed
+            .filter(|(_, path)| path.has_cids(lent.buffers.peer_cids))
+            .min_by_key(|(_, path)| path.id());
         if let Some((row, _)) = ready {
             return Ok(row);
         }
@@ -172,8 +171,7 @@ impl State {
         if route.is_some_and(|route| !route.amplification.is_validated()) {
             return self.has_choice(lent);
         }
-        let is_new = lent.buffers.paths.get(path.index()).is_some_and(|path| !path.is_proved());
-        is_new && self.works_elsewhere(lent, path).is_some()
+        is_unproved(lent, path) && self.works_elsewhere(lent, path).is_some()
     }
 
     /// We abandon a path, which is not the last one.
@@ -276,11 +274,8 @@ impl State {
     pub(super) fn note_possible_path(&mut self, lent: &Lent<'_>) {
         let Some(spoken) = self.spoken() else { return };
         let possible = |row: &PathRow| {
-            lent.buffers.paths.get(row.index()).is_some_and(|path| {
-                spoken.allows(path.id())
-                    && path.local_cids.has_shown()
-                    && path.peer_cids.has_cid_for_another(lent.buffers.peer_cids)
-            })
+            let path = lent.buffers.paths.get(row.index());
+            path.is_some_and(|path| spoken.allows(path.id()) && path.has_cids(lent.buffers.peer_cids))
         };
         if self.side.is_client()
             && self.path_rows().filter(|row| self.is_unused(lent, *row)).any(|row| possible(&row))
@@ -306,8 +301,10 @@ impl State {
     fn next_keep_alive(&self, lent: &Lent<'_>, row: PathRow) -> Deadline {
         let path = lent.buffers.paths.get(row.index()).filter(|path| !path.ping.is_wanted());
         let hundredths = path.and_then(|path| path.beside.get()).map_or(0, |beside| beside.keep_alive);
-        let route = lent.buffers.routes.get(active(lent, row)).filter(|_| !self.is_blocked(lent, row));
-        let Some(route) = route.filter(|_| hundredths > 0) else { return Deadline::NEVER };
+        if hundredths == 0 || self.is_blocked(lent, row) {
+            return Deadline::NEVER;
+        }
+        let Some(route) = lent.buffers.routes.get(active(lent, row)) else { return Deadline::NEVER };
         let last = route.last_packet.max(route.flight.last_sent());
         Deadline::at(last.after(Span::from_millis(u64::from(hundredths).saturating_mul(10))))
     }

@@ -5,14 +5,14 @@ use core::num::NonZeroU8;
 
 use super::Lent;
 use super::multipath::AckReturn;
-use super::path::{Path, active, is_open};
+use super::path::{Path, active, is_open, is_suspect, is_unproved};
 use super::path_app::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{Waiting, given_up_at, last_silent_at, silent_at};
 use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, leave_suspects, next_wait};
-use crate::path::{Availability, Health, Route};
+use crate::path::{Availability, Health};
 use crate::session::Level;
 use crate::stream::tie::{Over, Paths};
 use crate::time::{Deadline, Instant, Span};
@@ -110,9 +110,8 @@ impl State {
 
     /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
     pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
-        let is_new = |row: PathRow| lent.buffers.paths.get(row.index()).is_some_and(|path| !path.is_proved());
         // Nobody is sent data before the peer was reached there, be it the only path left (draft-21 3.1).
-        if self.spoken().is_some() && path.is_some_and(is_new) {
+        if self.spoken().is_some() && path.is_some_and(|row| is_unproved(lent, row)) {
             return Over::Nothing;
         }
         let Some(dialect) = self.dialect().filter(|_| self.has_ties()) else {
@@ -164,8 +163,7 @@ impl State {
 
     /// Whether a path carries what is its own: it may carry data, and answers.
     pub(super) fn carries(&self, lent: &Lent<'_>, path: PathRow) -> bool {
-        let suspect = lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
-        self.is_usable(lent, path) && !suspect
+        self.is_usable(lent, path) && !is_suspect(lent, path)
     }
 
     /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
@@ -174,8 +172,7 @@ impl State {
         let Some(spoken) = self.spoken().filter(|_| level == Level::OneRtt) else {
             return PathRow::FIRST;
         };
-        let suspect = |path| lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_suspect);
-        let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !suspect(*path);
+        let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !is_suspect(lent, *path);
         if spoken.terms.acks == AckReturn::SamePath && serves(&path) {
             return path;
         }
@@ -192,13 +189,11 @@ impl State {
     pub(super) fn next_failover(&self, lent: &Lent<'_>, path: PathRow) -> Deadline {
         let Some(route) = lent.buffers.routes.get(active(lent, path)) else { return Deadline::NEVER };
         let Some(spoken) = self.spoken() else { return Deadline::NEVER };
-        let working = self.works_elsewhere(lent, path);
         if route.is_suspect() || route.is_down() {
-            return given_up_at(route.left, working, spoken.terms.patience());
+            return given_up_at(route.left, self.works_elsewhere(lent, path), spoken.terms.patience());
         }
         // Of a path that is being opened more is known by its validation.
-        let is_new = lent.buffers.paths.get(path.index()).is_some_and(|path| !path.is_proved());
-        if !self.has_choice(lent) || is_new {
+        if !self.has_choice(lent) || is_unproved(lent, path) {
             return Deadline::NEVER;
         }
         let max_ack_delay = self.peer.max_ack_delay();
@@ -208,7 +203,7 @@ impl State {
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
-        match working {
+        match self.works_elsewhere(lent, path) {
             Some(_) => silent_at(&waiting, spoken.terms.failover()),
             None => last_silent_at(&waiting),
         }

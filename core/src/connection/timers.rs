@@ -172,11 +172,7 @@ impl State {
         let Some(mut flight) = self.flight_mut(lent, level, row).copied() else { return };
         for _ in 0..packets {
             let Some(handle) = flight.repeat_oldest(lent.buffers.sent, &mut self.sent) else { break };
-            let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
-            if let Some(route) = lent.buffers.routes.get_mut(row) {
-                route.congestion.on_discarded(left.into());
-            }
-            self.on_packet_lost(lent, path_of(lent, row), &flight, handle);
+            self.on_repeated(lent, row, &flight, handle);
         }
         if let Some(place) = self.flight_mut(lent, level, row) {
             *place = flight;
@@ -187,21 +183,25 @@ impl State {
     pub(super) fn repeat_all(&mut self, lent: &mut Lent<'_>, row: usize) {
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
         let mut repeated = route.flight.repeat_all(lent.buffers.sent, &mut self.sent, ROWS_FOR_PROBES);
-        let (path, flight) = (route.path, route.flight);
+        let flight = route.flight;
         while let Some(handle) = repeated.pop(lent.buffers.sent) {
-            let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
-            if let Some(route) = lent.buffers.routes.get_mut(row) {
-                route.congestion.on_discarded(left.into());
-            }
-            self.on_packet_lost(lent, path, &flight, handle);
+            self.on_repeated(lent, row, &flight, handle);
         }
         self.free_unowned(lent);
         // With no rows to stand in for what left, nothing would be left that a probe is due for, and the path silent for ever.
-        let is_empty =
-            lent.buffers.routes.get(row).is_some_and(|route| route.flight.last_ack_eliciting().is_none());
-        if is_empty && row == active(lent, path) {
+        let path = path_of(lent, row);
+        if flight.last_ack_eliciting().is_none() && row == active(lent, path) {
             want_ping(lent, path);
         }
+    }
+
+    /// What a packet carried is wanted again, and what of its size has left the flight is not under way any more.
+    fn on_repeated(&mut self, lent: &mut Lent<'_>, row: usize, flight: &Flight, handle: u16) {
+        let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
+            route.congestion.on_discarded(left.into());
+        }
+        self.on_packet_lost(lent, path_of(lent, row), flight, handle);
     }
 
     /// When something is due of what is under way on routes that are not in use any more.

@@ -154,6 +154,20 @@ pub(crate) fn fetch_and(connection: &Connection, len: u64, at: u64, act: impl Fn
     assert_eq!(drain(&mut Counting { recv: &mut recv, taken: 0, then }), len);
 }
 
+/// Uploads and downloads so much, and does something in the middle of both.
+pub(crate) fn meanwhile(client: &Connection, server: &Connection, len: u64, act: impl FnOnce()) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut send = client.open_uni().unwrap();
+            std::io::copy(&mut Pattern::new(len), &mut send).unwrap();
+            send.finish().unwrap();
+            send.delivered().unwrap();
+        });
+        scope.spawn(|| assert_eq!(drain(&mut server.accept_uni().unwrap()), len));
+        fetch_and(client, len, len / 4, act);
+    });
+}
+
 /// Reads the pattern to its end; returns its length.
 pub(crate) fn drain(recv: &mut impl Read) -> u64 {
     let (mut got, mut expected) = (vec![0; 64 << 10], vec![0; 64 << 10]);

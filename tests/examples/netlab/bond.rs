@@ -1,4 +1,4 @@
-//! Two links at once: how much of both a download gets, and what the loss of one costs.
+//! Two links at once, and three: how much of both a download gets, and what the loss of one costs.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -6,12 +6,17 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::lab::{BEHIND, CELLULAR, Lab, SERVER, WIFI, command_in};
+use aws_lc_rs::digest::{SHA256, digest};
+use peregrine_std::pattern::fill;
+
+use crate::lab::{BEHIND, CELLULAR, LINKS, Lab, SERVER, WIFI, WIRE, command_in};
 use crate::link::{Arrivals, Link, Quality};
 use crate::noq;
 use crate::trial::{field, number};
 
-const BYTES: u64 = 10 << 20;
+const BYTES: usize = 10 << 20;
+/// The client on each link.
+const ADDRESSES: [&str; 3] = [WIFI, CELLULAR, WIRE];
 /// How long data has flowed when a link is cut.
 const BEFORE: Duration = Duration::from_millis(1_500);
 
@@ -23,20 +28,24 @@ enum Who {
     Noq,
 }
 
-/// Two links.
+/// Links to be used at once.
 struct Race {
     name: &'static str,
-    links: [Quality; 2],
+    links: &'static [Quality],
 }
 
 const fn link(mbit: u64, millis: u64) -> Quality {
     Quality { rate: mbit * 1_000_000, delay: Duration::from_millis(millis) }
 }
 
-const RACES: [Race; 3] = [
-    Race { name: "20 + 10 Mbit/s, no delay", links: [link(20, 0), link(10, 0)] },
-    Race { name: "20 + 10 Mbit/s, 20 and 40 ms each way", links: [link(20, 20), link(10, 40)] },
-    Race { name: "100 + 1 Mbit/s, 10 and 300 ms each way", links: [link(100, 10), link(1, 300)] },
+const RACES: [Race; 4] = [
+    Race { name: "20 + 10 Mbit/s, no delay", links: &[link(20, 0), link(10, 0)] },
+    Race { name: "20 + 10 Mbit/s, 20 and 40 ms each way", links: &[link(20, 20), link(10, 40)] },
+    Race {
+        name: "20 + 10 + 5 Mbit/s, 20, 40 and 10 ms each way",
+        links: &[link(20, 20), link(10, 40), link(5, 10)],
+    },
+    Race { name: "100 + 1 Mbit/s, 10 and 300 ms each way", links: &[link(100, 10), link(1, 300)] },
 ];
 
 /// Runs all so many times, and prints the medians.
@@ -45,7 +54,7 @@ pub(crate) fn all(peregrine: &str, runs: usize) {
     std::fs::create_dir_all(&folder).expect("a folder");
     noq::issue(&folder);
     println!("10 MiB, seconds, medians of {runs}:\n");
-    println!("| links | both would take | first alone | both | noq, both |");
+    println!("| links | all would take | first alone | all | noq, all |");
     println!("|---|---|---|---|---|");
     for race in &RACES {
         let rate: u64 = race.links.iter().map(|link| link.rate).sum();
@@ -79,9 +88,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn links(qualities: [Quality; 2], arrivals: &Arrivals) -> [Link; 2] {
-    let [wifi, cellular] = qualities;
-    [Link::new("pg-wifi", wifi, arrivals), Link::new("pg-cell", cellular, arrivals)]
+fn links(qualities: &[Quality], arrivals: &Arrivals) -> Vec<Link> {
+    LINKS.iter().zip(qualities).map(|(link, quality)| Link::new(link, *quality, arrivals)).collect()
 }
 
 impl Race {
@@ -92,16 +100,20 @@ impl Race {
         let folder = folder.to_str().expect("a path in UTF-8");
         let this = std::env::current_exe().expect("a path");
         let this = this.to_str().expect("a path in UTF-8");
+        let addresses = &ADDRESSES[..self.links.len()];
         match who {
             Who::OursOnFirst => took(server(peregrine), get(peregrine, &["--bind", WIFI])),
-            Who::Ours => took(server(peregrine), get(peregrine, &["--path", WIFI, "--path", CELLULAR])),
+            Who::Ours => {
+                let paths: Vec<_> = addresses.iter().flat_map(|address| ["--path", address]).collect();
+                took(server(peregrine), get(peregrine, &paths))
+            }
             Who::Noq => {
                 let listen = format!("{BEHIND}:4433");
                 let mut server = command_in("pg-server", this);
                 let server = ready(server.args(["noq-serve", folder, &listen]));
                 let (to, len) = (format!("{SERVER}:4433"), BYTES.to_string());
                 let mut client = command_in("pg-client", this);
-                client.args(["noq-get", folder, &to, CELLULAR, &len]);
+                client.args(["noq-get", folder, &to, &len]).args(&addresses[1..]);
                 let told = report(server, spawn(&mut client));
                 told.trim().parse().unwrap_or_else(|_| panic!("no time in {told}"))
             }
@@ -130,6 +142,7 @@ fn lose(peregrine: &str, second: &str, cut: Option<usize>) -> (f64, f64) {
         links[cut].cut();
     }
     let told = report(server, client);
+    check(&told);
     (number(&told, "longest_silence_seconds"), number(&told, "seconds"))
 }
 
@@ -160,8 +173,16 @@ fn spawn(command: &mut Command) -> Child {
 
 fn took(server: Child, client: Child) -> f64 {
     let told = report(server, client);
-    assert!(!field(&told, "sha256").is_empty());
+    check(&told);
     number(&told, "seconds")
+}
+
+/// That it was the right bytes.
+fn check(told: &str) {
+    let mut bytes = vec![0; BYTES];
+    fill(0, &mut bytes);
+    let hash: String = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(field(told, "sha256"), hash, "wrong bytes");
 }
 
 /// What the client has to say at its end.

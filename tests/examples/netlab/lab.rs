@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! pg-client 10.0.1.2 ── pg-wifi: relay at 192.0.2.9 ── 10.1.1.2 ┐
-//!           10.0.2.2 ── pg-cell: relay at 192.0.2.9 ── 10.1.2.2 ┴ pg-server: 198.51.100.9
+//!           10.0.2.2 ── pg-cell: relay at 192.0.2.9 ── 10.1.2.2 ┼ pg-server: 198.51.100.9
+//!           10.0.3.2 ── pg-wire: relay at 192.0.2.9 ── 10.1.3.2 ┘
 //! ```
 
 use std::fs::File;
@@ -19,8 +20,12 @@ pub(crate) const BEHIND: &str = "198.51.100.9";
 pub(crate) const WIFI: &str = "10.0.1.2";
 /// The client on cellular.
 pub(crate) const CELLULAR: &str = "10.0.2.2";
+/// The client on a wire.
+pub(crate) const WIRE: &str = "10.0.3.2";
 
-const NAMESPACES: [&str; 4] = ["pg-client", "pg-wifi", "pg-cell", "pg-server"];
+/// The namespace of each link.
+pub(crate) const LINKS: [&str; 3] = ["pg-wifi", "pg-cell", "pg-wire"];
+const ENDS: [&str; 2] = ["pg-client", "pg-server"];
 
 /// The namespaces, taken down at the end.
 pub(crate) struct Lab;
@@ -29,12 +34,12 @@ impl Lab {
     /// Sets everything up, after what an earlier run may have left behind is gone.
     pub(crate) fn up() -> Self {
         down();
-        for name in NAMESPACES {
+        for name in ENDS.iter().chain(&LINKS) {
             ip(&format!("netns add {name}"));
             ip(&format!("-n {name} link set lo up"));
         }
         ip(&format!("-n pg-server addr add {BEHIND}/32 dev lo"));
-        for (number, link) in [(1, "pg-wifi"), (2, "pg-cell")] {
+        for (number, link) in (1..).zip(LINKS) {
             join(
                 "pg-client",
                 &format!("net{number}"),
@@ -70,7 +75,7 @@ impl Drop for Lab {
 }
 
 fn down() {
-    for name in NAMESPACES {
+    for name in ENDS.iter().chain(&LINKS) {
         Command::new("ip").args(["netns", "del", name]).stderr(std::process::Stdio::null()).status().ok();
     }
 }

@@ -2,7 +2,7 @@
 //! between network namespaces, Wi-Fi (20 Mbit/s, 15 ms each way) and cellular (10 Mbit/s, 40 ms each way).
 //!
 //! `tests/netlab.sh` builds and runs it (Linux, root). For each way to lose a network: medians of the longest silence at the
-//! client and of the time of the whole download, and a picture of an unwarned loss. `tests/netlab.sh multipath` uses both
+//! client and of the time of the whole download, and a picture of an unwarned loss. `tests/netlab.sh multipath` uses several
 //! links at once.
 
 #![cfg_attr(target_os = "linux", expect(clippy::disallowed_methods, reason = "a lab measures wall time"))]
@@ -27,7 +27,7 @@ fn main() {
         ["migration", peregrine, count, picture] => trial::all(peregrine, runs(count), picture),
         ["multipath", peregrine, count] => bond::all(peregrine, runs(count)),
         ["noq-serve", folder, at] => noq::serve(folder, at),
-        ["noq-get", folder, server, second, len] => noq::get(folder, server, second, len),
+        ["noq-get", folder, server, len, ref others @ ..] => noq::get(folder, server, len, others),
         _ => {
             eprintln!("netlab migration PEREGRINE RUNS PICTURE\nnetlab multipath PEREGRINE RUNS");
             std::process::exit(2);

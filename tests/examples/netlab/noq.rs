@@ -1,4 +1,4 @@
-//! Ends that are noq's, to compare with: a server of `GET /N`, and a client that uses two paths.
+//! Ends that are noq's, to compare with: a server of `GET /N`, and a client that uses several paths.
 
 use std::fs;
 use std::future::Future;
@@ -89,8 +89,8 @@ async fn answer(connection: Connection) -> Option<()> {
     Some(())
 }
 
-/// Downloads so many bytes, over a second path from `second` too; prints the seconds that took.
-pub(crate) fn get(folder: &str, server: &str, second: &str, len: &str) {
+/// Downloads so many bytes, over paths from these `others` too; prints the seconds that took.
+pub(crate) fn get(folder: &str, server: &str, len: &str, others: &[&str]) {
     let mut roots = RootCertStore::empty();
     roots.add(read(folder, "certificate").into()).expect("a certificate");
     let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -99,14 +99,16 @@ pub(crate) fn get(folder: &str, server: &str, second: &str, len: &str) {
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(transport());
     let server: SocketAddr = server.parse().expect("an address");
-    let second: IpAddr = second.parse().expect("an address");
+    let others: Vec<IpAddr> = others.iter().map(|other| other.parse().expect("an address")).collect();
     run(async move {
         let begun = Instant::now();
         let endpoint = bind(None, (Ipv4Addr::UNSPECIFIED, 0).into());
         let connection =
             endpoint.connect_with(config, server, NAME).expect("a way").await.expect("a connection");
-        let other = connection.clone();
-        tokio::spawn(async move { open(&other, FourTuple::new(server, Some(second))).await });
+        for other in others {
+            let connection = connection.clone();
+            tokio::spawn(async move { open(&connection, FourTuple::new(server, Some(other))).await });
+        }
         let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
         send.write_all(format!("GET /{len}\r\n").as_bytes()).await.expect("a request");
         send.finish().expect("the end of it");
