@@ -8,7 +8,7 @@ use peregrine_core::path::abandon::By;
 use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::wire::Dialect;
 use peregrine_core::wire::dialect::AbandonCode;
-use peregrine_core::wire::frame::{Frame, MaxPathId, Ping, Stream};
+use peregrine_core::wire::frame::{Frame, MaxPathId, Ping};
 use peregrine_tests::pair::Pair;
 use peregrine_tests::puppet::{Bout, PUPPET, bytes};
 use peregrine_tests::quic::Setup;
