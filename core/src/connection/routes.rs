@@ -154,8 +154,8 @@ impl State {
     /// A row that nothing was forgotten in; else one whose end was not told yet; else the one that was left first.
     fn free_row(&mut self, lent: &mut Lent<'_>, path: PathRow) -> Option<usize> {
         let routes = &*lent.buffers.routes;
-        // Each path has its share, whatever the others do, and one that stays alone has no more: of connection IDs too there are only
-        // so many, and routes that are kept for want of nothing would take them from those that are needed.
+        // Each path has its share, whatever the others do, and one that stays alone has no more: it has no more connection IDs either,
+        // and routes that were left would hold those that the next one needs.
         let share = routes.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
         let used = routes.iter().filter(|route| route.is_open() && route.path == path).count();
         let free =
