@@ -7,6 +7,7 @@ use peregrine_core::connection::{Connection as CoreConnection, DatagramError, St
 use peregrine_core::endpoint::Handle;
 use peregrine_core::ids::{Dir, StreamId};
 use peregrine_core::lifecycle::Cause;
+use peregrine_core::stream::Tie;
 
 use crate::endpoint::Endpoint;
 use crate::engine::{Engine, now};
@@ -183,9 +184,13 @@ impl<S: EndpointSession + 'static> Connection<S> {
     /// # Errors
     /// [`Error::NoDatagrams`], [`Error::DatagramTooLarge`] and [`Error::Closed`].
     pub async fn send_datagram(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.queue_datagram(Tie::None, bytes).await
+    }
+
+    pub(crate) async fn queue_datagram(&self, tie: Tie, bytes: &[u8]) -> Result<(), Error> {
         self.0
             .wait(Wait::DatagramRoom, |engine, handle| {
-                match engine.with(handle, |connection| connection.send_datagram(bytes))? {
+                match engine.with(handle, |connection| connection.send_datagram_over(tie, bytes))? {
                     Ok(()) => Some(Ok(())),
                     Err(DatagramError::Full) => None,
                     Err(DatagramError::TooLarge) => Some(Err(Error::DatagramTooLarge)),

@@ -123,6 +123,15 @@ impl<S: EndpointSession + 'static> Connection<S> {
         self.on_paths(|connection| connection.set_path_keep_alive(path, after))
     }
 
+    /// As [`Self::send_datagram`], over a path rather than where the scheduler would. Datagrams leave in their order: one that waits
+    /// for its path holds back those behind it.
+    ///
+    /// # Errors
+    /// As for [`Self::send_datagram`].
+    pub async fn send_datagram_over(&self, tie: Tie, bytes: &[u8]) -> Result<(), Error> {
+        self.queue_datagram(tie, bytes).await
+    }
+
     /// The paths that are open, or were abandoned lately; one, if there is no multipath.
     pub fn paths(&self) -> heapless::Vec<PathView, MAX_PATHS> {
         self.0.act(|connection| connection.paths().take(MAX_PATHS).collect()).unwrap_or_default()

@@ -437,7 +437,11 @@ impl State {
                 received.on_ack_sent_elsewhere();
             }
         }
-        if sent.in_flight {
+        if !sent.in_flight {
+            if let Some(flight) = self.flight_mut(lent, level, order.route) {
+                flight.on_ack_only_sent(packet.pn);
+            }
+        } else {
             let mut table = self.sent;
             let Some(mut flight) = self.flight_mut(lent, level, order.route).copied() else { return Ok(()) };
             let kept = flight.on_sent(lent.buffers.sent, &mut table, now, draft, packet);

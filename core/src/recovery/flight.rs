@@ -64,7 +64,7 @@ impl Acked {
 pub struct Flight {
     pub(super) packets: Chain,
     pub(super) ack_eliciting: u16,
-    /// The number of the newest packet, from which those of the rows are told.
+    /// The number of the newest packet, under way or not, from which those of the rows are told.
     pub(super) newest: u64,
     pub(super) largest_acked: Option<PacketNumber>,
     pub(super) loss_time: Deadline,
@@ -143,6 +143,11 @@ impl Flight {
         Ok(())
     }
 
+    /// A packet was sent that only acknowledges. No row remembers it, but that it arrived tells of what went before (RFC 9002 6.1).
+    pub const fn on_ack_only_sent(&mut self, pn: u64) {
+        self.newest = pn;
+    }
+
     /// The packets that an ACK frame newly acknowledges leave the flight. [`Flight::detect_lost`] is to follow, once
     /// the RTT sample was taken.
     pub fn on_ack(&mut self, rows: &mut [SentPacket], now: Instant, ranges: &AckedRanges) -> Acked {
@@ -177,6 +182,9 @@ impl Flight {
             }
             at = packet.next;
         }
+        if ranges.contains(self.newest) {
+            self.largest_acked = Some(PacketNumber::new(self.newest));
+        }
         acked
     }
 
@@ -198,10 +206,15 @@ impl Flight {
         None
     }
 
-    /// When the oldest packet under way was sent, if it is ack-eliciting.
+    /// When the oldest packet under way was sent that must be answered where the route works, if it is ack-eliciting: a probe for a
+    /// larger MTU need not be (RFC 9000 14.4), and there is one of them at a time.
     pub fn oldest(&self, rows: &[SentPacket]) -> Option<Instant> {
-        let packet = rows.get(usize::from(self.packets.head)).filter(|packet| packet.is_ack_eliciting())?;
-        Some(packet.sent(self.last_ack_eliciting))
+        let at = |handle: u16| rows.get(usize::from(handle));
+        let packet = match at(self.packets.head)? {
+            probe if probe.is_mtu_probe() => at(probe.next)?,
+            packet => packet,
+        };
+        packet.is_ack_eliciting().then(|| packet.sent(self.last_ack_eliciting))
     }
 
     /// As [`Self::repeat_oldest`] for all packets: their content is to be sent again elsewhere, as if they were lost. Returns the

@@ -159,6 +159,45 @@ fn a_backup_rests_until_it_is_needed_and_a_tied_stream_keeps_to_its_path() {
 }
 
 #[test]
+fn datagrams_keep_to_the_path_they_are_tied_to() {
+    const LEN: usize = 1000;
+    const COUNT: u64 = 20;
+    let mut scene = Scene::configured([WIFI, ETHERNET], several());
+    let (server, networks) = (scene.server, scene.networks);
+    let seen = Rc::new(Cell::new(0));
+    let count = Rc::clone(&seen);
+    scene.world.spawn(async move {
+        let (connection, mut room) = (server.accept().await, [0; LEN]);
+        while let Ok(LEN) = connection.recv_datagram(&mut room).await {
+            count.set(count.get() + 1);
+        }
+    });
+    scene.run(60, async |connection| {
+        connection.wait_path_possible().await.unwrap();
+        let second = connection.open_path(networks[1], Availability::Available).await.unwrap();
+        connection.wait_path(second).await.unwrap();
+        // The server's ring has no room for many at once, and now it holds the probe for a larger MTU.
+        Timer::after_millis(100).await;
+        for (path, other, tie) in
+            [(1, 0, Tie::Needs(second)), (0, 1, Tie::Needs(PathId::ZERO)), (1, 0, Tie::Prefers(second))]
+        {
+            let before = sent(&connection);
+            for expected in seen.get() + 1..=seen.get() + COUNT {
+                connection.send_datagram_over(tie, &[7; LEN]).await.unwrap();
+                while seen.get() < expected {
+                    Timer::after_millis(1).await;
+                }
+            }
+            let after = sent(&connection);
+            assert!(after[path] - before[path] >= COUNT, "{before:?} {after:?}");
+            assert!(after[other] - before[other] < 5, "{before:?} {after:?}");
+        }
+        let long = connection.send_datagram_over(Tie::Needs(second), &[0; 1600]).await;
+        assert_eq!(long, Err(Error::DatagramTooLarge));
+    });
+}
+
+#[test]
 fn either_path_may_be_abandoned_and_another_be_opened_from_the_same_network() {
     let (mut scene, _) = scene();
     let networks = scene.networks;

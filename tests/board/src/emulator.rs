@@ -17,6 +17,15 @@ use crate::trials::LIMIT;
 pub(crate) const LINK_IS_UP: &str = "network 0 changed: is up: true";
 const LINK_IS_DOWN: &str = "network 0 changed: is up: false";
 
+/// What the board is connected to.
+pub(crate) struct Wires<'a> {
+    pub(crate) link: &'a Link,
+    /// Where the emulator is told about the cable.
+    pub(crate) monitor: &'a Path,
+    /// The socket that is the other end of its serial line.
+    pub(crate) line: Option<&'a Path>,
+}
+
 /// A firmware that runs.
 pub(crate) struct Emulator {
     process: Child,
@@ -29,17 +38,22 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// Starts it, with this job, at that link.
-    pub(crate) fn start(firmware: &Path, job: &str, link: &Link, monitor: &Path, is_told: bool) -> Self {
+    /// Starts it, with this job.
+    pub(crate) fn start(firmware: &Path, job: &str, wires: &Wires<'_>, is_told: bool) -> Self {
         let elf = std::fs::read(firmware).expect("the firmware was built");
         let table = Table::parse(&elf).expect("a firmware with defmt").expect("a firmware with defmt");
-        let nic = format!("socket,id={},udp=127.0.0.1:{},localaddr=127.0.0.1:0", cable::INTERFACE, link.port);
+        let nic =
+            format!("socket,id={},udp=127.0.0.1:{},localaddr=127.0.0.1:0", cable::INTERFACE, wires.link.port);
+        let line = wires.line.map_or("null".into(), |line| format!("socket,path={}", line.display()));
         let mut process = Command::new("qemu-system-arm")
             .args(["-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "stdio"])
             // In the emulator's options a comma ends a value, and two are one.
             .args(["-semihosting-config", &format!("enable=on,target=native,arg={}", job.replace(',', ",,"))])
+            // A multiplexer of one has the next byte at hand when the device has taken one, and no byte is an escape to it. Without it
+            // each byte waits for a round of the emulator's main loop.
+            .args(["-chardev", &format!("{line},id=line,mux=on"), "-echr", "256", "-serial", "chardev:line"])
             .args(["-nic", &nic])
-            .args(["-qmp", &format!("unix:{},server=on,wait=off", monitor.display())])
+            .args(["-qmp", &format!("unix:{},server=on,wait=off", wires.monitor.display())])
             .arg("-kernel")
             .arg(firmware)
             .stdin(Stdio::null())
@@ -50,7 +64,7 @@ impl Emulator {
         let (say, said) = mpsc::channel();
         thread::spawn(move || decode(&table, serial, |line| say.send(line).is_ok()));
         let began = Instant::now();
-        let to_link = link.to_link.clone();
+        let to_link = wires.link.to_link.clone();
         Self { process, said, to_link, began, is_told, log: Vec::new() }
     }
 

@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpMessageType, DhcpPacket,
-    DhcpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet,
-    Ipv4Repr, UdpPacket, UdpRepr,
+    DhcpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
 };
+
+use crate::packets::{self, Datagram};
 
 /// The link address of everybody but the board.
 pub(crate) const ROUTER: EthernetAddress = EthernetAddress([0x02, 0, 0, 0, 0, 0x01]);
@@ -15,11 +15,17 @@ pub(crate) const ROUTER: EthernetAddress = EthernetAddress([0x02, 0, 0, 0, 0, 0x
 /// What a frame of the board says.
 pub(crate) enum Said<'a> {
     /// Who has this address?
-    WhoHas { asker: Ipv4Addr, address: Ipv4Addr },
+    WhoHas {
+        asker: Ipv4Addr,
+        address: Ipv4Addr,
+    },
     /// It wants an address: any, or this one, and gave that number to its question.
-    Dhcp { kind: DhcpMessageType, number: u32, wanted: Option<Ipv4Addr> },
-    /// A datagram.
-    Udp { from: SocketAddrV4, to: SocketAddrV4, payload: &'a [u8] },
+    Dhcp {
+        kind: DhcpMessageType,
+        number: u32,
+        wanted: Option<Ipv4Addr>,
+    },
+    Udp(Datagram<&'a [u8]>),
 }
 
 /// Reads a frame of the board, and who sent it.
@@ -46,21 +52,14 @@ fn read_arp(packet: &[u8]) -> Option<Said<'_>> {
 }
 
 fn read_ipv4(packet: &[u8]) -> Option<Said<'_>> {
-    let packet = Ipv4Packet::new_checked(packet).ok()?;
-    let ip = Ipv4Repr::parse(&packet, &ChecksumCapabilities::default()).ok()?;
-    let datagram = UdpPacket::new_checked(packet.payload()).ok()?;
-    let (src, dst) = (ip.src_addr.into(), ip.dst_addr.into());
-    let udp = UdpRepr::parse(&datagram, &src, &dst, &ChecksumCapabilities::default()).ok()?;
-    let payload = datagram.payload();
-    if udp.dst_port == DHCP_SERVER_PORT {
-        let dhcp = DhcpPacket::new_checked(payload).ok()?;
+    let datagram = packets::read(packet)?;
+    if datagram.to.port() == DHCP_SERVER_PORT {
+        let dhcp = DhcpPacket::new_checked(datagram.payload).ok()?;
         let dhcp = DhcpRepr::parse(&dhcp).ok()?;
         let wanted = dhcp.requested_ip.or(Some(dhcp.client_ip).filter(|ip| !ip.is_unspecified()));
         return Some(Said::Dhcp { kind: dhcp.message_type, number: dhcp.transaction_id, wanted });
     }
-    let (from, to) =
-        (SocketAddrV4::new(ip.src_addr, udp.src_port), SocketAddrV4::new(ip.dst_addr, udp.dst_port));
-    Some(Said::Udp { from, to, payload })
+    Some(Said::Udp(datagram))
 }
 
 /// Tells the board that we have that address.
@@ -76,24 +75,8 @@ pub(crate) fn arp_reply(board: EthernetAddress, asker: Ipv4Addr, address: Ipv4Ad
 }
 
 /// A datagram for the board.
-pub(crate) fn udp(board: EthernetAddress, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
-    let checksums = ChecksumCapabilities::default();
-    let udp = UdpRepr { src_port: from.port(), dst_port: to.port() };
-    let ip = Ipv4Repr {
-        src_addr: *from.ip(),
-        dst_addr: *to.ip(),
-        next_header: IpProtocol::Udp,
-        payload_len: udp.header_len() + payload.len(),
-        hop_limit: 64,
-    };
-    frame(board, EthernetProtocol::Ipv4, ip.buffer_len() + ip.payload_len, |out| {
-        let mut packet = Ipv4Packet::new_unchecked(out);
-        ip.emit(&mut packet, &checksums);
-        let mut datagram = UdpPacket::new_unchecked(packet.payload_mut());
-        let (src, dst) = (ip.src_addr.into(), ip.dst_addr.into());
-        let copy = |out: &mut [u8]| out.copy_from_slice(payload);
-        udp.emit(&mut datagram, &src, &dst, payload.len(), copy, &checksums);
-    })
+pub(crate) fn udp(board: EthernetAddress, datagram: &Datagram<Vec<u8>>) -> Vec<u8> {
+    frame(board, EthernetProtocol::Ipv4, datagram.packet_len(), |out| datagram.write(out))
 }
 
 /// An answer of the DHCP server at `server`: an offer, a lease for an hour, or a refusal.
@@ -130,7 +113,7 @@ pub(crate) fn dhcp_reply(
     let mut payload = vec![0; dhcp.buffer_len()];
     dhcp.emit(&mut DhcpPacket::new_unchecked(&mut payload)).expect("there is room for it");
     let from = SocketAddrV4::new(server, DHCP_SERVER_PORT);
-    udp(board, from, SocketAddrV4::new(Ipv4Addr::BROADCAST, DHCP_CLIENT_PORT), &payload)
+    udp(board, &Datagram { from, to: SocketAddrV4::new(Ipv4Addr::BROADCAST, DHCP_CLIENT_PORT), payload })
 }
 
 fn frame(

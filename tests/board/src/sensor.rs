@@ -10,11 +10,11 @@ use peregrine_std::Endpoint;
 use peregrine_std::identity::Psk;
 use peregrine_std::tls::{ClientTls, Trust, ours};
 
-use crate::emulator::{Emulator, LINK_IS_UP};
-use crate::link::{Link, Plan, Seen};
+use crate::emulator::{Emulator, LINK_IS_UP, Wires};
+use crate::link::{Link, Plan};
 use crate::peers::{ALPN, PSK};
 use crate::trials::Bench;
-use crate::weather::Forecast;
+use crate::weather::{Conditions, Forecast};
 
 /// The port of the firmware.
 const PORT: u16 = 4433;
@@ -32,19 +32,20 @@ const fn place(host: u8) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), 0)
 }
 
-pub(crate) fn run(bench: &Bench, folder: &Path) -> Result<(String, Seen), String> {
+pub(crate) fn run(bench: &Bench, folder: &Path) -> Result<String, String> {
     let monitor = folder.join("monitor");
     let plan = Plan {
-        forecast: Forecast::BAD,
-        seed: bench.seed,
+        conditions: Conditions { forecast: Forecast::BAD, seed: bench.seed, rate: None },
         pulls: Vec::new(),
+        is_moving: false,
         port: Some(PORT),
         monitor: monitor.clone(),
     };
     let link = Link::start(plan);
     let address = link.server.expect("the plan has a port");
     let image = bench.firmware.join("server");
-    let mut firmware = Emulator::start(&image, &format!("psk={PSK}"), &link, &monitor, bench.is_told);
+    let wires = Wires { link: &link, monitor: &monitor, line: None };
+    let mut firmware = Emulator::start(&image, &format!("psk={PSK}"), &wires, bench.is_told);
     loop {
         match firmware.next()? {
             Some(line) if line.contains(LINK_IS_UP) => break,
@@ -62,13 +63,12 @@ pub(crate) fn run(bench: &Bench, folder: &Path) -> Result<(String, Seen), String
     if !PLACES.iter().all(|place| seen.peers.iter().any(|peer| peer.ip() == place.ip())) {
         return Err(format!("it has not sent to all places of the client, but to {:?}", seen.peers));
     }
-    let what = format!(
-        "asked {QUESTIONS} times, at last {}; {} datagrams, at last {}",
+    Ok(format!(
+        "asked {QUESTIONS} times, at last {}; {} datagrams, at last {}; {seen}",
         answers.last().map_or("nothing", |answer| answer.trim_end()),
         samples.len(),
         samples.last().map_or("nothing", String::as_str)
-    );
-    Ok((what, seen))
+    ))
 }
 
 /// Asks for the temperature with the `peregrine` command.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::emulator::Emulator;
-use crate::link::{After, Link, Plan, Seen};
+use crate::bond::{self, Fate};
+use crate::client;
 use crate::peers::{self, Auth, Kind, Server};
 use crate::sensor;
 use crate::weather::Forecast;
 
 /// Bytes that go each way.
-const FILE: usize = 256 << 10;
+pub(crate) const FILE: usize = 256 << 10;
 /// What a trial may take. It takes a small part of that where nobody else uses the machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
@@ -28,23 +28,33 @@ pub(crate) struct Trial {
 enum What {
     /// The firmware is the client of this server.
     Client { server: Kind, auth: Auth, weather: Forecast, is_moving: bool },
+    /// The firmware is the client of `peregrine serve` on two networks.
+    Bond { weather: Forecast, fate: Fate },
     /// The firmware is the server.
     Sensor,
 }
 
 /// All of them.
 #[rustfmt::skip]
-pub(crate) const ALL: [Trial; 6] = [
+pub(crate) const ALL: [Trial; 10] = [
     client("still", Kind::Command, Auth::Psk, GOOD, false),
     client("serve-psk", Kind::Command, Auth::Psk, BAD, true),
     client("serve-raw-key", Kind::Command, Auth::RawKey, BAD, true),
     client("quinn-pin", Kind::Quinn, Auth::Pin, BAD, true),
     client("quinn-raw-key", Kind::Quinn, Auth::RawKey, BAD, true),
+    bond("two-links", GOOD, Fate::Live),
+    bond("two-links-bad", BAD, Fate::Live),
+    bond("cable-out", GOOD, Fate::CableOut),
+    bond("line-silent", GOOD, Fate::LineSilent),
     Trial { name: "sensor", what: What::Sensor },
 ];
 
 const fn client(name: &'static str, server: Kind, auth: Auth, weather: Forecast, is_moving: bool) -> Trial {
     Trial { name, what: What::Client { server, auth, weather, is_moving } }
+}
+
+const fn bond(name: &'static str, weather: Forecast, fate: Fate) -> Trial {
+    Trial { name, what: What::Bond { weather, fate } }
 }
 
 /// What trials share.
@@ -62,84 +72,75 @@ pub(crate) struct Bench {
 pub(crate) struct Passed {
     pub(crate) took: Duration,
     pub(crate) what: String,
-    pub(crate) seen: Seen,
 }
 
 impl Trial {
     pub(crate) fn run(&self, bench: &Bench) -> Result<Passed, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let began = Instant::now();
-        let (what, seen) = match self.what {
-            What::Client { server, auth, weather, is_moving } => {
-                let running = Server::start(server, auth, &bench.command, folder.path());
-                let (what, seen, sent) = run_client(bench, folder.path(), &running, weather, is_moving)?;
-                if server == Kind::Command {
-                    saved(folder.path(), &sent)?;
+        let (folder, began) = (folder.path(), Instant::now());
+        let start = |kind, auth| Server::start(kind, auth, &bench.command, folder);
+        let (told, seen) = match self.what {
+            What::Client { server: kind, auth, weather, is_moving } => {
+                let server = start(kind, auth);
+                let outcome = client::run(bench, folder, &server, weather, is_moving)?;
+                if kind == Kind::Command {
+                    saved(folder, &outcome.0)?;
                 }
-                (what, seen)
+                outcome
             }
-            What::Sensor => sensor::run(bench, folder.path())?,
+            What::Bond { weather, fate } => {
+                let server = start(Kind::Command, Auth::Psk);
+                let outcome = bond::run(bench, folder, &server, weather, fate)?;
+                saved(folder, &outcome.0)?;
+                outcome
+            }
+            What::Sensor => {
+                let what = sensor::run(bench, folder)?;
+                return Ok(Passed { took: began.elapsed(), what });
+            }
         };
-        Ok(Passed { took: began.elapsed(), what, seen })
+        Ok(Passed { took: began.elapsed(), what: format!("{}; {seen}", told.times) })
     }
 }
 
-/// What the transfers took, what was seen on the link, and the hash of what was sent.
-fn run_client(
-    bench: &Bench,
-    folder: &Path,
-    server: &Server,
-    weather: Forecast,
-    is_moving: bool,
-) -> Result<(String, Seen, String), String> {
-    let mut job = format!(
-        "server=10.9.0.1:{} name=server.test {} get=/{FILE} put={FILE}",
-        server.address.port(),
-        server.trust
-    );
-    let mut pulls = Vec::new();
-    if is_moving {
-        // One third of the way to another port, two thirds of the way to another place.
-        job += &format!(" port-after={}", FILE / 3);
-        pulls.extend([After::ToBoard(FILE as u64 * 2 / 3), After::FromBoard(FILE as u64 * 2 / 3)]);
-    }
-    let places = pulls.len() + 1;
-    let monitor = folder.join("monitor");
-    let plan = Plan { forecast: weather, seed: bench.seed, pulls, port: None, monitor: monitor.clone() };
-    let link = Link::start(plan);
-    let image = bench.firmware.join("client");
-    let (log, ended) = Emulator::start(&image, &job, &link, &monitor, bench.is_told).end();
-    let seen = link.end();
-    match ended.and_then(|()| judge(&log, &seen, weather, places)) {
-        Ok(sent) => Ok((log.iter().filter_map(|line| time(line)).collect::<Vec<_>>().join(", "), seen, sent)),
-        Err(why) if bench.is_told => Err(why),
-        Err(why) => Err(format!("{why}. The firmware has said:\n    {}", log.join("\n    "))),
-    }
+/// What the firmware is to do with a server.
+pub(crate) fn job(server: &Server) -> String {
+    let (port, trust) = (server.address.port(), &server.trust);
+    format!("server=10.9.0.1:{port} name=server.test {trust} get=/{FILE} put={FILE}")
 }
 
-/// What must be true of a firmware that has ended well; the hash of what it has sent.
-fn judge(log: &[String], seen: &Seen, weather: Forecast, places: usize) -> Result<String, String> {
+/// What a firmware tells of its transfers.
+pub(crate) struct Told {
+    /// What they took.
+    times: String,
+    /// The hash of what it has sent.
+    sent: String,
+}
+
+/// Fails if the firmware has not got the file as it is, or the server what the firmware sent.
+pub(crate) fn transfers(log: &[String]) -> Result<Told, String> {
     let hash = peers::hex(&Sha256::digest(peers::pattern(FILE)));
     expect(log, &format!("downloaded {FILE} bytes"), &format!("sha256 {hash}"))?;
     let sent = expect(log, &format!("uploaded {FILE} bytes"), "which the server has too")?;
     let (_, sent) = sent.split_once("sha256 ").ok_or("the firmware told no hash")?;
-    // At each place but the last it has moved to another port by itself, and none is used again elsewhere.
-    let ports = 2 * places - 1;
-    if (seen.places(), seen.ports()) != (places, ports) {
-        return Err(format!("it was not at {places} places with {ports} ports, but at {:?}", seen.reached));
-    }
-    if weather.lost > 0 && (seen.lost == 0 || seen.overtaken == 0) {
-        return Err("the weather was good".into());
-    }
-    Ok(sent.chars().take(64).collect())
+    let times = log.iter().filter_map(|line| time(line)).collect::<Vec<_>>().join(", ");
+    Ok(Told { times, sent: sent.chars().take(64).collect() })
 }
 
-/// Fails if the command has not saved one file with that hash.
-fn saved(folder: &Path, hash: &str) -> Result<(), String> {
+/// Of what has failed, what the firmware said as well, if nobody was told yet.
+pub(crate) fn explain<T>(outcome: Result<T, String>, log: &[String], bench: &Bench) -> Result<T, String> {
+    outcome.map_err(|why| match bench.is_told {
+        true => why,
+        false => format!("{why}. The firmware has said:\n    {}", log.join("\n    ")),
+    })
+}
+
+/// Fails if the command has not saved one file, which is what the firmware has sent.
+fn saved(folder: &Path, told: &Told) -> Result<(), String> {
     let uploads = peers::uploads(folder);
     let files = std::fs::read_dir(&uploads).map_err(|error| error.to_string())?;
     let content = std::fs::read(uploads.join(FILE.to_string())).map_err(|error| error.to_string())?;
-    let is_same = peers::hex(&Sha256::digest(&content)) == hash;
+    let is_same = peers::hex(&Sha256::digest(&content)) == told.sent;
     if is_same && files.count() == 1 { Ok(()) } else { Err("the server has saved something else".into()) }
 }
 

@@ -10,6 +10,18 @@ const FLIGHT: Duration = Duration::from_millis(8);
 /// How much longer one that is overtaken.
 const DETOUR: Duration = Duration::from_millis(12);
 
+/// Bytes that may wait at a [`Gate`]: a connection's first window. What comes when there are more is lost.
+const QUEUE: u32 = 12_000;
+
+/// What a network is like.
+#[derive(Clone, Copy)]
+pub(crate) struct Conditions {
+    pub(crate) forecast: Forecast,
+    pub(crate) seed: u64,
+    /// Bytes in a second, each way; as many as come if there is none.
+    pub(crate) rate: Option<u32>,
+}
+
 /// How many of a thousand.
 #[derive(Clone, Copy)]
 pub(crate) struct Forecast {
@@ -46,15 +58,15 @@ impl<T> Weather<T> {
         Self { forecast, random: seed, flying: BinaryHeap::new(), launched: 0, lost: 0, overtaken: 0 }
     }
 
-    /// Sends something on its way.
-    pub(crate) fn launch(&mut self, now: Instant, what: T) {
+    /// Sends something on its way, if it has passed the gate.
+    pub(crate) fn launch(&mut self, departure: Option<Instant>, what: T) {
         self.launched += 1;
         let chance = self.draw() % 1000;
-        let mut due = now + FLIGHT;
-        if chance < self.forecast.lost {
+        let Some(departure) = departure.filter(|_| chance >= self.forecast.lost) else {
             self.lost += 1;
             return;
-        }
+        };
+        let mut due = departure + FLIGHT;
         if chance < self.forecast.lost + self.forecast.overtaken {
             self.overtaken += 1;
             due += DETOUR;
@@ -85,6 +97,31 @@ impl<T> Weather<T> {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+/// Lets so many bytes through in a second, one datagram after the other.
+pub(crate) struct Gate {
+    rate: Option<u32>,
+    /// When what has come so far is through.
+    free: Option<Instant>,
+}
+
+impl Gate {
+    pub(crate) const fn new(rate: Option<u32>) -> Self {
+        Self { rate, free: None }
+    }
+
+    /// When a datagram that comes now is through; never if the queue is too long for it.
+    pub(crate) fn pass(&mut self, now: Instant, len: usize) -> Option<Instant> {
+        let Some(rate) = self.rate else { return Some(now) };
+        let begins = self.free.map_or(now, |free| free.max(now));
+        let takes = |bytes: f64| Duration::from_secs_f64(bytes / f64::from(rate));
+        if begins - now > takes(QUEUE.into()) {
+            return None;
+        }
+        self.free = Some(begins + takes(len as f64));
+        self.free
     }
 }
 

@@ -225,6 +225,34 @@ fn a_packet_that_leaves_for_a_probe_passes_on_what_was_acked_before_it() {
 }
 
 #[test]
+fn a_packet_without_a_row_tells_of_what_went_before() {
+    let mut bench = Bench::new(4);
+    bench.send(ms(1));
+    bench.send(ms(2));
+    bench.flight.on_ack_only_sent(2);
+    bench.next_pn = 3;
+    assert_eq!(bench.ack_and_lose(ms(20), &[2..=2]), (vec![], vec![]));
+    assert!(bench.flight.loss_time().is_set());
+    bench.send(ms(21));
+    bench.flight.on_ack_only_sent(4);
+    bench.next_pn = 5;
+    assert_eq!(bench.ack_and_lose(ms(22), &[4..=4]), (vec![], vec![0, 1]));
+}
+
+#[test]
+fn the_oldest_packet_that_must_be_answered_is_no_mtu_probe() {
+    let mut bench = Bench::new(4);
+    assert_eq!(bench.flight.oldest(&bench.rows), None);
+    bench.send_with(ms(1), |packet| packet.mtu_probe = true);
+    assert_eq!(bench.flight.oldest(&bench.rows), None);
+    bench.send(ms(2));
+    bench.send(ms(3));
+    assert_eq!(bench.flight.oldest(&bench.rows), Some(ms(2)));
+    bench.ack(ms(9), &[0..=1]);
+    assert_eq!(bench.flight.oldest(&bench.rows), Some(ms(3)));
+}
+
+#[test]
 fn a_lost_mtu_probe_is_no_sign_of_congestion() {
     let mut bench = Bench::new(8);
     bench.send_with(ms(0), |packet| packet.mtu_probe = true);

@@ -10,6 +10,7 @@ use peregrine_core::path::abandon::By;
 use peregrine_core::time::Instant;
 use peregrine_core::wire::dialect::AbandonCode;
 use peregrine_tests::pair::{read_pattern, write_pattern};
+use peregrine_tests::sim::Fate;
 
 use super::*;
 
@@ -111,6 +112,26 @@ fn a_link_that_is_cut_stops_nothing_for_longer_than_three_probe_timeouts() {
             }
         }
     }
+}
+
+/// What is lost then would be lost on a path that works as well (RFC 9000 14.4).
+#[test]
+fn a_path_that_is_too_narrow_for_a_probe_of_its_mtu_is_not_silent() {
+    let cellular = Interface::at(CELLULAR).link(shallow_cellular().mtu(1_280));
+    let mut pair = phone_on(Interface::at(WIFI).link(shallow_wifi()), cellular, |_, _| {});
+    open_second(&mut pair);
+    for up in [true, false] {
+        carry(&mut pair, up, MIB);
+        pair.run_ms(5_000);
+    }
+    assert!(pair.world.trace().count(Fate::TooBig) > 4, "both sides have tried");
+    for client in [true, false] {
+        let told = told(node(&pair, client), SECOND);
+        assert!(!told.contains(&PathEvent::Suspect), "client {client}: {told:?}");
+        let mtu = view(&mut pair, client, SECOND).route.unwrap().mtu;
+        assert!((1_260..=1_280).contains(&mtu), "the search has found what fits: {mtu}");
+    }
+    assert_well(&pair);
 }
 
 #[test]

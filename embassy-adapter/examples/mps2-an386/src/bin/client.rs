@@ -6,19 +6,15 @@
 //! server=10.9.0.1:4433 psk=sensor-7:00112233445566778899aabbccddeeff get=/262144 put=262144 port-after=87000
 //! ```
 //!
-//! Instead of `psk` there may be `raw-key` or `pin`: see the module `job`. It asks as HTTP/0.9 does, `GET /262144`, and uploads with
-//! `PUT /262144`, which is answered with the SHA-256 of what came, as `peregrine serve --uploads` does.
+//! Instead of `psk` there may be `raw-key` or `pin`: see the module `job`. How files are transferred is in the module `transfer`.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
 
-use core::fmt::{Arguments, Write as _};
 use core::net::SocketAddr;
 use defmt::{error, info};
 use embassy_executor::Spawner;
 use embassy_time::{Duration, Instant, with_timeout};
-use embedded_io_async::{Read, Write};
-use heapless::String;
 use peregrine_core::connection::RouteError;
 use peregrine_core::endpoint::EndpointConfig;
 use peregrine_crypto::tls::{ClientConfig, Psk};
@@ -30,9 +26,8 @@ use peregrine_embassy::tls::{self, HandshakeMemory};
 use peregrine_embassy::{Endpoint, Error, NetworkId, Resources, Storage};
 use peregrine_mps2_an386::board::host::{self, Urandom};
 use peregrine_mps2_an386::board::{self, executor};
-use peregrine_mps2_an386::job::{Hex, Job};
-use peregrine_mps2_an386::network;
-use sha2::{Digest, Sha256};
+use peregrine_mps2_an386::job::Job;
+use peregrine_mps2_an386::{network, transfer};
 use static_cell::StaticCell;
 
 /// TLS with the least cryptography that will do.
@@ -91,10 +86,14 @@ async fn run(spawner: Spawner, job: Job) -> Result<bool, Error> {
     info!("connected to {} in {} ms", server, began.elapsed().as_millis());
 
     if let Some(path) = job.find("get") {
-        download(&connection, path, Moves::new(&connection, network, &job)).await?;
+        let mut moves = Moves::new(&connection, network, &job);
+        transfer::download(&connection, path, async |bytes| moves.after(bytes).await).await?;
     }
     let is_same = match job.parse("put") {
-        Some(len) => upload(&connection, len, Moves::new(&connection, network, &job)).await?,
+        Some(len) => {
+            let mut moves = Moves::new(&connection, network, &job);
+            transfer::upload(&connection, len, async |bytes| moves.after(bytes).await).await?
+        }
         None => true,
     };
     connection.close(0, "");
@@ -126,68 +125,6 @@ fn trust(job: &Job) -> ClientConfig<'static> {
         psks,
         ..ClientConfig::default()
     }
-}
-
-/// Fetches a file.
-async fn download(connection: &Connection, path: &str, mut moves: Moves<'_>) -> Result<(), Error> {
-    let began = Instant::now();
-    let (mut send, mut recv) = connection.open_bi().await?;
-    send.write_all(request(format_args!("GET {path}")).as_bytes()).await?;
-    send.finish()?;
-    let (mut hash, mut len, mut bytes) = (Sha256::new(), 0, [0; 512]);
-    loop {
-        let read = recv.read(&mut bytes).await?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&bytes[..read]);
-        len += read;
-        moves.after(len).await?;
-    }
-    let hash = Hex::of(&hash.finalize().into());
-    info!("downloaded {} bytes in {} ms, sha256 {}", len, began.elapsed().as_millis(), hash.as_str());
-    Ok(())
-}
-
-/// Uploads so many bytes; whether the server has got them as they were.
-async fn upload(connection: &Connection, len: usize, mut moves: Moves<'_>) -> Result<bool, Error> {
-    let began = Instant::now();
-    let (mut send, mut recv) = connection.open_bi().await?;
-    send.write_all(request(format_args!("PUT /{len}")).as_bytes()).await?;
-    let (mut hash, mut sent, mut state) = (Sha256::new(), 0, 1_u32);
-    while sent < len {
-        // Numbers of no meaning: what a sensor has recorded.
-        let mut bytes = [0; 512];
-        for byte in &mut bytes {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *byte = (state >> 24) as u8;
-        }
-        let bytes = &bytes[..bytes.len().min(len - sent)];
-        hash.update(bytes);
-        send.write_all(bytes).await?;
-        sent += bytes.len();
-        moves.after(sent).await?;
-    }
-    send.finish()?;
-    let mut answer = [0; 64];
-    let is_answered = recv.read_exact(&mut answer).await.is_ok();
-    let hash = Hex::of(&hash.finalize().into());
-    let is_same = is_answered && answer == *hash.as_str().as_bytes();
-    info!(
-        "uploaded {} bytes in {} ms, sha256 {}, which the server {}",
-        len,
-        began.elapsed().as_millis(),
-        hash.as_str(),
-        if is_same { "has too" } else { "has not" }
-    );
-    Ok(is_same)
-}
-
-/// The line of a request.
-fn request(what: Arguments<'_>) -> String<128> {
-    let mut line = String::new();
-    write!(line, "{what}\r\n").expect("the path is too long");
-    line
 }
 
 /// Where a connection goes meanwhile.

@@ -5,6 +5,7 @@
 //! | `clock` | time for embassy-time, from two timers | a feature of the HAL |
 //! | `executor` | runs tasks, and sleeps when there is nothing to do | embassy-executor's own |
 //! | `lan9118` | Ethernet for embassy-net | a driver of Embassy's, for Ethernet or a radio |
+//! | `uart` | a second serial line, with a buffer each way | a buffered UART of the HAL |
 //! | `log` | defmt over a serial line | defmt-rtt |
 //! | `host` | command line, randomness and exit code from QEMU | **a true random number generator**: see there |
 
@@ -13,6 +14,8 @@ pub mod executor;
 pub mod host;
 pub mod lan9118;
 mod log;
+#[cfg(feature = "bond")]
+pub mod uart;
 
 use core::panic::PanicInfo;
 use core::ptr;
@@ -36,6 +39,8 @@ fn write(address: usize, value: u32) {
 /// The interrupts in use, by their numbers.
 #[derive(Clone, Copy)]
 enum Interrupt {
+    Uart1Came = 2,
+    Uart1Sent = 3,
     Timer0 = 8,
     Timer1 = 9,
     Ethernet = 13,
@@ -51,6 +56,8 @@ impl Interrupt {
 }
 
 unsafe extern "C" {
+    safe fn UART1_CAME();
+    safe fn UART1_SENT();
     safe fn TIMER0();
     safe fn TIMER1();
     safe fn ETHERNET();
@@ -70,6 +77,8 @@ union Vector {
 #[unsafe(no_mangle)]
 static __INTERRUPTS: [Vector; 32] = {
     let mut vectors = [const { Vector { reserved: 0 } }; 32];
+    vectors[Interrupt::Uart1Came as usize] = Vector { handler: UART1_CAME };
+    vectors[Interrupt::Uart1Sent as usize] = Vector { handler: UART1_SENT };
     vectors[Interrupt::Timer0 as usize] = Vector { handler: TIMER0 };
     vectors[Interrupt::Timer1 as usize] = Vector { handler: TIMER1 };
     vectors[Interrupt::Ethernet as usize] = Vector { handler: ETHERNET };
