@@ -88,9 +88,11 @@ impl Facts {
         self.is_backup().into()
     }
 
-    /// How long a datagram sent now takes to the peer: what waits in queues waits on the way there, for there is our data.
+    /// How long a datagram sent now takes to the peer: what waits in queues waits on the way there, for there is our data. With none of it
+    /// under way they are empty, whatever the RTT was when they were not.
     fn one_way(&self) -> Span {
-        let queue = self.smoothed_rtt.saturating_sub(self.min_rtt);
+        let grown = self.smoothed_rtt.saturating_sub(self.min_rtt);
+        let queue = if self.in_flight == 0 { Span::ZERO } else { grown };
         self.min_rtt.half().saturating_add(queue.max(self.unseen_queue()))
     }
 

@@ -126,6 +126,12 @@ fn a_queue_delays_what_is_sent_not_what_is_acknowledged() {
         choose(Scheduler::EarliestCompletion, &[queued, Facts { in_flight: 0, ..facts(100) }]),
         Choice::Path(1)
     );
+    // Once all of that has arrived, nothing stands in the way of what is sent next.
+    let drained = Facts { in_flight: 0, ..queued };
+    assert_eq!(
+        choose(Scheduler::EarliestCompletion, &[drained, Facts { in_flight: 0, ..facts(100) }]),
+        Choice::Path(0)
+    );
 }
 
 #[test]
