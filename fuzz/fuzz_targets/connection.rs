@@ -1,18 +1,29 @@
 //! An endpoint with a connection of either role against a puppet: packets that are sealed as they should be around
-//! frames of any kind, bytes that are no packets, what the application may do, and time, in any order. Nothing panics,
-//! nothing goes on for ever, and what the connection says can be parsed.
+//! frames of any kind, over one path or several, in either dialect of multipath or in the wrong one, bytes that are no packets,
+//! what the application may do, and time, in any order. Nothing panics, nothing goes on for ever, and what the connection says can
+//! be parsed.
 #![no_main]
 
+use core::num::NonZeroU8;
+use core::time::Duration;
+
 use libfuzzer_sys::fuzz_target;
-use peregrine_core::connection::{Algorithm, Config, NetworkChange};
+use peregrine_core::congestion::Coupled;
+use peregrine_core::connection::{AckReturn, Algorithm, Config, MultipathConfig, NetworkChange};
 use peregrine_core::endpoint::{EndpointConfig, RetryPolicy};
-use peregrine_core::ids::{Dir, Ecn, FourTuple, StreamId};
-use peregrine_core::path::Preference;
+use peregrine_core::ids::{Dir, Ecn, FourTuple, PathId, StreamId};
+use peregrine_core::path::schedule::Scheduler;
+use peregrine_core::path::{Availability, Preference};
 use peregrine_core::session::{AeadLimits, EndpointCrypto, Level, Session};
+use peregrine_core::stream::Tie;
 use peregrine_core::time::Instant;
-use peregrine_core::wire::frame::{Frame, HandshakeDone};
+use peregrine_core::wire::dialect::AbandonCode;
+use peregrine_core::wire::frame::{
+    Frame, HandshakeDone, MaxPathId, PathAbandon, PathCidsBlocked, PathRetireConnectionId, PathStatus,
+    PathsBlocked,
+};
 use peregrine_core::wire::params::TransportParams;
-use peregrine_core::wire::{Cid, Writer, retry, version};
+use peregrine_core::wire::{Cid, Dialect, Writer, retry, version};
 use peregrine_tests::memory::Sizes;
 use peregrine_tests::null_session::{NullConfig, NullEndpointCrypto};
 use peregrine_tests::puppet::{self, Bout, NODE, PUPPET, Puppet};
@@ -56,7 +67,8 @@ fn setup(input: &mut Input<'_>, server: bool) -> Setup {
         congestion: if flags & 1 == 0 { Algorithm::NewReno } else { Algorithm::Cubic },
         grease: flags & 2 != 0,
         ecn: flags & 4 != 0,
-        keep_alive: (flags & 8 != 0).then_some(core::time::Duration::from_secs(3)),
+        keep_alive: (flags & 8 != 0).then_some(Duration::from_secs(3)),
+        multipath: if flags & 64 == 0 { None } else { multipath(input) },
         ..Config::default()
     };
     let endpoint = EndpointConfig {
@@ -67,7 +79,7 @@ fn setup(input: &mut Input<'_>, server: bool) -> Setup {
         ..EndpointConfig::default()
     };
     let sizes = Sizes {
-        paths: 1,
+        paths: input.pick(&[1, 2, 4]),
         streams: input.pick(&[1, 3, 8]),
         sent: input.pick(&[8, 16, 64]),
         rx: input.pick(&[18, 300, 9000]),
@@ -82,6 +94,25 @@ fn setup(input: &mut Input<'_>, server: bool) -> Setup {
     Setup { endpoint, sizes, session, slots: 2, ..base }
 }
 
+/// What the node wants of several paths.
+fn multipath(input: &mut Input<'_>) -> Option<MultipathConfig> {
+    let dialects = input.pick(&[Dialect::ALL, &[Dialect::Draft21], &[Dialect::Draft11]]);
+    let limit = |millis: u64| Some(Duration::from_millis(millis));
+    let mut config = MultipathConfig::speaking(dialects)?;
+    config.max_paths = input.pick(&[0, 2, 3, 8]);
+    config.scheduler = input.pick(&[
+        Scheduler::EarliestCompletion,
+        Scheduler::LowestRtt,
+        Scheduler::Primary,
+        Scheduler::Weighted,
+    ]);
+    config.acks = input.pick(&[AckReturn::SamePath, AckReturn::Fastest]);
+    config.coupled = input.pick(&[Coupled::None, Coupled::Lia, Coupled::Olia]);
+    config.failover = input.pick(&[None, limit(0), limit(100)]);
+    config.patience = input.pick(&[None, limit(0), limit(1000)]);
+    Some(config)
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let server = input.byte() & 1 == 0;
@@ -90,7 +121,11 @@ fuzz_target!(|data: &[u8]| {
     if !server {
         bout.connect();
     }
-    let params = bout.puppet.params();
+    let mut params = bout.puppet.params();
+    if input.byte() & 1 == 1 {
+        let (dialect, max) = (input.pick(Dialect::ALL), input.pick(&[1, 3, 0, u64::from(u32::MAX)]));
+        params.initial_max_path_id = params.initial_max_path_id.with(dialect, max);
+    }
     match input.byte() % 4 {
         0 => bout.puppet.start_raw(input.string()),
         1 => bout.puppet.start(&TransportParams { stateless_reset_token: Some(RESET), ..params }),
@@ -116,7 +151,7 @@ fn has_keys(puppet: &Puppet, level: Level) -> bool {
 }
 
 fn step(bout: &mut Bout, input: &mut Input<'_>, said: &mut Vec<Vec<u8>>) {
-    match input.byte() % 16 {
+    match input.byte() % 20 {
         0 => bout.shake_hands(),
         1 => {
             bout.shake_hands();
@@ -189,6 +224,9 @@ fn step(bout: &mut Bout, input: &mut Input<'_>, said: &mut Vec<Vec<u8>>) {
             }
         }
         12 => without_keys(bout, input, said),
+        16..=19 if bout.puppet.dialect.is_some() && has_keys(&bout.puppet, Level::OneRtt) => {
+            say_of_paths(bout, input, said);
+        }
         _ => {
             let now = bout.now;
             if let Some(handle) = bout.node.latest()
@@ -199,6 +237,46 @@ fn step(bout: &mut Bout, input: &mut Input<'_>, said: &mut Vec<Vec<u8>>) {
                 bout.hear();
             }
         }
+    }
+}
+
+/// Something of several paths that only a peer can say: over any path that it may send on, from where it was or from elsewhere.
+fn say_of_paths(bout: &mut Bout, input: &mut Input<'_>, said: &mut Vec<Vec<u8>>) {
+    let some = PathId(u32::from(input.byte() % 6));
+    let payload = match input.byte() % 4 {
+        0 => {
+            let numbers = bout.puppet.heard.iter().filter(|heard| heard.path == some).map(|heard| heard.pn);
+            let newest = numbers.max().unwrap_or(0);
+            let dialect = bout.puppet.dialect.unwrap_or(Dialect::Draft21);
+            puppet::path_ack(dialect, some, &[newest.saturating_sub(u64::from(input.byte()))..=newest])
+        }
+        1 => input.string().to_vec(),
+        _ => (0..=input.byte() % 8).flat_map(|_| puppet::bytes(&[frame_of_paths(bout, input)])).collect(),
+    };
+    let over = PathId(u32::from(input.byte() % 6));
+    deliver(bout, input, said, |puppet| {
+        let is_known = over == PathId::ZERO || puppet.paths.contains_key(&over);
+        puppet.seal_on(if is_known { over } else { PathId::ZERO }, &payload)
+    });
+}
+
+/// A frame of multipath, mostly in the dialect that is spoken.
+fn frame_of_paths(bout: &Bout, input: &mut Input<'_>) -> Frame<'static> {
+    let kind = input.byte();
+    let spoken = bout.puppet.dialect.unwrap_or(Dialect::Draft21);
+    let dialect = if kind & 0x80 == 0 { spoken } else { input.pick(Dialect::ALL) };
+    let (id, number) = (PathId(u32::from(input.byte() % 12)), u64::from(input.byte()));
+    let path = if kind & 0x40 == 0 { id.0.into() } else { u64::MAX >> 2 };
+    match kind % 8 {
+        0 => Frame::PathAbandon(PathAbandon { dialect, path, code: number }),
+        1 => Frame::PathStatus(PathStatus { dialect, path, seq: number / 2, backup: number & 1 == 1 }),
+        2 => Frame::MaxPathId(MaxPathId { dialect, max: number }),
+        3 => Frame::PathsBlocked(PathsBlocked { dialect, max: number }),
+        4 if dialect.has_path_cids_blocked() => {
+            Frame::PathCidsBlocked(PathCidsBlocked { dialect, path, next_seq: number })
+        }
+        5 => Frame::PathRetireConnectionId(PathRetireConnectionId { dialect, path, seq: number % 16 }),
+        _ => bout.puppet.new_cid(id, number % 16),
     }
 }
 
@@ -262,12 +340,16 @@ fn without_keys(bout: &mut Bout, input: &mut Input<'_>, said: &mut Vec<Vec<u8>>)
 
 /// Something that the application may do.
 fn act(connection: &mut NullConnection, now: Instant, input: &mut Input<'_>) {
+    let kind = input.byte();
+    if kind >= 128 {
+        return act_on_paths(connection, now, kind, input);
+    }
     let mut buffer = [0x5a; 5000];
     let id = StreamId(u64::from(input.byte() % 32));
     let local = format!("10.0.0.{}:700", input.byte() % 8).parse().unwrap();
     let some = usize::from(input.byte() % 4);
     let route = connection.routes().nth(some).map(|route| route.id);
-    match input.byte() % 24 {
+    match kind % 24 {
         0 => drop(connection.open(Dir::Bi)),
         1 => drop(connection.open(Dir::Uni)),
         2 => drop(connection.accept(Dir::Bi)),
@@ -299,4 +381,48 @@ fn act(connection: &mut NullConnection, now: Instant, input: &mut Input<'_>) {
         22 => drop(connection.rotate_cids()),
         _ => connection.close(now, u64::from(input.byte()), "fuzz"),
     }
+}
+
+/// Something that the application may do about several paths.
+fn act_on_paths(connection: &mut NullConnection, now: Instant, kind: u8, input: &mut Input<'_>) {
+    let number = input.byte();
+    let path = PathId(u32::from(number % 8));
+    let local = format!("10.0.{}.1:700", number >> 4).parse().unwrap();
+    let on = FourTuple { local, remote: connection.remote(), interface: 1 };
+    let tie = match number >> 4 {
+        0 => Tie::None,
+        1 => Tie::Every,
+        2..=7 => Tie::Prefers(path),
+        _ => Tie::Needs(path),
+    };
+    match kind % 12 {
+        0..=2 => {
+            let status = input.pick(&[Availability::Unknown, Availability::Available, Availability::Backup]);
+            let _ = connection.open_path(now, on, status);
+        }
+        3 => {
+            let code = input.pick(&[
+                AbandonCode::NoError,
+                AbandonCode::Application,
+                AbandonCode::ResourceLimit,
+                AbandonCode::Unstable,
+                AbandonCode::NoCid,
+                AbandonCode::Other(u64::MAX >> 2),
+            ]);
+            let _ = connection.abandon_path(now, path, code);
+        }
+        4 => drop(connection.set_path_status(path, number & 0x80 != 0)),
+        5 => drop(connection.set_path_weight(path, NonZeroU8::MIN.saturating_add(number))),
+        6 => {
+            let after = (number & 0x80 == 0).then(|| Duration::from_millis(u64::from(number) * 40));
+            let _ = connection.set_path_keep_alive(path, after);
+        }
+        7 => drop(connection.set_path_dscp(path, number)),
+        8 => drop(connection.tie_stream(StreamId(u64::from(input.byte() % 32)), tie)),
+        9 => drop(connection.send_datagram_over(tie, &[0x5a; 1500][..input.number() % 1500])),
+        10 => drop(connection.add_route_to(now, path, local, 1)),
+        _ => connection.network_changed(now, NetworkChange::AddressBack(local.ip())),
+    }
+    let open = connection.paths().filter(|path| path.abandoned.is_none()).count();
+    assert!(open > 0 || connection.cause().is_some(), "a connection has a path");
 }

@@ -154,8 +154,9 @@ impl State {
     /// A row that nothing was forgotten in; else one whose end was not told yet; else the one that was left first.
     fn free_row(&mut self, lent: &mut Lent<'_>, path: PathRow) -> Option<usize> {
         let routes = &*lent.buffers.routes;
-        // Where there are several paths each has its share, whatever the others do.
-        let share = routes.len().checked_div(self.path_rows().count()).unwrap_or(0);
+        // Each path has its share, whatever the others do, and one that stays alone has no more: it has no more connection IDs either,
+        // and routes that were left would hold those that the next one needs.
+        let share = routes.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
         let used = routes.iter().filter(|route| route.is_open() && route.path == path).count();
         let free =
             |told: bool| routes.iter().position(|route| !route.is_open() && (!told || route.told.is_all()));

@@ -11,7 +11,7 @@ use super::start::State;
 use crate::congestion::{Budget, Coupling};
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{Waiting, given_up_at, last_silent_at, silent_at};
-use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, next_wait};
+use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, leave_suspects, next_wait};
 use crate::path::{Availability, Health};
 use crate::session::Level;
 use crate::stream::tie::{Over, Paths};
@@ -85,6 +85,7 @@ impl State {
                 *facts = Facts { usable, backlog, ..facts_of(now, lent, row).unwrap_or(NOTHING) };
             }
         }
+        leave_suspects(&mut all);
         all
     }
 

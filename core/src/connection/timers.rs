@@ -189,6 +189,11 @@ impl State {
             self.on_repeated(lent, row, &flight, handle);
         }
         self.free_unowned(lent);
+        // With no rows to stand in for what left, nothing would be left that a probe is due for, and the path silent for ever.
+        let path = path_of(lent, row);
+        if flight.last_ack_eliciting().is_none() && row == active(lent, path) {
+            want_ping(lent, path);
+        }
     }
 
     /// What a packet carried is wanted again, and what of its size has left the flight is not under way any more.

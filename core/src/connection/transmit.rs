@@ -145,7 +145,7 @@ impl State {
             route.congestion.set_app_limited(!wanted);
         }
         let wanted = wanted || LEVELS.iter().any(|level| self.owes_confirmation(now, lent, *level, path));
-        if open && wanted && paced >= plan.max as u64 && self.has_rows(lent, plan.route, Allowed::All) {
+        if open && wanted && paced >= plan.max as u64 && self.has_rows(lent, plan) {
             return Some(Allowed::All);
         }
         if paced > 0 && self.take_mtu_probe(lent, plan, window) {
@@ -288,10 +288,16 @@ impl State {
         self.sent.room(lent.buffers.sent) > kept
     }
 
-    /// Whether a packet that counts as in flight finds a row: a free one, or, when nothing is under way, one of what was
-    /// lost.
-    fn has_rows(&self, lent: &Lent<'_>, route: usize, allowed: Allowed) -> bool {
-        is_idle(lent, route) || self.may_take_rows(lent, route, allowed)
+    /// Whether a packet of anything finds a row: a free one, or, when nothing is under way, one of what was lost. What asks or
+    /// answers whether a route works needs none; a PING does.
+    fn has_rows(&self, lent: &Lent<'_>, plan: &Plan) -> bool {
+        let may_go_without = || {
+            self.wants_data(lent, plan.path, plan.shared)
+                || self.streams.wants_control()
+                || LEVELS.iter().any(|level| self.crypto.wants_to_send(*level, lent.session))
+                || self.wants_on_route(lent, plan.route)
+        };
+        self.may_take_rows(lent, plan.route, Allowed::All) || is_idle(lent, plan.route) && may_go_without()
     }
 
     pub(super) fn write(

@@ -1,8 +1,7 @@
 //! Which path carries the next packet of what is tied to none (draft-ietf-quic-multipath-21, Packet Scheduling).
 //!
 //! ```text
-//! facts of each path ──▶ the best class that has a usable path ──▶ the policy among those ──▶ Path, or Wait
-//!                        works · works, backup · suspect · suspect, backup
+//! facts of each path ──▶ without the suspect, if one is not ──▶ without the backups, if one is none ──▶ the policy ──▶ Path, or Wait
 //! ```
 //!
 //! A path is a backup if either side says so. By the draft the peer's word alone is about what we send; but whoever declares a
@@ -34,7 +33,7 @@ const AHEAD: u32 = 64 * 1024 * PARTS;
 pub struct Facts {
     /// Its ID.
     pub path: PathId,
-    /// Whether it is validated, not abandoned, and can be sent from.
+    /// Whether it is validated, not abandoned, and can be sent from; if it is suspect, whether they all are.
     pub usable: bool,
     /// Whether what was sent over it is not answered.
     pub suspect: bool,
@@ -87,12 +86,14 @@ impl Facts {
     /// The less the better. No path is used while there is a usable one of a lesser class, be it as busy as it may.
     #[cfg_attr(target_os = "none", inline(never))]
     fn class(&self) -> u8 {
-        u8::from(self.suspect).saturating_mul(2).saturating_add(self.is_backup().into())
+        self.is_backup().into()
     }
 
-    /// How long a datagram sent now takes to the peer: what waits in queues waits on the way there, for there is our data.
+    /// How long a datagram sent now takes to the peer: what waits in queues waits on the way there, for there is our data. With none of it
+    /// under way they are empty, whatever the RTT was when they were not.
     fn one_way(&self) -> Span {
-        let queue = self.smoothed_rtt.saturating_sub(self.min_rtt);
+        let grown = self.smoothed_rtt.saturating_sub(self.min_rtt);
+        let queue = if self.in_flight == 0 { Span::ZERO } else { grown };
         self.min_rtt.half().saturating_add(queue.max(self.unseen_queue()))
     }
 
@@ -217,6 +218,14 @@ impl Scheduler {
         for ahead in &mut state.ahead {
             *ahead = ahead.saturating_sub(least);
         }
+    }
+}
+
+/// While a path answers, none that does not is usable, whatever the policy: probes find out when it does again, and more than those would
+/// only be lost, and take rows of sent packets from the others.
+pub fn leave_suspects(facts: &mut [Facts]) {
+    if facts.iter().any(|it| it.usable && !it.suspect) {
+        facts.iter_mut().filter(|it| it.suspect).for_each(|it| it.usable = false);
     }
 }
 

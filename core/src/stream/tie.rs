@@ -15,7 +15,8 @@ pub enum Tie {
     None,
     /// This one as long as it works; else whichever the scheduler chooses.
     Prefers(PathId),
-    /// This one as long as it is open, be it silent; once it is abandoned, whichever the scheduler chooses.
+    /// This one as long as it is open: while it is silent and others are not, the stream waits; once it is abandoned, whichever the
+    /// scheduler chooses.
     Needs(PathId),
     /// Whichever the scheduler chooses, and a copy over each other one that works: for what must not wait for a path to be found
     /// silent.
@@ -39,6 +40,10 @@ impl Paths {
             *place = path;
             self.len = self.len.saturating_add(1);
         }
+    }
+
+    const fn is_none(&self) -> bool {
+        self.len == 0
     }
 
     fn has(&self, path: PathId) -> bool {
@@ -82,8 +87,9 @@ impl Over {
                     *chosen
                 }
             }
-            (Self::Path { path, chosen, open, .. }, Tie::Needs(to)) => {
-                to == *path || *chosen && !open.has(to)
+            // What is sent into silence would only take rows of sent packets from the others.
+            (Self::Path { path, chosen, open, working, .. }, Tie::Needs(to)) => {
+                to == *path && (working.has(to) || working.is_none()) || *chosen && !open.has(to)
             }
         }
     }
@@ -108,7 +114,8 @@ mod tests {
             (Tie::None, false, true, false, true),
             (Tie::Prefers(two), false, false, true, true),
             (Tie::Prefers(one), false, true, false, true),
-            (Tie::Needs(one), true, true, false, false),
+            (Tie::Needs(one), false, false, false, false),
+            (Tie::Needs(two), false, false, true, true),
             (Tie::Needs(gone), false, true, false, true),
         ] {
             let may =
@@ -116,6 +123,8 @@ mod tests {
             assert_eq!(may, [on_one, on_one_if_chosen, on_two, on_two_if_chosen], "{tie:?}");
             assert!(Over::Any.may(tie) && !Over::Nothing.may(tie));
         }
+        let silent = Over::Path { dialect, path: one, chosen: false, open, working: Paths::NONE };
+        assert!(silent.may(Tie::Needs(one)), "where none works it may as well be tried");
     }
 
     #[test]

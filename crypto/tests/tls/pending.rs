@@ -92,8 +92,14 @@ impl Sides {
         Self { spkis: [keys[0].soft.spki().to_vec(), keys[1].soft.spki().to_vec()], hardware, keys }
     }
 
-    /// A handshake: with raw keys on both sides or with [`PSK`]; with a HelloRetryRequest if groups differ.
-    fn shake_hands(&self, psks: &[Psk<'_>], groups: [&[Group]; 2], step: usize) -> Result<u32, Failed> {
+    /// Does something with a session of either side that has not begun: with raw keys on both sides or with [`PSK`]; with a
+    /// HelloRetryRequest if groups differ.
+    fn meet<R>(
+        &self,
+        psks: &[Psk<'_>],
+        groups: [&[Group]; 2],
+        act: impl FnOnce(ClientSession<'_, Late, Vec<u8>>, ServerSession<'_, Late, Vec<u8>>) -> R,
+    ) -> R {
         let [ours, theirs] = &self.spkis;
         let known = [&[&theirs[..]], &[&ours[..]]];
         let verifier =
@@ -121,13 +127,20 @@ impl Sides {
             ..SERVER
         };
         let provider = |side: usize| Late::new(side as u64 + 1, &self.hardware[side]);
-        let mut client = ClientSession::new(&client_config, provider(0), vec![0; SCRATCH], None);
-        let mut server = ServerSession::new(&server_config, provider(1), vec![0; SCRATCH], None);
-        client.start(CLIENT_PARAMS).map_err(Failed::Client)?;
-        server.start(SERVER_PARAMS).map_err(Failed::Server)?;
-        let resumed = exchange(&mut client, &mut server, step)?;
-        assert_complete(&mut client, &mut server);
-        Ok(resumed)
+        let client = ClientSession::new(&client_config, provider(0), vec![0; SCRATCH], None);
+        let server = ServerSession::new(&server_config, provider(1), vec![0; SCRATCH], None);
+        act(client, server)
+    }
+
+    /// A handshake of two such, the bytes in pieces of `step`.
+    fn shake_hands(&self, psks: &[Psk<'_>], groups: [&[Group]; 2], step: usize) -> Result<u32, Failed> {
+        self.meet(psks, groups, |mut client, mut server| {
+            client.start(CLIENT_PARAMS).map_err(Failed::Client)?;
+            server.start(SERVER_PARAMS).map_err(Failed::Server)?;
+            let resumed = exchange(&mut client, &mut server, step)?;
+            assert_complete(&mut client, &mut server);
+            Ok(resumed)
+        })
     }
 
     fn waits(&self) -> u32 {
@@ -210,54 +223,43 @@ fn steps_that_fail() {
 #[test]
 fn what_comes_meanwhile_has_bounds() {
     let sides = Sides::new(Manner::late(&[Step::Identity], u32::MAX), Manner::default());
-    let keys = [&sides.spkis[1][..]];
-    let verifier = LateVerifier { keys: &keys, hardware: Arc::clone(&sides.hardware[0]) };
-    let config = ClientConfig { server: Some(&verifier), ..CLIENT };
-    let identities =
-        [Identity { credential: Credential::RawPublicKey(&sides.spkis[1]), key: &sides.keys[1] }];
-    let server_config = ServerConfig { identities: &identities, ..SERVER };
-    let mut client = ClientSession::new(&config, Late::new(1, &sides.hardware[0]), vec![0; SCRATCH], None);
-    let mut server =
-        ServerSession::new(&server_config, Late::new(2, &sides.hardware[1]), vec![0; SCRATCH], None);
-    client.start(CLIENT_PARAMS).unwrap();
-    server.start(SERVER_PARAMS).unwrap();
-    let (mut up, mut down) = ([0; 3], [0; 3]);
-    carry(&client, &mut server, &mut up, usize::MAX).unwrap();
-    while carry(&server, &mut client, &mut down, 7).unwrap() {}
-    for _ in 0..5 {
-        assert!(client.is_parked() && !client.is_complete());
-        client.resume().unwrap();
-    }
-    assert_eq!(client.read_crypto(Level::Initial, &[0]).unwrap_err().code().0, 0x0a, "no other level");
-    let mut kept = 0;
-    let full = loop {
-        match client.read_crypto(Level::Handshake, &[0; 100]) {
-            Ok(()) => kept += 100,
-            Err(error) => break error,
+    sides.meet(&[], X25519, |mut client, mut server| {
+        client.start(CLIENT_PARAMS).unwrap();
+        server.start(SERVER_PARAMS).unwrap();
+        let (mut up, mut down) = ([0; 3], [0; 3]);
+        carry(&client, &mut server, &mut up, usize::MAX).unwrap();
+        while carry(&server, &mut client, &mut down, 7).unwrap() {}
+        for _ in 0..5 {
+            assert!(client.is_parked() && !client.is_complete());
+            client.resume().unwrap();
         }
-    };
-    assert_eq!(full.code().0, 0x0d, "CRYPTO_BUFFER_EXCEEDED");
-    assert!((2_000..SCRATCH).contains(&kept), "{kept}");
+        assert_eq!(client.read_crypto(Level::Initial, &[0]).unwrap_err().code().0, 0x0a, "no other level");
+        let mut kept = 0;
+        let full = loop {
+            match client.read_crypto(Level::Handshake, &[0; 100]) {
+                Ok(()) => kept += 100,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.code().0, 0x0d, "CRYPTO_BUFFER_EXCEEDED");
+        assert!((2_000..SCRATCH).contains(&kept), "{kept}");
+    });
 }
 
 /// Messages behind a ServerHello on its level are refused as ever, when its time comes.
 #[test]
 fn what_is_kept_does_not_change_its_level() {
     let sides = Sides::new(Manner::late(&[Step::Agree], 1), Manner::default());
-    let psks = [PSK];
-    let config = ClientConfig { psks: &psks, ..CLIENT };
-    let server_config = ServerConfig { psks: Some(&psks), ..SERVER };
-    let mut client = ClientSession::new(&config, Late::new(1, &sides.hardware[0]), vec![0; SCRATCH], None);
-    let mut server =
-        ServerSession::new(&server_config, Late::new(2, &sides.hardware[1]), vec![0; SCRATCH], None);
-    client.start(CLIENT_PARAMS).unwrap();
-    server.start(SERVER_PARAMS).unwrap();
-    carry(&client, &mut server, &mut [0; 3], usize::MAX).unwrap();
-    carry(&server, &mut client, &mut [0; 3], usize::MAX).unwrap();
-    assert!(client.is_parked());
-    client.read_crypto(Level::Initial, &[8, 0, 0]).unwrap();
-    assert_eq!(client.resume().unwrap_err().code().0, 0x0a);
-    assert!(!client.is_complete());
+    sides.meet(&[PSK], X25519, |mut client, mut server| {
+        client.start(CLIENT_PARAMS).unwrap();
+        server.start(SERVER_PARAMS).unwrap();
+        carry(&client, &mut server, &mut [0; 3], usize::MAX).unwrap();
+        carry(&server, &mut client, &mut [0; 3], usize::MAX).unwrap();
+        assert!(client.is_parked());
+        client.read_crypto(Level::Initial, &[8, 0, 0]).unwrap();
+        assert_eq!(client.resume().unwrap_err().code().0, 0x0a);
+        assert!(!client.is_complete());
+    });
 }
 
 /// A server has Handshake keys when it waits for its signature: what came behind the ClientHello is still of the level before, whose
@@ -265,22 +267,15 @@ fn what_is_kept_does_not_change_its_level() {
 #[test]
 fn what_a_server_keeps_does_not_change_its_level() {
     let sides = Sides::new(Manner::default(), Manner::late(&[Step::Agree, Step::Sign], 1));
-    let keys = [&sides.spkis[1][..]];
-    let verifier = LateVerifier { keys: &keys, hardware: Arc::clone(&sides.hardware[0]) };
-    let config = ClientConfig { server: Some(&verifier), ..CLIENT };
-    let identities =
-        [Identity { credential: Credential::RawPublicKey(&sides.spkis[1]), key: &sides.keys[1] }];
-    let server_config = ServerConfig { identities: &identities, ..SERVER };
-    let mut client = ClientSession::new(&config, Late::new(1, &sides.hardware[0]), vec![0; SCRATCH], None);
-    let mut server =
-        ServerSession::new(&server_config, Late::new(2, &sides.hardware[1]), vec![0; SCRATCH], None);
-    client.start(CLIENT_PARAMS).unwrap();
-    server.start(SERVER_PARAMS).unwrap();
-    carry(&client, &mut server, &mut [0; 3], usize::MAX).unwrap();
-    assert!(server.is_parked());
-    server.read_crypto(Level::Initial, &[20, 0, 0]).unwrap();
-    let refused = (0..8).find_map(|_| server.resume().err());
-    assert_eq!(refused.unwrap().code().0, 0x0a);
+    sides.meet(&[], X25519, |mut client, mut server| {
+        client.start(CLIENT_PARAMS).unwrap();
+        server.start(SERVER_PARAMS).unwrap();
+        carry(&client, &mut server, &mut [0; 3], usize::MAX).unwrap();
+        assert!(server.is_parked());
+        server.read_crypto(Level::Initial, &[20, 0, 0]).unwrap();
+        let refused = (0..8).find_map(|_| server.resume().err());
+        assert_eq!(refused.unwrap().code().0, 0x0a);
+    });
 }
 
 /// Work that is put off is done when the session is resumed and never before, with hardware that is late too.
@@ -290,34 +285,27 @@ fn deferred_work() {
         for step in [7, usize::MAX] {
             let late = Manner::late(&Step::ALL, asks);
             let sides = Sides::new(late, late);
-            let keys = [&sides.spkis[1][..]];
-            let verifier = LateVerifier { keys: &keys, hardware: Arc::clone(&sides.hardware[0]) };
-            let config = ClientConfig { server: Some(&verifier), ..CLIENT };
-            let identities =
-                [Identity { credential: Credential::RawPublicKey(&sides.spkis[1]), key: &sides.keys[1] }];
-            let server_config = ServerConfig { identities: &identities, ..SERVER };
-            let provider = |side: usize| Late::new(side as u64 + 1, &sides.hardware[side]);
-            let client = ClientSession::new(&config, provider(0), vec![0; SCRATCH], None);
-            let server = ServerSession::new(&server_config, provider(1), vec![0; SCRATCH], None);
-            let (mut client, mut server) = (client.deferred(), server.deferred());
-            client.start(CLIENT_PARAMS).unwrap();
-            server.start(SERVER_PARAMS).unwrap();
-            assert_eq!((client.is_parked(), client.crypto_len(Level::Initial)), (true, 0));
-            while client.is_parked() {
-                client.resume().unwrap();
-            }
-            carry(&client, &mut server, &mut [0; 3], step).unwrap();
-            assert_eq!((server.is_parked(), server.crypto_len(Level::Initial)), (true, 0));
-            assert_eq!(server.poll_event(), None);
-            let mut sent = [client.crypto_len(Level::Initial), 0, 0];
-            let mut came = [0; 3];
-            while !(client.is_complete() && server.is_complete()) {
-                carry(&server, &mut client, &mut came, step).unwrap();
-                client.resume().unwrap();
-                carry(&client, &mut server, &mut sent, step).unwrap();
-                server.resume().unwrap();
-            }
-            assert_complete(&mut client, &mut server);
+            sides.meet(&[], X25519, |client, server| {
+                let (mut client, mut server) = (client.deferred(), server.deferred());
+                client.start(CLIENT_PARAMS).unwrap();
+                server.start(SERVER_PARAMS).unwrap();
+                assert_eq!((client.is_parked(), client.crypto_len(Level::Initial)), (true, 0));
+                while client.is_parked() {
+                    client.resume().unwrap();
+                }
+                carry(&client, &mut server, &mut [0; 3], step).unwrap();
+                assert_eq!((server.is_parked(), server.crypto_len(Level::Initial)), (true, 0));
+                assert_eq!(server.poll_event(), None);
+                let mut sent = [client.crypto_len(Level::Initial), 0, 0];
+                let mut came = [0; 3];
+                while !(client.is_complete() && server.is_complete()) {
+                    carry(&server, &mut client, &mut came, step).unwrap();
+                    client.resume().unwrap();
+                    carry(&client, &mut server, &mut sent, step).unwrap();
+                    server.resume().unwrap();
+                }
+                assert_complete(&mut client, &mut server);
+            });
         }
     }
 }

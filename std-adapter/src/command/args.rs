@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::exit::Exit;
 use crate::fleet::Fleet;
 use crate::moment::Moment;
-use crate::several::{MOST, Several};
+use crate::several::{MOST, Several, Terms};
 use crate::steer::{Act, Order};
 use crate::url::Url;
 
@@ -92,6 +92,8 @@ pub(crate) struct Serve {
     /// Let each client use so many paths at once, if it knows how to; with 1 none is offered that
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=MOST as i64))]
     pub(crate) max_paths: u8,
+    #[command(flatten)]
+    pub(crate) terms: Terms,
     /// Lead clients that move back to this server of a fleet, as its QUIC-LB load balancers read it, for example
     /// id=1,server=0a0b,nonce=8,key=00112233445566778899aabbccddeeff; without a key everybody can follow who moves: ask them
     /// not to with --no-active-migration
@@ -246,9 +248,14 @@ impl Args {
                     .error(ErrorKind::ValueValidation, format!("invalid value for '--quic-lb': {why}"))
             })?;
         }
-        if let Command::Get(get) = &args.command
-            && let Some(mistake) = get.several.mistake()
-        {
+        let mistake = match &args.command {
+            Command::Get(get) => get.several.mistake(),
+            Command::Serve(serve) if serve.max_paths == 1 => {
+                serve.terms.without("'--max-paths 1' allows one")
+            }
+            Command::Serve(_) | Command::Demo(_) => None,
+        };
+        if let Some(mistake) = mistake {
             return Err(Self::command().error(ErrorKind::WrongNumberOfValues, mistake));
         }
         let (tls, text, psk) = match &mut args.command {

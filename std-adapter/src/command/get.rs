@@ -65,7 +65,9 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     };
     let builder = match get.several.paths.len() {
         0 => builder,
-        paths => builder.multipath(|config| get.several.configure(config)).sizes(Sizes { paths, ..SIZES }),
+        paths => {
+            builder.multipath(|config| get.several.terms.configure(config)).sizes(Sizes { paths, ..SIZES })
+        }
     };
     let builder = get
         .bind

@@ -46,7 +46,10 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     };
     let builder = match serve.max_paths {
         1 => builder,
-        paths => builder.multipath(|config| config.max_paths = paths),
+        paths => builder.multipath(|config| {
+            config.max_paths = paths;
+            serve.terms.configure(config);
+        }),
     };
     let endpoint = builder
         .server(move |_| Ok(new_session()))

@@ -1,4 +1,4 @@
-//! What `peregrine get` is told of several paths: from where, how they are shared, when one is taken for dead.
+//! What the command is told of several paths: from where, how they are shared, when one is taken for dead.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -19,15 +19,22 @@ pub(crate) struct Several {
     /// carries nothing while another path works. To be given for each path
     #[arg(long = "path", value_name = "ADDR[,backup]", conflicts_with_all = ["bind", "backup"])]
     pub(crate) paths: Vec<From>,
-    /// How requests are shared among paths (default: earliest). What comes the server shares, by its own scheduler
-    #[arg(long, value_name = "NAME", requires = "paths")]
+    #[command(flatten)]
+    pub(crate) terms: Terms,
+}
+
+/// How one side uses several paths; the other has its own way.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Terms {
+    /// How what this side sends is shared among paths (default: earliest)
+    #[arg(long, value_name = "NAME")]
     scheduler: Option<Sharing>,
-    /// Take a path for dead that has not answered for so many milliseconds, and repeat on others what we have under way on it
-    /// (default: after a probe timeout). What comes the server repeats, by its own measure
-    #[arg(long, value_name = "MS", requires = "paths", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    /// Take a path for dead that has not answered for so many milliseconds, and repeat on others what this side has under way on it
+    /// (default: after a probe timeout)
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     failover: Option<u64>,
     /// Over which path acknowledgments return: that of the packets, or the fastest (default: same)
-    #[arg(long, value_name = "WHICH", requires = "paths")]
+    #[arg(long, value_name = "WHICH")]
     acks: Option<Acks>,
 }
 
@@ -74,7 +81,8 @@ impl Several {
     /// What is wrong with them, and how it would be right.
     pub(crate) fn mistake(&self) -> Option<String> {
         match self.paths.len() {
-            0 | 2..=MOST => None,
+            0 => self.terms.without("'--path' is needed, for each address that data is to go over"),
+            2..=MOST => None,
             1 => {
                 Some("'--path' once makes one path: give it for each address that data is to go over".into())
             }
@@ -85,6 +93,19 @@ impl Several {
     /// The address that the connection begins on.
     pub(crate) fn first(&self) -> Option<SocketAddr> {
         self.paths.first().map(|first| first.local)
+    }
+}
+
+impl Terms {
+    /// What is wrong with any of them where there is one path: several are `needed`.
+    pub(crate) fn without(&self, needed: &str) -> Option<String> {
+        let name = match self {
+            Self { scheduler: Some(_), .. } => "--scheduler",
+            Self { failover: Some(_), .. } => "--failover",
+            Self { acks: Some(_), .. } => "--acks",
+            _ => return None,
+        };
+        Some(format!("'{name}' is about several paths: {needed}"))
     }
 
     pub(crate) fn configure(&self, config: &mut MultipathConfig) {

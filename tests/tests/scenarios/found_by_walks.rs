@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peregrine_core::connection::{NetworkChange, PathEvent};
+use peregrine_core::connection::{Event, NetworkChange, PathEvent};
 use peregrine_core::ids::{FourTuple, PathId};
 use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::{Choice, Facts, Scheduler};
+use peregrine_core::stream::Tie;
 use peregrine_tests::pair::{Pair, read_pattern, server_address, write_pattern};
 use peregrine_tests::sim::Link;
 
@@ -104,4 +105,109 @@ fn a_path_with_nothing_to_probe_with_does_not_silence_the_others() {
         .unwrap();
     pair.run_ms(2_000);
     assert!(told(pair.server_node(), SECOND).contains(&PathEvent::Validated));
+}
+
+/// A path whose packets had filled the table of sent packets when it fell silent left nothing under way to be probed for, and never
+/// came back.
+#[test]
+fn a_path_that_had_filled_the_table_of_sent_packets_is_probed_and_comes_back() {
+    let mut pair = phone(|_, server| server.sizes.sent = 32);
+    let id = stream(&mut pair);
+    pair.client(|connection, now| connection.open_path(now, at(CELLULAR, 5000, 2), Availability::Available))
+        .unwrap();
+    pair.client(|connection, _| connection.write_stream(id, b"hello").unwrap());
+    pair.run_ms(500);
+    let (mut sent, mut received) = (0, 0);
+    let mut go_on = |pair: &mut Pair, millis: u64| {
+        for _ in 0..millis / 10 {
+            pair.server(|connection, _| write_pattern(connection, id, &mut sent, u64::MAX));
+            pair.run_ms(10);
+            pair.client(|connection, _| read_pattern(connection, id, &mut received));
+        }
+    };
+    go_on(&mut pair, 1_000);
+    cut_wifi(&mut pair);
+    go_on(&mut pair, 1_000);
+    assert!(told(pair.server_node(), PathId::ZERO).contains(&PathEvent::Suspect));
+    cut(&mut pair, 0.0);
+    go_on(&mut pair, 10_000);
+    assert!(told(pair.server_node(), PathId::ZERO).contains(&PathEvent::Restored));
+}
+
+/// What a stream that needs a silent path had to say filled the table of sent packets, and the others fell silent with it.
+#[test]
+fn a_stream_that_needs_a_silent_path_leaves_room_for_the_others() {
+    let mut pair = phone(|client, _| client.sizes.sent = 64);
+    pair.client(|connection, now| connection.open_path(now, at(CELLULAR, 5000, 2), Availability::Available))
+        .unwrap();
+    pair.run_ms(500);
+    let (tied, free) = (stream(&mut pair), stream(&mut pair));
+    pair.client(|connection, _| connection.tie_stream(tied, Tie::Needs(PathId::ZERO)).unwrap());
+    let (mut sent, mut received) = ([0; 2], [0; 2]);
+    for round in 0..600 {
+        if round == 100 {
+            cut_wifi(&mut pair);
+        }
+        pair.client(|connection, _| {
+            write_pattern(connection, tied, &mut sent[0], u64::MAX);
+            write_pattern(connection, free, &mut sent[1], if round < 200 { 0 } else { 400_000 });
+        });
+        pair.run_ms(10);
+        pair.server(|connection, _| {
+            read_pattern(connection, tied, &mut received[0]);
+            read_pattern(connection, free, &mut received[1]);
+        });
+    }
+    assert_eq!(received[1], 400_000);
+}
+
+/// What an application's own scheduler sent over a silent path, because that had the most room, filled the table of sent packets, and
+/// paths that worked carried nothing.
+#[test]
+fn a_scheduler_of_the_application_may_know_nothing_of_silence() {
+    let first = |facts: &[Facts]| facts.iter().position(Facts::is_ready).map_or(Choice::Wait, Choice::Path);
+    let mut pair = phone(|client, _| {
+        client.sizes.sent = 64;
+        client.endpoint.connection.multipath.as_mut().unwrap().scheduler = Scheduler::Custom(first);
+    });
+    pair.client(|connection, now| connection.open_path(now, at(CELLULAR, 5000, 2), Availability::Available))
+        .unwrap();
+    pair.run_ms(500);
+    let id = stream(&mut pair);
+    let (mut sent, mut received) = (0, 0);
+    for round in 0..600 {
+        if round == 50 {
+            cut_wifi(&mut pair);
+        }
+        pair.client(|connection, _| write_pattern(connection, id, &mut sent, 2_000_000));
+        pair.run_ms(10);
+        pair.server(|connection, _| read_pattern(connection, id, &mut received));
+    }
+    assert_eq!(received, 2_000_000);
+}
+
+/// Where there was memory for several paths and the peer knew of one, that one kept more routes than there are connection IDs for:
+/// after a few quick moves the server could not answer any more, and the client had to go back.
+#[test]
+fn memory_for_several_paths_takes_no_connection_ids_from_the_only_one() {
+    let link = || Link::mbit(10).delay_ms(10);
+    let mut pair = Pair::seeded(1, [link(), link()], |client, server| {
+        (client.sizes.paths, server.sizes.paths) = (4, 4);
+    })
+    .connected();
+    pair.run_ms(200);
+    for port in 6000..6006 {
+        let local = SocketAddr::new(WIFI.parse().unwrap(), port);
+        let moved =
+            |pair: &mut Pair| pair.client(|connection, now| connection.migrate(now, local, 1).is_ok());
+        let waited = (0..1_000).find(|_| {
+            pair.run_ms(1);
+            moved(&mut pair)
+        });
+        assert!(waited.is_some(), "never a spare connection ID");
+        pair.run_ms(45);
+        let on = pair.client(|connection, _| connection.route().unwrap());
+        assert!(on.local == local && on.validated, "{on:?}");
+    }
+    assert!(!pair.told_server(Event::NoSpareCid));
 }

@@ -36,7 +36,9 @@ fn full(rtt_millis: u64) -> Facts {
 }
 
 fn choose(scheduler: Scheduler, facts: &[Facts]) -> Choice {
-    scheduler.choose(&State::new(), facts)
+    let mut facts = facts.to_vec();
+    leave_suspects(&mut facts);
+    scheduler.choose(&State::new(), &facts)
 }
 
 const ALL: [Scheduler; 4] =
@@ -124,6 +126,12 @@ fn a_queue_delays_what_is_sent_not_what_is_acknowledged() {
         choose(Scheduler::EarliestCompletion, &[queued, Facts { in_flight: 0, ..facts(100) }]),
         Choice::Path(1)
     );
+    // Once all of that has arrived, nothing stands in the way of what is sent next.
+    let drained = Facts { in_flight: 0, ..queued };
+    assert_eq!(
+        choose(Scheduler::EarliestCompletion, &[drained, Facts { in_flight: 0, ..facts(100) }]),
+        Choice::Path(0)
+    );
 }
 
 #[test]
@@ -189,6 +197,7 @@ fn the_applications_choice_is_taken_where_it_can_be() {
     assert_eq!(choose(custom, &[facts(1), facts(9)]), Choice::Path(1));
     assert_eq!(choose(custom, &[facts(1), full(9)]), Choice::Wait);
     assert_eq!(choose(custom, &[facts(1), Facts { usable: false, ..facts(1) }]), Choice::Wait);
+    assert_eq!(choose(custom, &[facts(1), Facts { suspect: true, ..facts(1) }]), Choice::Wait);
     assert_eq!(choose(Scheduler::Custom(|_| Choice::Path(9)), &[facts(1)]), Choice::Wait);
     assert_eq!(choose(Scheduler::Custom(|_| Choice::None), &[facts(1)]), Choice::None);
 }

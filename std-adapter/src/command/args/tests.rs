@@ -104,6 +104,8 @@ fn mistakes_are_named() {
         ("get https://a/ --path ::1 --path ::2 --backup ::3", "cannot be used with"),
         (&format!("get https://a/ {}", "--path ::1 ".repeat(9)), "8 paths at most"),
         ("get https://a/ --scheduler primary", "--path"),
+        ("get https://a/ --acks same", "--path"),
+        ("serve --listen [::]:1 --max-paths 1 --failover 80", "allows one"),
         ("get https://a/ --path ::1 --path ::2 --scheduler random", "lowest-rtt"),
         ("get https://a/ --path ::1 --path ::2 --failover 0", "1..=60000"),
         ("get https://a/ --path ::1 --path ::2 --acks none", "fastest"),
@@ -137,7 +139,7 @@ fn paths_are_read_with_what_they_are_for() {
     assert_eq!(get.several.first(), Some(first));
     assert_eq!(get.orders(), [Order { when: Moment::NOW, what: Act::Paths(paths) }]);
     let mut config = MultipathConfig::speaking(Dialect::ALL).unwrap();
-    get.several.configure(&mut config);
+    get.several.terms.configure(&mut config);
     assert!(matches!(config.scheduler, Scheduler::Weighted));
     assert_eq!((config.failover, config.acks), (Some(Duration::from_millis(80)), AckReturn::Fastest));
 }

@@ -8,7 +8,7 @@ use peregrine_core::path::abandon::By;
 use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::wire::Dialect;
 use peregrine_core::wire::dialect::AbandonCode;
-use peregrine_core::wire::frame::{Frame, MaxPathId, Ping, Stream};
+use peregrine_core::wire::frame::{Frame, MaxPathId, Ping};
 use peregrine_tests::pair::Pair;
 use peregrine_tests::puppet::{Bout, PUPPET, bytes};
 use peregrine_tests::quic::Setup;
@@ -245,40 +245,24 @@ fn a_path_that_leads_only_one_way_carries_nothing() {
     assert_well(&pair);
 }
 
-/// A stream that the puppet client has opened, with much for it to receive.
-fn much_to_send(bout: &mut Bout) {
-    let id = StreamId::new(peregrine_core::ids::Side::Client, Dir::Bi, 0);
-    bout.say(&[Frame::Stream(Stream { id, offset: 0, data: b"x", fin: false })]);
-    bout.act(|connection, _| connection.write_stream(id, &[1; 60_000]).unwrap());
-}
-
-/// draft-21 3.1: nothing but what is needed to validate it, and no more than three times what came.
+/// Whoever is there may not have asked for it (RFC 9000 8). That it is no data either way is shown elsewhere.
 #[test]
-fn a_server_sends_no_data_on_a_path_before_its_client_was_reached_over_it() {
+fn what_a_server_sends_to_a_new_path_is_no_more_than_three_times_what_came() {
     const ELSEWHERE: &str = "203.0.113.66:6666";
     let mut bout = against_server();
     let frames = [bout.puppet.new_cid(SECOND, 0), bout.puppet.new_cid(SECOND, 1)];
     bout.say(&frames);
-    much_to_send(&mut bout);
     let (sent, before) = (bout.from_node.len(), bout.batches.len());
     bout.say_on(SECOND, ELSEWHERE, &[Frame::Ping(Ping)]);
+    let came = *bout.to_node.last().unwrap();
     for _ in 0..20 {
         bout.ack();
         bout.wait_ms(100);
     }
-    let there: Vec<usize> = bout.batches[before..]
-        .iter()
-        .zip(&bout.from_node[sent..])
-        .filter(|((to, _), _)| *to == ELSEWHERE.parse().unwrap())
-        .map(|(_, len)| *len)
-        .collect();
-    let came = *bout.to_node.iter().min().unwrap();
-    assert!(!there.is_empty() && there.iter().sum::<usize>() <= 3 * came.max(60), "{there:?} for {came}");
-    let has_data = |bout: &Bout| {
-        let there = bout.puppet.heard.iter().filter(|heard| heard.path == SECOND);
-        there.flat_map(|heard| heard.frames()).any(|frame| matches!(frame, Frame::Stream(_)))
-    };
-    assert!(!has_data(&bout));
+    let there = bout.batches[before..].iter().zip(&bout.from_node[sent..]);
+    let there: usize =
+        there.filter(|((to, _), _)| *to == ELSEWHERE.parse().unwrap()).map(|(_, len)| len).sum();
+    assert!((1..=3 * came).contains(&there), "{there} for {came}");
 }
 
 /// Its NAT takes another port while both paths carry data.

@@ -16,17 +16,17 @@ const LONGEST: u64 = 400_000;
 
 /// What was done to connection IDs.
 #[derive(Clone, Copy, Default)]
-struct Used {
+pub(super) struct Used {
     /// Routes that the client has opened.
-    opened: u64,
+    pub(super) opened: u64,
     /// Connection IDs were replaced.
-    rotated: bool,
+    pub(super) rotated: bool,
 }
 
 /// Whether the server cannot answer: while nothing got through the client has come from more addresses, each with an ID of
 /// its own, than the server had IDs to answer with (RFC 9000 9.5), fewer if they were being replaced when the outage began.
 /// Neither side can mend that.
-fn is_starved(scene: &Scene, used: Used) -> bool {
+pub(super) fn is_starved(scene: &Scene, used: Used) -> bool {
     let last = scene.pair.server_node().events.iter().rev().take(16);
     (used.opened >= CIDS_PER_PATH as u64 || used.rotated)
         && last.into_iter().any(|(_, _, event)| *event == Event::NoSpareCid)
@@ -93,7 +93,7 @@ fn check_tables(scene: &mut Scene) {
 
 fn walk(seed: u64) -> Tally {
     let chances = Rng::new(seed ^ 0x0a1c_5000);
-    let scene = RefCell::new(Scene::new(seed, chances, NETWORKS, LONGEST, |client, _| {
+    let scene = RefCell::new(Scene::new(seed, chances, NETWORKS, (1, LONGEST), |client, _| {
         client.endpoint.connection.keep_alive = Some(Duration::from_secs(1));
     }));
     let teller = Teller(seed, &scene);

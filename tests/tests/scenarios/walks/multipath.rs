@@ -1,12 +1,12 @@
-//! Up to four paths at once: the client opens them, either side abandons and ranks them, keys and connection IDs are
-//! replaced, and the networks do as ever. In either dialect, by any scheduler, against peers with less room for paths.
+//! Up to four paths at once: the client opens and moves them, either side abandons and ranks them and ties to them what it sends, keys
+//! and connection IDs are replaced, and the networks do as ever. In either dialect, by any scheduler, against peers with less room for paths.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use peregrine_core::congestion::{Algorithm, Coupled};
-use peregrine_core::connection::{AckReturn, Event, MultipathConfig, PathEvent, PathView, Usage};
+use peregrine_core::connection::{AckReturn, Event, MultipathConfig, PathEvent, PathView, RouteView, Usage};
 use peregrine_core::ids::{FourTuple, PathId};
 use peregrine_core::path::schedule::{Choice, Facts, Scheduler};
 use peregrine_core::path::{Availability, Role};
@@ -17,10 +17,14 @@ use peregrine_tests::quic::{NullConnection, Setup};
 use peregrine_tests::rng::Rng;
 use peregrine_tests::sim::HostId;
 
+use super::migration::{Used, is_starved};
+use super::ties::Ties;
 use super::{PATIENCE, STEPS, Scene, Tally, Teller, server, walk_all};
 
+/// Transfers each way.
+const EACH_WAY: usize = 2;
 /// The longest transfer.
-const LONGEST: u64 = 1_500_000;
+const LONGEST: u64 = 1_000_000;
 /// When all is well and nothing is left to be said, what was abandoned has ended within this time, and what does not answer is
 /// given up.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -180,9 +184,9 @@ fn check_tables(connection: &mut NullConnection) {
     assert!(in_use.iter().all(|route| active.contains(route)), "{paths:?} {active:?}");
 }
 
-fn step(scene: &mut Scene) {
+fn step(scene: &mut Scene, ties: &mut Ties, moves: &mut Moves) {
     let interface = scene.rng.below(scene.interfaces as u64) as usize;
-    let what = match scene.rng.below(36) {
+    let what = match scene.rng.below(46) {
         0 => scene.rebind_port(interface),
         1 => scene.rebind_address(interface),
         2 => scene.renew_network(interface),
@@ -191,10 +195,14 @@ fn step(scene: &mut Scene) {
         10 => format!("{}, {}", open(scene, interface), abandon(scene)),
         11..=13 => abandon(scene),
         14..=16 => rank(scene),
-        17 => route(scene, interface, false),
-        18 => route(scene, interface, true),
+        17 | 36 => moves.open(scene, interface, false),
+        18 | 37 => moves.open(scene, interface, true),
+        38 | 39 => moves.switch(scene),
+        40 => moves.close(scene),
+        41..=43 => ties.tie(scene),
+        44 | 45 => ties.send(scene),
         19 => update_keys(scene),
-        20 => scene.rotate().1,
+        20 => moves.rotate(scene),
         21 | 22 => scene.worsen(interface),
         23 | 24 => scene.outage(interface, false),
         25 | 26 => scene.outage(interface, true),
@@ -265,14 +273,58 @@ fn rank(scene: &mut Scene) -> String {
     format!("status by client {}: {:?}, backup {backup}: {:?}", done.0, done.1, done.2)
 }
 
-/// The client's first path tries another route, or moves there.
-fn route(scene: &mut Scene, interface: usize, at_once: bool) -> String {
-    let local = scene.address(interface, true);
-    let tag = interface as u32 + 1;
-    let route = scene.pair.client(|connection, now| {
-        if at_once { connection.migrate(now, local, tag) } else { connection.add_route(now, local, tag) }
-    });
-    format!("route from {local}, at once {at_once}: {route:?}")
+/// What the client does about the routes of its paths.
+#[derive(Default)]
+struct Moves {
+    /// Routes of paths other than the first that were taken as they were opened.
+    moved: u64,
+    /// Routes that were taken later, or taken back.
+    switched: u64,
+    used: Used,
+}
+
+impl Moves {
+    /// One of the client's paths tries another route, or moves there.
+    fn open(&mut self, scene: &mut Scene, interface: usize, at_once: bool) -> String {
+        let local = scene.address(interface, true);
+        let (tag, number) = (interface as u32 + 1, scene.rng.next_u64());
+        let (path, route) = scene.pair.client(|connection, now| {
+            let paths: Vec<_> = open_paths(connection).map(|path| path.id).collect();
+            let path = paths[number as usize % paths.len()];
+            let route = connection.add_route_to(now, path, local, tag);
+            let taken =
+                route.and_then(|route| at_once.then(|| connection.switch_route(now, route)).transpose());
+            (path, taken.and(route))
+        });
+        self.used.opened += u64::from(route.is_ok());
+        self.moved += u64::from(at_once && path != PathId::ZERO && route.is_ok());
+        format!("route of {path:?} from {local}, at once {at_once}: {route:?}")
+    }
+
+    /// A path takes another route that there is.
+    fn switch(&mut self, scene: &mut Scene) -> String {
+        let route = Self::any(scene);
+        let taken = scene.pair.client(|connection, now| connection.switch_route(now, route.id));
+        self.switched += u64::from(taken.is_ok() && route.role != Role::Active);
+        format!("move to {:?} {:?}: {taken:?}", route.id, route.role)
+    }
+
+    fn close(&self, scene: &mut Scene) -> String {
+        let route = Self::any(scene);
+        let closed = scene.pair.client(|connection, _| connection.close_route(route.id));
+        format!("close {:?} {:?}: {closed:?}", route.id, route.role)
+    }
+
+    fn rotate(&mut self, scene: &mut Scene) -> String {
+        let (rotated, what) = scene.rotate();
+        self.used.rotated |= rotated;
+        what
+    }
+
+    fn any(scene: &mut Scene) -> RouteView {
+        let routes: Vec<_> = scene.pair.client(|connection, _| connection.routes().collect());
+        pick(&mut scene.rng, &routes)
+    }
 }
 
 fn update_keys(scene: &mut Scene) -> String {
@@ -292,7 +344,7 @@ fn walk(seed: u64) -> Tally {
     let is_quiet = chances.chance(0.5);
     let mut choices = chances.split();
     let mut rows = u32::MAX;
-    let scene = RefCell::new(Scene::new(seed, chances, interfaces, LONGEST, |client, server| {
+    let scene = RefCell::new(Scene::new(seed, chances, interfaces, (EACH_WAY, LONGEST), |client, server| {
         let dialect = pick(&mut choices, Dialect::ALL);
         rows = choose(&mut choices, dialect, client).min(choose(&mut choices, dialect, server));
         client.endpoint.connection.keep_alive = (!is_quiet).then_some(Duration::from_secs(1));
@@ -301,7 +353,9 @@ fn walk(seed: u64) -> Tally {
         }
     }));
     let teller = Teller(seed, &scene);
-    let mut checks = Checks::default();
+    let (mut checks, mut moves) = (Checks::default(), Moves::default());
+    let mut ties = Ties::of(&scene.borrow());
+    let mut starved = false;
     let mut rng = Rng::new(seed);
     let deadly = rng.chance(0.1);
     let longest = Duration::from_millis([50, 200, 800][rng.below(3) as usize]);
@@ -314,7 +368,8 @@ fn walk(seed: u64) -> Tally {
         if scene.is_over() || !scene.is_alive() {
             break;
         }
-        step(&mut scene);
+        step(&mut scene, &mut ties, &mut moves);
+        ties.take(&mut scene);
         checks.check(&mut scene);
     }
     {
@@ -326,14 +381,28 @@ fn walk(seed: u64) -> Tally {
             let limit = scene.pair.world.now().after(PATIENCE);
             scene.go_on(limit);
             checks.check(&mut scene);
-            assert!(scene.is_over() || checks.is_stranded);
+            if !scene.is_over() && scene.is_alive() && ties.untie_waiting(&mut scene) {
+                scene.tell("what needs a path that does not work goes over others");
+                let limit = scene.pair.world.now().after(PATIENCE);
+                scene.go_on(limit);
+                checks.check(&mut scene);
+            }
+            starved = !scene.is_over() && is_starved(&scene, moves.used);
+            assert!(scene.is_over() || checks.is_stranded || starved);
             checks.check_rest(&mut scene, is_quiet);
         }
         scene.check_wires();
     }
     drop(teller);
     let mut tally = tally(&scene.into_inner(), rows);
-    tally.insert("stranded", checks.is_stranded.into());
+    tally.extend([
+        ("stranded", checks.is_stranded.into()),
+        ("starved", starved.into()),
+        ("tied", ties.tied),
+        ("datagrams", ties.arrived()),
+        ("a later path moved", moves.moved),
+        ("switched", moves.switched),
+    ]);
     tally
 }
 
@@ -377,7 +446,12 @@ fn random_walks_on_several_paths_lose_nothing_and_leave_nothing_behind() {
         "moved",
         "new keys",
         "ended",
+        "tied",
+        "datagrams",
+        "a later path moved",
+        "switched",
     ];
     let (walks, total) = walk_all(walk, &kinds);
     assert!(total["stranded"] * 20 <= walks, "more than a few");
+    assert!(total["starved"] * 1_000 <= walks, "more than a few");
 }

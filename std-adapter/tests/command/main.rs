@@ -1,5 +1,9 @@
 //! The `peregrine` command, end to end: files, exit codes, and what is said when something is wrong.
 
+mod moving;
+mod multipath;
+mod uploads;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -237,81 +241,6 @@ fn nothing_outside_the_root_is_served() {
     }
 }
 
-/// A connection to a server of files whose key is not looked at.
-fn connect(server: &Server) -> (Endpoint, Connection) {
-    let tls = tls::ours::Client::new(ClientTls::new(Trust::Anyone, &[b"hq-interop"])).unwrap();
-    let client = Endpoint::builder().listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let client = client.client(move |name| Ok(tls.session(name)?)).bind().unwrap();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
-    let connection = client.connect(address, "localhost").unwrap();
-    (client, connection)
-}
-
-/// Sends a file; what the server says to it, or the code by which it refuses.
-fn put(connection: &Connection, name: &str, content: &[u8]) -> Result<String, u64> {
-    let (mut send, mut recv) = connection.open_bi().unwrap();
-    // Who refuses need not read all of it.
-    let sent = send.write_all(format!("PUT {name}\r\n").as_bytes()).and_then(|()| send.write_all(content));
-    let _ = sent.and_then(|()| Ok(send.finish()?));
-    let mut answer = [0; 100];
-    let mut len = 0;
-    loop {
-        match recv.recv(&mut answer[len..]) {
-            Ok(0) => return Ok(String::from_utf8(answer[..len].to_vec()).unwrap()),
-            Ok(read) => len += read,
-            Err(Error::Reset(code)) => return Err(code),
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-#[test]
-fn uploads_are_taken_where_they_may_be() {
-    let place = Place::new();
-    let uploads = place.path("uploads");
-    fs::create_dir(&uploads).unwrap();
-    fs::write(uploads.join("old"), "old").unwrap();
-    let folder = place.text("uploads");
-    let server =
-        Server::start(&["--root", &place.text("public"), "--uploads", &folder, "--max-upload", "3MB"]);
-    let (_client, connection) = connect(&server);
-    let mut content = vec![0; 3_000_000];
-    pattern::fill(0, &mut content);
-    let hash = put(&connection, "/new", &content).unwrap();
-    let got = server.get(&["/3000000"], &["--insecure", "--out", "-", "--json"]);
-    let report: Value = serde_json::from_slice(&got.stdout).unwrap();
-    assert_eq!(report["files"][0]["sha256"], hash);
-    assert!(fs::read(uploads.join("new")).unwrap() == content);
-    content.push(0);
-    for (name, content, code) in [
-        ("/larger", &content[..], 7),
-        ("/new", b"other", 6),
-        ("/old", b"other", 6),
-        ("/../secret", b"x", 5),
-        ("/sub/x", b"x", 5),
-        ("/.hidden", b"x", 5),
-    ] {
-        assert_eq!(put(&connection, name, content), Err(code), "{name}");
-    }
-    // Half a file is none.
-    let (mut send, mut recv) = connection.open_bi().unwrap();
-    send.write_all(b"PUT /half\r\nhalf of it").unwrap();
-    send.reset(0);
-    assert!(matches!(recv.recv(&mut [0]), Err(Error::Reset(_))));
-    assert_eq!(files(&uploads), ["new", "old"]);
-    assert_eq!(fs::read(uploads.join("old")).unwrap(), b"old");
-    // Nobody has said that what was sent is served.
-    assert_eq!(code(&server.get(&["/new"], &["--insecure", "--out", "-"])), 6);
-
-    let server = Server::start(&["--uploads", &folder, "--overwrite"]);
-    let (_client, connection) = connect(&server);
-    put(&connection, "/old", b"new").unwrap();
-    assert_eq!(fs::read(uploads.join("old")).unwrap(), b"new");
-    let server = Server::start(&[]);
-    let (_client, connection) = connect(&server);
-    assert_eq!(put(&connection, "/x", b"x"), Err(5));
-}
-
 /// A download that has begun and never ends: the command, and the server's end of its connection.
 struct Hanging {
     process: Child,
@@ -507,27 +436,6 @@ fn the_demonstration_verifies_what_it_shows() {
     no_dump(&text);
 }
 
-#[test]
-fn the_demonstration_of_paths_verifies_what_it_shows() {
-    let demo = Command::new(COMMAND).args(["demo", "--multipath"]).output().unwrap();
-    let text = String::from_utf8_lossy(&demo.stdout);
-    assert_eq!(code(&demo), 0, "{text} {}", said(&demo));
-    for words in [
-        "client  path 1 is opened, from 127.0.0.2:",
-        "server  path 1 carries data",
-        "client  of that came over path 0, from 127.0.0.1:",
-        "client  of that came over path 1, from 127.0.0.2:",
-        "client  has another port on path 1 alone",
-        "client  path 0 from 127.0.0.1:",
-        "server  path 0 from 127.0.0.1:",
-        "is abandoned by the client: the application wants that",
-        "verified: 3 times",
-    ] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
-    no_dump(&text);
-}
-
 /// A download long enough for something to happen in its middle, and what the command wrote as JSON.
 fn roam(server: &Server, args: &[&str]) -> (Value, String) {
     let got =
@@ -542,109 +450,6 @@ fn roam(server: &Server, args: &[&str]) -> (Value, String) {
 
 /// The SHA-256 of so many bytes of the pattern.
 const PATTERN_60_MB: &str = "285b24dca8b4333b533f64664bbe27c724191ea6692ee0da0eb05553237abd8d";
-
-#[test]
-fn a_download_moves_to_another_address_in_its_middle() {
-    let alone = Server::start(&[]);
-    let fleet = "id=1,server=0a0b,nonce=8,key=00112233445566778899aabbccddeeff";
-    let one_of_many = Server::start(&["--quic-lb", fleet]);
-    for (server, after) in
-        [(&alone, &["--after", "4MiB"][..]), (&one_of_many, &["--after", "1ms"]), (&alone, &[])]
-    {
-        let (report, timeline) = roam(server, &[&["--migrate-to", "127.0.0.2"], after].concat());
-        let moves = report["moves"].as_array().unwrap();
-        assert_eq!((moves.len(), &moves[0]["cause"]), (1, &"chosen".into()), "{report}");
-        assert!(moves[0]["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{report}");
-        if after.contains(&"4MiB") {
-            assert!(moves[0]["bytes"].as_u64().unwrap() >= 4 << 20, "{report}");
-        }
-        let routes = report["routes"].as_array().unwrap();
-        let active = routes.iter().find(|route| route["role"] == "active").unwrap();
-        assert!(active["local"] == moves[0]["to"] && active["validated"] == true, "{report}");
-        assert!(active["local"].as_str().unwrap().starts_with("127.0.0.2:"), "{report}");
-        for words in [
-            "asks the server for an answer on a route from 127.0.0.2:",
-            "the server answers on the route from 127.0.0.2:",
-            ": as it was told",
-        ] {
-            assert!(timeline.contains(words), "{timeline}");
-        }
-    }
-}
-
-#[test]
-fn a_download_comes_over_several_paths() {
-    let (server, alone) = (Server::start(&[]), Server::start(&["--max-paths", "1"]));
-    for (second, third, status) in
-        [("127.0.0.2", "127.0.0.1", "available"), ("127.0.0.2,backup", "127.0.0.3", "backup")]
-    {
-        let (report, timeline) =
-            roam(&server, &["--path", "127.0.0.1", "--path", second, "--path", third, "--acks", "fastest"]);
-        let paths = report["paths"].as_array().unwrap();
-        assert_eq!(paths.len(), 3, "{report}");
-        let received = |path: usize| paths[path]["received_bytes"].as_u64().unwrap();
-        assert!(paths[1]["local"].as_str().unwrap().starts_with("127.0.0.2:"), "{report}");
-        assert_eq!(paths[1]["status"], status, "{report}");
-        assert!((0..3).map(received).sum::<u64>() >= 60_000_000, "{report}");
-        assert!(status == "available" || received(1) < 3_000_000, "{report}");
-        for words in ["path 1 is opened, from 127.0.0.2:", "path 2 carries data, from 127.0.0."] {
-            assert!(timeline.contains(words), "{timeline}");
-        }
-    }
-    let got = server
-        .get(&["/60000000"], &["--insecure", "--out", "-", "--path", "127.0.0.1", "--path", "127.0.0.2"]);
-    let text = String::from_utf8_lossy(&got.stdout);
-    assert!(text.contains("path 0 from 127.0.0.1:") && text.contains("path 1 from 127.0.0.2:"), "{text}");
-
-    let place = Place::new();
-    for (server, second, expected, words) in [
-        (&alone, "127.0.0.2", 6, "both sides have to offer it; peregrine serve does"),
-        (&server, "192.0.2.77", 3, "choose an address of this machine"),
-        (&server, "::1", 2, "that takes a local address of IPv4"),
-    ] {
-        let out = place.text("out");
-        let args = ["--insecure", "--out", &out, "--path", "127.0.0.1", "--path", second];
-        let got = server.get(&["/2000000"], &args);
-        assert_eq!(code(&got), expected, "{second} {}", said(&got));
-        assert!(said(&got).contains(words), "{second} {}", said(&got));
-        assert_eq!(files(&place.path("out")), ["2000000"]);
-        fs::remove_dir_all(out).unwrap();
-    }
-}
-
-#[test]
-fn a_download_goes_to_where_the_server_prefers_it() {
-    // A port that is free now.
-    let free = UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
-    let server = Server::start(&["--listen", &free, "--preferred", &free]);
-    let (report, timeline) = roam(&server, &[]);
-    let moves = report["moves"].as_array().unwrap();
-    assert_eq!((moves.len(), &moves[0]["cause"]), (1, &"preferred-address".into()), "{report}");
-    let routes = report["routes"].as_array().unwrap();
-    let active = routes.iter().find(|route| route["role"] == "active").unwrap();
-    assert_eq!(active["remote"], free.as_str(), "{report}");
-    assert!(timeline.contains("the server prefers that"), "{timeline}");
-}
-
-#[test]
-fn a_download_survives_another_port_and_then_a_move() {
-    let server = Server::start(&[]);
-    let (report, timeline) = roam(&server, &["--rebind-after", "2MiB"]);
-    assert_eq!(
-        (report["moves"].as_array().unwrap().len(), report["routes"].as_array().unwrap().len()),
-        (0, 1)
-    );
-    let rebound = &report["rebindings"][0];
-    assert!(rebound["bytes"].as_u64().unwrap() >= 2 << 20, "{report}");
-    assert!(timeline.contains("; the connection is not told"), "{timeline}");
-    let both =
-        ["--rebind-after", "2MiB", "--migrate-to", "127.0.0.2", "--after", "20MiB", "--bind", "127.0.0.1"];
-    let (report, _) = roam(&server, &both);
-    assert_eq!(report["moves"].as_array().unwrap().len(), 1, "{report}");
-    let both = ["--rebind-after", "40MiB", "--migrate-to", "127.0.0.2", "--after", "2MiB"];
-    let (report, _) = roam(&server, &both);
-    assert!(report["rebindings"][0]["local"].as_str().unwrap().starts_with("127.0.0.2:"), "{report}");
-}
 
 #[test]
 fn connections_are_logged() {
@@ -664,92 +469,4 @@ fn connections_are_logged() {
     let got = server.get(&["/1"], &["--insecure", "--qlog", &place.text("public/hello.txt")]);
     assert_eq!(code(&got), 3);
     assert!(said(&got).contains("cannot write logs into"), "{}", said(&got));
-}
-
-#[test]
-fn a_timeline_is_drawn() {
-    let (place, server) = (Place::new(), Server::start(&[]));
-    let svg = place.text("timeline.svg");
-    let args = ["--insecure", "--out", "-", "--timeline-svg", &svg];
-    let moving = ["--migrate-to", "127.0.0.2", "--after", "4MiB", "--rebind-after", "20MiB"];
-    let got = server.get(&["/60000000"], &[&args[..], &moving].concat());
-    assert_eq!(code(&got), 0, "{}", said(&got));
-    assert!(said(&got).is_empty(), "{}", said(&got));
-    let drawn = fs::read_to_string(&svg).unwrap();
-    let picture = roxmltree::Document::parse(&drawn).unwrap();
-    let texts: Vec<_> = picture
-        .descendants()
-        .filter(|node| node.has_tag_name("text"))
-        .filter_map(|node| node.text())
-        .collect();
-    for words in [
-        "peregrine get hq://localhost:",
-        "connected",
-        "moves to B: as it was told",
-        "socket moves to port",
-        "A  127.0.0.1:",
-        "B  127.0.0.2:",
-        " over 2 routes, ",
-    ] {
-        assert!(texts.iter().any(|text| text.contains(words)), "{words}: {texts:?}");
-    }
-    let several = ["--path", "127.0.0.1", "--path", "127.0.0.2"];
-    let got = server.get(&["/60000000"], &[&args[..], &several].concat());
-    assert_eq!(code(&got), 0, "{}", said(&got));
-    let drawn = fs::read_to_string(&svg).unwrap();
-    for words in [">path 1 carries data<", ">A  127.0.0.1:", ">B  127.0.0.2:", " over 2 routes, 0 moves"] {
-        assert!(drawn.contains(words), "{words}: {drawn}");
-    }
-    // What went wrong can be seen too.
-    let missing = server.get(&["/missing"], &args);
-    assert_eq!(code(&missing), 6);
-    assert!(fs::read_to_string(&svg).unwrap().contains(">connected<"));
-    // A file that cannot be written stops everything before it begins.
-    let (nowhere, out) = (place.text("missing/timeline.svg"), place.text("out"));
-    let got = server.get(&["/1"], &["--insecure", "--out", &out, "--timeline-svg", &nowhere]);
-    assert_eq!(code(&got), 3);
-    assert!(said(&got).contains("cannot write the timeline to"), "{}", said(&got));
-    assert!(!place.path("out").exists());
-}
-
-#[test]
-fn why_a_download_did_not_move_is_said_and_the_file_is_there() {
-    let place = Place::new();
-    let (willing, unwilling) = (Server::start(&[]), Server::start(&["--no-active-migration"]));
-    for (server, args, expected, words) in [
-        (
-            &unwilling,
-            &["--migrate-to", "127.0.0.2"][..],
-            6,
-            "the peer does not allow migration; --rebind-after shows",
-        ),
-        (&willing, &["--migrate-to", "192.0.2.77"], 3, "choose an address of this machine"),
-        (&willing, &["--migrate-to", "::1"], 2, "that takes a local address of IPv4"),
-        (
-            &willing,
-            &["--migrate-to", "127.0.0.2", "--after", "1GiB"],
-            2,
-            "over before 1.00 GiB; choose an earlier",
-        ),
-        (&willing, &["--rebind-after", "60s"], 2, "over before 60 seconds; choose an earlier"),
-    ] {
-        let out = place.text("out");
-        let got = server.get(&["/2000000"], &[&["--insecure", "--out", &out], args].concat());
-        assert_eq!(code(&got), expected, "{args:?} {}", said(&got));
-        assert!(said(&got).contains(words), "{args:?} {}", said(&got));
-        assert_eq!(files(&place.path("out")), ["2000000"]);
-        fs::remove_dir_all(out).unwrap();
-    }
-    // A NAT asks nobody.
-    let (report, _) = roam(&unwilling, &["--rebind-after", "2MiB"]);
-    assert_eq!(report["rebindings"].as_array().unwrap().len(), 1);
-    for (args, words) in [
-        (&["--after", "1MiB"][..], "--migrate-to"),
-        (&["--rebind-after", "soon"], "for example 1000000, 500KiB, 1MiB, 2MB, 400ms or 3s"),
-        (&["--migrate-to", "wlan0"], "expected an IP address"),
-    ] {
-        let got = willing.get(&["/1"], args);
-        assert_eq!(code(&got), 2);
-        assert!(said(&got).contains(words), "{}", said(&got));
-    }
 }
