@@ -1,7 +1,7 @@
 //! One packet: header, contributors in their order, seal, and the row that remembers it (RFC 9000 12, 13; RFC 9001 5).
 
 use super::Lent;
-use super::path::{Path, active};
+use super::path::{Path, PathSet, active};
 use super::start::State;
 use crate::error::{Code, TransportError, Trap};
 use crate::ids::{Ecn, PathId, PathRow};
@@ -102,7 +102,7 @@ impl State {
         let Some(end) = out.len().checked_sub(TAG_LEN) else { return 0 };
         let Some(room) = out.get_mut(layout.end..end) else { return 0 };
         let mut packet = PacketWriter::new(room);
-        let mut contents = Contents { draft: Draft::new(), acks: Acks::NONE };
+        let mut contents = Contents { draft: Draft::new(), acks: PathSet::NONE };
         self.contribute(now, lent, order, pn, &mut packet, &mut contents);
         let Contents { draft, acks } = contents;
         if packet.is_empty() {
@@ -254,7 +254,7 @@ impl State {
         lent: &mut Lent<'_>,
         order: &Order,
         out: &mut PacketWriter<'_>,
-        acks: &mut Acks,
+        acks: &mut PathSet,
     ) -> bool {
         let dialect = self.dialect().filter(|_| order.level == Level::OneRtt);
         let mut confirm = false;
@@ -490,36 +490,16 @@ impl State {
     }
 }
 
-/// The paths whose packets a packet acknowledges, a bit for each row.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Acks(u8);
-
-impl Acks {
-    const NONE: Self = Self(0);
-
-    const fn note(&mut self, path: PathRow) {
-        self.0 |= 1_u8.wrapping_shl(path.index() as u32);
-    }
-
-    const fn has(self, path: PathRow) -> bool {
-        self.0 & 1_u8.wrapping_shl(path.index() as u32) != 0
-    }
-
-    const fn is_none(self) -> bool {
-        self.0 == 0
-    }
-}
-
 /// What is to be remembered of a packet's contents.
 struct Contents {
     draft: Draft,
-    acks: Acks,
+    acks: PathSet,
 }
 
 /// A packet that was sealed.
 struct Sent {
     packet: Packet,
-    acks: Acks,
+    acks: PathSet,
     in_flight: bool,
     /// Whether it draws an acknowledgment as a PING would, and shows where we are.
     pings: bool,

@@ -191,6 +191,26 @@ impl Path {
     }
 }
 
+/// Some of the paths of a connection, a bit for each row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PathSet(u8);
+
+impl PathSet {
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) const fn note(&mut self, path: PathRow) {
+        self.0 |= 1_u8.wrapping_shl(path.index() as u32);
+    }
+
+    pub(super) const fn has(self, path: PathRow) -> bool {
+        self.0 & 1_u8.wrapping_shl(path.index() as u32) != 0
+    }
+
+    pub(super) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
 impl State {
     /// The rows of the table of paths that are in use: the first one, and all of them where multipath is spoken.
     pub(super) fn path_rows(&self) -> impl Iterator<Item = PathRow> + use<> {

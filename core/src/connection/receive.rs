@@ -4,7 +4,7 @@
 //! duplicate test comes after it too, so that its time tells nothing (RFC 9001 9.5).
 
 use super::Lent;
-use super::path::{active, is_open, path_of};
+use super::path::{PathSet, active, is_open, path_of};
 use super::start::State;
 use crate::cid::{local, peer};
 use crate::error::{Refusal, Why};
@@ -45,6 +45,7 @@ impl State {
         if self.lifecycle.is_drained() {
             return;
         }
+        self.stuck = PathSet::NONE;
         let seen = Addresses::new(&on);
         let found = lent.buffers.routes.iter().position(|route| route.takes(&seen));
         // A client ignores packets from where it sent nothing (RFC 9000 9), unless it did so over a path that it has abandoned

@@ -2,7 +2,7 @@
 
 use super::events::Facts;
 use super::multipath::Multipath;
-use super::path::active;
+use super::path::{PathSet, active};
 use super::routes::{MigrationPolicy, Moved, NoSpareCid, WhenSuspect};
 use super::stats::Stats;
 use super::{Config, Lent, Path};
@@ -179,6 +179,8 @@ pub(crate) struct State {
     pub(super) chance: u64,
     /// When the pacer lets the next packet go.
     pub(super) paced_until: Deadline,
+    /// The paths over which what is wanted cannot go, since there is no row of a sent packet for it, as far as is known.
+    pub(super) stuck: PathSet,
 }
 
 impl State {
@@ -276,6 +278,7 @@ impl State {
             fixed_bit: if config.grease { FixedBit::Ignored } else { FixedBit::Required },
             chance: 1,
             paced_until: Deadline::NEVER,
+            stuck: PathSet::NONE,
         }
     }
 

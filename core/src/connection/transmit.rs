@@ -297,7 +297,8 @@ impl State {
                 || LEVELS.iter().any(|level| self.crypto.wants_to_send(*level, lent.session))
                 || self.wants_on_route(lent, plan.route)
         };
-        self.may_take_rows(lent, plan.route, Allowed::All) || is_idle(lent, plan.route) && may_go_without()
+        self.may_take_rows(lent, plan.route, Allowed::All)
+            || is_idle(lent, plan.route) && !self.stuck.has(plan.path) && may_go_without()
     }
 
     pub(super) fn write(
@@ -340,6 +341,9 @@ impl State {
                     }
                 }
             }
+            // What was lost may be too long for a path of a smaller MTU, and with no row it cannot be cut: there may be an
+            // acknowledgment to send meanwhile.
+            Allowed::All if len == 0 => self.stuck.note(plan.path),
             _ => {}
         }
         self.spend(lent, plan, len);

@@ -455,3 +455,10 @@ fn random_walks_on_several_paths_lose_nothing_and_leave_nothing_behind() {
     assert!(total["stranded"] * 20 <= walks, "more than a few");
     assert!(total["starved"] * 1_000 <= walks, "more than a few");
 }
+
+/// The server's table of sent packets was full, and a path with nothing under way was to carry what finds no row: again and again it was
+/// asked for that, and for no acknowledgment.
+#[test]
+fn a_walk_on_which_time_stood_still() {
+    walk(6457);
+}
