@@ -118,6 +118,15 @@ impl Checks {
         }
     }
 
+    /// Waits until all transfers are over. A side may end meanwhile whose paths are looked at before.
+    fn wait(&mut self, scene: &mut Scene) {
+        let begun = scene.pair.world.now();
+        for second in 1..=PATIENCE.as_secs() {
+            scene.go_on(begun.after(Duration::from_secs(second)));
+            self.check(scene);
+        }
+    }
+
     /// What holds once nothing is left to be said: paths that were abandoned have left nothing behind, both sides know the same
     /// of the others, and nobody says a word.
     fn check_rest(&mut self, scene: &mut Scene, is_quiet: bool) {
@@ -378,14 +387,10 @@ fn walk(seed: u64) -> Tally {
             scene.die();
         } else {
             scene.heal();
-            let limit = scene.pair.world.now().after(PATIENCE);
-            scene.go_on(limit);
-            checks.check(&mut scene);
+            checks.wait(&mut scene);
             if !scene.is_over() && scene.is_alive() && ties.untie_waiting(&mut scene) {
                 scene.tell("what needs a path that does not work goes over others");
-                let limit = scene.pair.world.now().after(PATIENCE);
-                scene.go_on(limit);
-                checks.check(&mut scene);
+                checks.wait(&mut scene);
             }
             starved = !scene.is_over() && is_starved(&scene, moves.used);
             assert!(scene.is_over() || checks.is_stranded || starved);
