@@ -9,7 +9,7 @@
 //!
 //! Feature `reasons` (on): errors, and the CONNECTION_CLOSE frames that tell of them, say in words what was wrong, which takes
 //! 3 KB of flash. Feature `server` (on): connections that a client opened, and the endpoint, which holds many; without it there
-//! are [`connection::Connection::client`] and 2 KB of flash less. Feature `multipath` (off): several paths at once, in the two
+//! are [`connection::Connection::client`] and 1.7 KB of flash less. Feature `multipath` (off): several paths at once, in the two
 //! dialects of [`wire::dialect`].
 //!
 //! Where there is no operating system, what many places call is never inlined (`cfg_attr(target_os = "none", inline(never))`):

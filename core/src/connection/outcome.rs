@@ -127,10 +127,7 @@ impl State {
             self.on_packet_acked(now, lent, route_row, &flight, handle);
         }
         self.detect_lost(now, lent, route_row, &mut flight);
-        if let Some(place) = self.flight_mut(lent, level, route_row) {
-            // An assignment would copy it by way of another copy, for which memmove is linked.
-            core::mem::swap(place, &mut flight);
-        }
+        self.put_flight(lent, level, route_row, flight);
     }
 
     /// Looks for lost packets of a level on a route.
@@ -143,9 +140,7 @@ impl State {
     ) {
         let Some(mut flight) = self.flight_mut(lent, level, route_row).cloned() else { return };
         self.detect_lost(now, lent, route_row, &mut flight);
-        if let Some(place) = self.flight_mut(lent, level, route_row) {
-            *place = flight;
-        }
+        self.put_flight(lent, level, route_row, flight);
         self.free_unowned(lent);
     }
 
@@ -377,6 +372,14 @@ impl State {
             Level::ZeroRtt | Level::OneRtt => {
                 lent.buffers.routes.get_mut(route).map(|route| &mut route.flight)
             }
+        }
+    }
+
+    /// Puts back a flight that was worked on apart from the rest.
+    pub(super) fn put_flight(&mut self, lent: &mut Lent<'_>, level: Level, route: usize, mut flight: Flight) {
+        if let Some(place) = self.flight_mut(lent, level, route) {
+            // An assignment would copy it by way of another copy, for which memmove is linked.
+            core::mem::swap(place, &mut flight);
         }
     }
 

@@ -437,23 +437,19 @@ impl State {
                 received.on_ack_sent_elsewhere();
             }
         }
-        if !sent.in_flight {
-            if let Some(flight) = self.flight_mut(lent, level, order.route) {
-                flight.on_ack_only_sent(packet.pn);
-            }
-        } else {
+        if sent.in_flight {
             let mut table = self.sent;
             let Some(mut flight) = self.flight_mut(lent, level, order.route).cloned() else { return Ok(()) };
             let kept = flight.on_sent(lent.buffers.sent, &mut table, now, draft, packet);
             self.sent = table;
-            if let Some(place) = self.flight_mut(lent, level, order.route) {
-                *place = flight;
-            }
+            self.put_flight(lent, level, order.route, flight);
             if kept.is_ok()
                 && let Some(route) = lent.buffers.routes.get_mut(order.route)
             {
                 route.congestion.on_sent(now, packet.size);
             }
+        } else if let Some(flight) = self.flight_mut(lent, level, order.route) {
+            flight.on_ack_only_sent(packet.pn);
         }
         if let Some(route) = lent.buffers.routes.get_mut(order.route) {
             if packet.ect0 {

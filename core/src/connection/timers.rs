@@ -174,10 +174,7 @@ impl State {
             let Some(handle) = flight.repeat_oldest(lent.buffers.sent, &mut self.sent) else { break };
             self.on_repeated(lent, row, &flight, handle);
         }
-        if let Some(place) = self.flight_mut(lent, level, row) {
-            // An assignment would copy it by way of another copy, for which memmove is linked.
-            core::mem::swap(place, &mut flight);
-        }
+        self.put_flight(lent, level, row, flight);
     }
 
     /// What all packets carried that are under way on a route is wanted again, elsewhere.

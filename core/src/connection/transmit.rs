@@ -288,17 +288,17 @@ impl State {
         self.sent.room(lent.buffers.sent) > kept
     }
 
-    /// Whether a packet of anything finds a row: a free one, or, when nothing is under way, one of what was lost. What asks or
-    /// answers whether a route works needs none; a PING does.
+    /// Whether a packet of anything finds a row: a free one, or, when nothing is under way, one of what was lost, as far as is known.
+    /// What asks or answers whether a route works needs none; a PING does.
     fn has_rows(&self, lent: &Lent<'_>, plan: &Plan) -> bool {
         let may_go_without = || {
             self.wants_data(lent, plan.path, plan.shared)
                 || self.streams.wants_control()
                 || LEVELS.iter().any(|level| self.crypto.wants_to_send(*level, lent.session))
-                || self.wants_on_route(lent, plan.route)
         };
         self.may_take_rows(lent, plan.route, Allowed::All)
-            || is_idle(lent, plan.route) && !self.stuck.has(plan.path) && may_go_without()
+            || is_idle(lent, plan.route)
+                && (self.wants_on_route(lent, plan.route) || !self.stuck.has(plan.path) && may_go_without())
     }
 
     pub(super) fn write(

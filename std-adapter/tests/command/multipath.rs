@@ -4,10 +4,7 @@ use super::*;
 
 #[test]
 fn the_demonstration_of_paths_verifies_what_it_shows() {
-    let demo = Command::new(COMMAND).args(["demo", "--multipath"]).output().unwrap();
-    let text = String::from_utf8_lossy(&demo.stdout);
-    assert_eq!(code(&demo), 0, "{text} {}", said(&demo));
-    for words in [
+    let words = [
         "client  path 1 is opened, from 127.0.0.2:",
         "server  path 1 carries data",
         "client  of that came over path 0, from 127.0.0.1:",
@@ -17,10 +14,8 @@ fn the_demonstration_of_paths_verifies_what_it_shows() {
         "server  path 0 from 127.0.0.1:",
         "is abandoned by the client: the application wants that",
         "verified: 3 times",
-    ] {
-        assert!(text.contains(words), "{words}: {text}");
-    }
-    no_dump(&text);
+    ];
+    demonstrate(&words, &["--multipath"]);
 }
 
 #[test]
