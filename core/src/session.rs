@@ -26,6 +26,58 @@ impl Level {
     pub const ALL: [Self; 4] = [Self::Initial, Self::ZeroRtt, Self::Handshake, Self::OneRtt];
 }
 
+/// Some of the levels, a bit for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LevelSet(u8);
+
+impl LevelSet {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn of(level: Level) -> Self {
+        Self(1_u8.wrapping_shl(level as u32))
+    }
+
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Those of both.
+    pub(crate) const fn among(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that come after a level.
+    pub(crate) const fn after(self, level: Level) -> Self {
+        Self(self.0 & u8::MAX.wrapping_shl(1).wrapping_shl(level as u32))
+    }
+
+    pub(crate) const fn has(self, level: Level) -> bool {
+        !self.among(Self::of(level)).is_none()
+    }
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// They, in the order in which keys come.
+    pub(crate) fn iter(mut self) -> impl Iterator<Item = Level> {
+        core::iter::from_fn(move || {
+            let level = *Level::ALL.get(self.0.trailing_zeros() as usize)?;
+            self = self.without(Self::of(level));
+            Some(level)
+        })
+    }
+
+    /// Those of them of which this holds.
+    pub(crate) fn that(self, mut holds: impl FnMut(Level) -> bool) -> Self {
+        self.iter().filter(|level| holds(*level)).fold(Self::NONE, |set, level| set.with(Self::of(level)))
+    }
+}
+
 /// The name of a packet key: its level and, for 1-RTT, how many key updates came before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Key {

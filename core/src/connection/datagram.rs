@@ -162,7 +162,9 @@ impl State {
         over: &Over,
         out: &mut PacketWriter<'_>,
     ) {
-        while let Some((len, label)) = self.next_datagram(lent, over) {
+        while !self.datagrams_out.is_empty()
+            && let Some((len, label)) = self.next_datagram(lent, over)
+        {
             let queue = &*lent.buffers.datagrams_out;
             if self.max_datagram_len_over(lent, path).is_none_or(|max| len > max) {
                 self.datagrams_out.pop(queue, label, &mut []);

@@ -129,6 +129,23 @@ impl State {
                 (self.lifecycle.is_drained() && self.facts.take(Fact::Drained)).then_some(Event::Drained)
             };
         }
+        if let Some(event) = self.poll_fact(lent) {
+            return Some(event);
+        }
+        if let Some(event) = self.poll_route_event(lent) {
+            return Some(event);
+        }
+        if let Some((path, event)) = self.poll_path_event(lent) {
+            return Some(Event::Path(path, event));
+        }
+        self.streams.poll_event(&mut lent.buffers.streams).map(Event::Stream)
+    }
+
+    /// What is to be told of the connection.
+    fn poll_fact(&mut self, lent: &Lent<'_>) -> Option<Event> {
+        if self.facts == Facts::NEW {
+            return None;
+        }
         for (fact, event) in [
             (Fact::Connected, Event::Connected),
             (Fact::Confirmed, Event::Confirmed),
@@ -146,13 +163,7 @@ impl State {
                 return Some(event);
             }
         }
-        if let Some(event) = self.poll_route_event(lent) {
-            return Some(event);
-        }
-        if let Some((path, event)) = self.poll_path_event(lent) {
-            return Some(Event::Path(path, event));
-        }
-        self.streams.poll_event(&mut lent.buffers.streams).map(Event::Stream)
+        None
     }
 
     /// What is to be told of routes: their beginnings, the move, then their ends.

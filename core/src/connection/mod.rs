@@ -7,7 +7,8 @@
 //! | `frames` | one match: each frame to its owner |
 //! | `early` | Retry, Version Negotiation, transport parameters, levels that come and go |
 //! | `outcome` | what an ACK, a loss or a discarded key means to the owners |
-//! | `transmit` | the way out: which route, how much, which levels, which datagrams |
+//! | `plan` | where the next datagrams go, how much may be sent there, which levels speak |
+//! | `transmit` | the way out: how packets fill datagrams |
 //! | `packet` | one packet: header, contributors in their order, seal, sent row |
 //! | `timers` | every deadline, gathered and handed out |
 //! | `app` | what the application may do |
@@ -42,6 +43,7 @@ mod path;
 mod path_app;
 mod path_frames;
 mod paths;
+mod plan;
 mod preferred;
 mod receive;
 mod routes;
@@ -65,6 +67,7 @@ pub use migrate::{NetworkChange, RouteError};
 pub use multipath::{AckReturn, MultipathConfig};
 pub use path::Path;
 pub use path_app::{PathError, PathEvent, PathView};
+pub use plan::Plan;
 pub use routes::{MigrationPolicy, MoveCause, NoSpareCid, WhenSuspect};
 pub use start::Opened;
 pub use stats::Stats;
@@ -72,7 +75,7 @@ pub use storage::{
     Buffers, CIDS_PER_PATH, CRYPTO_LEN, Lending, MAX_LOCAL_CIDS, Memory, RETIREMENTS_PER_PATH,
     ROUTES_PER_PATH, Storage, TOKEN_LEN,
 };
-pub use transmit::{Plan, Transmit};
+pub use transmit::Transmit;
 pub use usage::Usage;
 
 use core::net::SocketAddr;

@@ -9,10 +9,12 @@ use super::start::State;
 use crate::congestion;
 use crate::error::{TransportError, Trap};
 use crate::ids::PathRow;
-use crate::path::{Role, ecn};
+use crate::path::{Role, Route, ecn};
 use crate::recovery::ack::decode_delay;
 use crate::recovery::sent::take_rest;
-use crate::recovery::{AckedRanges, AnySpace, Chain, EcnReport, Flight, Lost};
+use crate::recovery::{
+    AckedRanges, AnySpace, Chain, EcnReport, Flight, Lost, Numbers, Rtt, SentPacket, SentTable,
+};
 use crate::session::Level;
 use crate::table::chunk::{Carried, HasChunk};
 use crate::table::list::at;
@@ -36,6 +38,14 @@ struct Said<'a> {
     ecn: EcnReport,
     /// The path over which it came.
     over: PathRow,
+}
+
+/// The packets of a level that are under way on a route.
+pub(super) struct InFlight<'a> {
+    pub(super) flight: &'a mut Flight,
+    rtt: &'a Rtt,
+    pub(super) rows: &'a mut [SentPacket],
+    pub(super) table: &'a mut SentTable,
 }
 
 impl State {
@@ -90,8 +100,9 @@ impl State {
         said: &Said<'_>,
         delay: Option<Span>,
     ) {
-        let Some(mut flight) = self.flight_mut(lent, level, route_row).cloned() else { return };
-        let mut acked = flight.on_ack(lent.buffers.sent, now, said.ranges);
+        let Some(InFlight { flight, rows, .. }) = self.in_flight(lent, level, route_row) else { return };
+        let mut acked = flight.on_ack(rows, now, said.ranges);
+        let numbers = flight.numbers();
         let confirmed = self.levels.is_confirmed();
         let validated_by_peer = self.is_validated_by_peer();
         let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
@@ -124,10 +135,9 @@ impl State {
             route.pto.on_acked(now, validated_by_peer);
         }
         while let Some(handle) = acked.packets.pop(lent.buffers.sent) {
-            self.on_packet_acked(now, lent, route_row, &flight, handle);
+            self.on_packet_acked(now, lent, route_row, numbers, handle);
         }
-        self.detect_lost(now, lent, route_row, &mut flight);
-        self.put_flight(lent, level, route_row, flight);
+        self.detect_lost(now, lent, level, route_row);
     }
 
     /// Looks for lost packets of a level on a route.
@@ -138,20 +148,20 @@ impl State {
         level: Level,
         route_row: usize,
     ) {
-        let Some(mut flight) = self.flight_mut(lent, level, route_row).cloned() else { return };
-        self.detect_lost(now, lent, route_row, &mut flight);
-        self.put_flight(lent, level, route_row, flight);
+        self.detect_lost(now, lent, level, route_row);
         self.free_unowned(lent);
     }
 
-    fn detect_lost(&mut self, now: Instant, lent: &mut Lent<'_>, route_row: usize, flight: &mut Flight) {
+    fn detect_lost(&mut self, now: Instant, lent: &mut Lent<'_>, level: Level, route_row: usize) {
         let max_ack_delay = self.peer.max_ack_delay();
-        let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
+        let Some(InFlight { flight, rtt, rows, .. }) = self.in_flight(lent, level, route_row) else { return };
         let Lost { mut packets, bytes, ect0, newest, persistent_congestion } =
-            flight.detect_lost(lent.buffers.sent, now, &route.rtt, max_ack_delay);
+            flight.detect_lost(rows, now, rtt, max_ack_delay);
         if packets.is_empty() {
             return;
         }
+        let numbers = flight.numbers();
+        let Some(route) = lent.buffers.routes.get_mut(route_row) else { return };
         route.congestion.on_lost(now, bytes, newest, persistent_congestion);
         for _ in 0..ect0 {
             route.ecn.on_lost();
@@ -162,7 +172,7 @@ impl State {
         while let Some(handle) = packets.pop(lent.buffers.sent) {
             self.stats.lost_packets = self.stats.lost_packets.saturating_add(1);
             self.on_route_loss(now, lent, route_row, handle);
-            self.on_packet_lost(lent, path_of(lent, route_row), flight, handle);
+            self.on_packet_lost(lent, path_of(lent, route_row), numbers, handle);
         }
     }
 
@@ -187,11 +197,11 @@ impl State {
         now: Instant,
         lent: &mut Lent<'_>,
         route_row: usize,
-        flight: &Flight,
+        numbers: Numbers,
         handle: u16,
     ) {
         let Some(row) = lent.buffers.sent.get(usize::from(handle)).copied() else { return };
-        let pn = flight.packet_number(&row);
+        let pn = numbers.of(&row);
         if let Some(route) = lent.buffers.routes.get_mut(route_row) {
             if row.is_mtu_probe() {
                 let mtu = route.mtu.on_probe_acked(now, row.size);
@@ -241,11 +251,11 @@ impl State {
         &mut self,
         lent: &mut Lent<'_>,
         over: PathRow,
-        flight: &Flight,
+        numbers: Numbers,
         handle: u16,
     ) {
         let Some(row) = lent.buffers.sent.get(usize::from(handle)).copied() else { return };
-        let pn = flight.packet_number(&row);
+        let pn = numbers.of(&row);
         self.on_kinds_lost(lent, over, row.kinds, pn);
         let mut next = Some(handle);
         while let Some(handle) = next {
@@ -375,12 +385,21 @@ impl State {
         }
     }
 
-    /// Puts back a flight that was worked on apart from the rest.
-    pub(super) fn put_flight(&mut self, lent: &mut Lent<'_>, level: Level, route: usize, mut flight: Flight) {
-        if let Some(place) = self.flight_mut(lent, level, route) {
-            // An assignment would copy it by way of another copy, for which memmove is linked.
-            core::mem::swap(place, &mut flight);
-        }
+    /// A flight of a route with what is at hand to work on it.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn in_flight<'a>(
+        &'a mut self,
+        lent: &'a mut Lent<'_>,
+        level: Level,
+        route: usize,
+    ) -> Option<InFlight<'a>> {
+        let Route { flight, rtt, .. } = lent.buffers.routes.get_mut(route)?;
+        let flight = match level {
+            Level::Initial => &mut self.initial.flight,
+            Level::Handshake => &mut self.handshake.flight,
+            Level::ZeroRtt | Level::OneRtt => flight,
+        };
+        Some(InFlight { flight, rtt, rows: lent.buffers.sent, table: &mut self.sent })
     }
 
     /// Whether packets of a level may be under way on a route: those of the handshake only on the active one.

@@ -1,6 +1,7 @@
 //! One packet: header, contributors in their order, seal, and the row that remembers it (RFC 9000 12, 13; RFC 9001 5).
 
 use super::Lent;
+use super::outcome::InFlight;
 use super::path::{Path, PathSet, active};
 use super::start::State;
 use crate::error::{Code, TransportError, Trap};
@@ -228,7 +229,7 @@ impl State {
             self.contribute_crypto(lent, level, has_rows, out, draft);
         }
         if level == Level::OneRtt && has_rows {
-            self.contribute_retirements(lent, order, pn, out);
+            self.contribute_cids(lent, order, pn, out);
         }
         if level == Level::OneRtt && has_rows && order.shared {
             self.contribute_facts(lent, order.path, pn, out);
@@ -240,7 +241,7 @@ impl State {
         }
         let Some(path) = lent.buffers.paths.get(order.path.index()) else { return };
         let wanted = level == Level::OneRtt && path.ping.is_wanted();
-        let ping = path.probes.owed(level) || wanted || confirm;
+        let ping = path.probes.owed().has(level) || wanted || confirm;
         // Probing frames are acknowledged, but move no server (RFC 9000 9.1).
         if has_rows && (ping && !out.is_ack_eliciting() || wanted && out.is_probing()) {
             out.push(&Frame::Ping(Ping)).ok();
@@ -315,45 +316,36 @@ impl State {
         }
     }
 
-    /// Connection IDs that are retired: over their own path where that carries anything. Over a faster one the word would overtake
-    /// what was sent to them before, which the peer would answer with a stateless reset.
-    fn contribute_retirements(
-        &self,
-        lent: &mut Lent<'_>,
-        order: &Order,
-        pn: u64,
-        out: &mut PacketWriter<'_>,
-    ) {
-        let dialect = self.dialect();
-        for path in self.path_rows() {
-            if path != order.path && (!order.shared || self.carries(lent, path)) {
-                continue;
-            }
-            if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-                let names = dialect.map(|dialect| (dialect, path.id()));
-                path.peer_cids.write(lent.buffers.retirements, names, order.path, pn, out);
-            }
-        }
-    }
-
-    /// HANDSHAKE_DONE, connection IDs, a token.
-    fn contribute_facts(&mut self, lent: &mut Lent<'_>, over: PathRow, pn: u64, out: &mut PacketWriter<'_>) {
-        if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
-            self.handshake_done.on_sent();
-        }
+    /// Connection IDs, and those that are retired: these over their own path where that carries anything. Over a faster one the word
+    /// would overtake what was sent to them before, which the peer would answer with a stateless reset.
+    fn contribute_cids(&mut self, lent: &mut Lent<'_>, order: &Order, pn: u64, out: &mut PacketWriter<'_>) {
         let dialect = self.dialect();
         let mut first = false;
-        for path in self.path_rows() {
-            if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-                let names = dialect.map(|dialect| (dialect, path.id()));
+        for row in self.path_rows() {
+            let Some(path) = lent.buffers.paths.get_mut(row.index()) else { return };
+            let names = dialect.map(|dialect| (dialect, path.id()));
+            if order.shared && path.local_cids.has_wanted() {
                 let before = path.local_cids.has_shown();
-                path.local_cids.write(lent.buffers.local_cids, names, over, pn, out);
+                path.local_cids.write(lent.buffers.local_cids, names, order.path, pn, out);
                 first |= before != path.local_cids.has_shown();
+            }
+            if path.peer_cids.has_wanted()
+                && (row == order.path || order.shared && !self.carries(lent, row))
+                && let Some(path) = lent.buffers.paths.get_mut(row.index())
+            {
+                path.peer_cids.write(lent.buffers.retirements, names, order.path, pn, out);
             }
         }
         if first {
             // The peer's may have come before: a path takes those of both sides.
             self.note_possible_path(lent);
+        }
+    }
+
+    /// HANDSHAKE_DONE, what there is to say of paths, a token.
+    fn contribute_facts(&mut self, lent: &mut Lent<'_>, over: PathRow, pn: u64, out: &mut PacketWriter<'_>) {
+        if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
+            self.handshake_done.on_sent();
         }
         self.contribute_paths(lent, over, pn, out);
         if self.token.delivery.is_wanted() {
@@ -429,7 +421,7 @@ impl State {
         let pto = self.pto(lent, order.path);
         self.stats.sent_packets = self.stats.sent_packets.saturating_add(1);
         self.space_mut(lent, level, order.path).on_sent();
-        for path in self.path_rows().filter(|path| sent.acks.has(*path)) {
+        for path in sent.acks.rows() {
             let received = &mut self.space_mut(lent, level, path).received;
             if path == order.path {
                 received.on_ack_sent(packet.pn, packet.ack_eliciting);
@@ -438,11 +430,10 @@ impl State {
             }
         }
         if sent.in_flight {
-            let mut table = self.sent;
-            let Some(mut flight) = self.flight_mut(lent, level, order.route).cloned() else { return Ok(()) };
-            let kept = flight.on_sent(lent.buffers.sent, &mut table, now, draft, packet);
-            self.sent = table;
-            self.put_flight(lent, level, order.route, flight);
+            let Some(InFlight { flight, rows, table, .. }) = self.in_flight(lent, level, order.route) else {
+                return Ok(());
+            };
+            let kept = flight.on_sent(rows, table, now, draft, packet);
             if kept.is_ok()
                 && let Some(route) = lent.buffers.routes.get_mut(order.route)
             {

@@ -209,6 +209,15 @@ impl PathSet {
     pub(super) const fn is_none(self) -> bool {
         self.0 == 0
     }
+
+    /// The rows of those in it.
+    pub(super) fn rows(mut self) -> impl Iterator<Item = PathRow> {
+        core::iter::from_fn(move || {
+            let row = (!self.is_none()).then_some(self.0.trailing_zeros() as usize)?;
+            self.0 &= self.0.wrapping_sub(1);
+            Some(PathRow::new(row))
+        })
+    }
 }
 
 impl State {

@@ -46,15 +46,15 @@ impl State {
             return;
         }
         self.stuck = PathSet::NONE;
-        let seen = Addresses::new(&on);
-        let found = lent.buffers.routes.iter().position(|route| route.takes(&seen));
+        // Built where it stays: it is copied byte by byte.
+        let mut origin = Origin { seen: Addresses::new(&on), found: None, route: None, is_credited: false };
+        origin.found = lent.buffers.routes.iter().position(|route| route.takes(&origin.seen));
         // A client ignores packets from where it sent nothing (RFC 9000 9), unless it did so over a path that it has abandoned
         // since; and nobody may move before the handshake is confirmed.
         let ignores = self.side.is_client() && !self.has_abandoned(lent);
-        if found.is_none() && (ignores || !self.levels.is_confirmed()) {
+        if origin.found.is_none() && (ignores || !self.levels.is_confirmed()) {
             return self.stats.discarded.add(Why::Address);
         }
-        let mut origin = Origin { seen, found, route: None, is_credited: false };
         let mut last_refused = false;
         let mut packets = Coalesced::new(self.first_flight.scid().len(), self.fixed_bit);
         while let Some(header) = &packets.next(datagram) {

@@ -552,11 +552,11 @@ impl State {
     pub(super) fn lose_flight(&mut self, lent: &mut Lent<'_>, level: Level, row: usize) {
         let Some(flight) = self.flight_mut(lent, level, row) else { return };
         let mut packets = flight.take_all();
-        let flight = flight.clone();
+        let numbers = flight.numbers();
         let mut bytes = 0_u32;
         while let Some(handle) = packets.pop(lent.buffers.sent) {
             bytes = bytes.saturating_add(at(lent.buffers.sent, handle).map_or(0, |row| row.size.into()));
-            self.on_packet_lost(lent, path_of(lent, row), &flight, handle);
+            self.on_packet_lost(lent, path_of(lent, row), numbers, handle);
         }
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.congestion.on_discarded(bytes);

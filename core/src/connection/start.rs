@@ -20,7 +20,7 @@ use crate::limits::{
 };
 use crate::path::{Newcomers, Responses, Role, Route, RouteConfig};
 use crate::recovery::{Flight, SentTable, Space};
-use crate::session::{AeadLimits, Level};
+use crate::session::{AeadLimits, Level, LevelSet};
 use crate::stream::{FirstLimits, Streams, StreamsConfig};
 use crate::table::queue::Queue;
 use crate::table::ranges::Row;
@@ -89,41 +89,36 @@ pub(super) const PROBES: u8 = 2;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probes {
     datagrams: u8,
-    /// A bit for each level.
-    levels: u8,
+    levels: LevelSet,
 }
 
 impl Probes {
     /// Nothing.
-    pub(super) const NONE: Self = Self { datagrams: 0, levels: 0 };
+    pub(super) const NONE: Self = Self { datagrams: 0, levels: LevelSet::NONE };
 
-    /// Whether a level has something ack-eliciting to say.
-    pub(super) const fn owed(self, level: Level) -> bool {
-        self.datagrams > 0 && self.levels & bit(level) != 0
+    /// The levels that have something ack-eliciting to say.
+    pub(super) const fn owed(self) -> LevelSet {
+        if self.datagrams > 0 { self.levels } else { LevelSet::NONE }
     }
 
     /// The timeout of a level expired, or it goes along with one that did.
     pub(super) const fn owe(&mut self, level: Level) {
-        self.levels |= bit(level);
+        self.levels = self.levels.with(LevelSet::of(level));
         self.datagrams = PROBES;
     }
 
     /// A level has no keys any more.
     pub(super) const fn discard(&mut self, level: Level) {
-        self.levels &= !bit(level);
+        self.levels = self.levels.without(LevelSet::of(level));
     }
 
     /// A datagram of probes was sent.
     pub(super) const fn on_sent(&mut self) {
         self.datagrams = self.datagrams.saturating_sub(1);
         if self.datagrams == 0 {
-            self.levels = 0;
+            self.levels = LevelSet::NONE;
         }
     }
-}
-
-const fn bit(level: Level) -> u8 {
-    1_u8.wrapping_shl(level as u32)
 }
 
 /// The token in lent memory: from a Retry or for a Retry's answer on a client, to be sent on a server.

@@ -2,14 +2,15 @@
 
 use super::Lent;
 use super::events::Fact;
+use super::outcome::InFlight;
 use super::path::{active, path_of, want_ping};
+use super::plan::ROWS_FOR_PROBES;
 use super::receive::Seat;
 use super::start::{PROBES, State};
-use super::transmit::ROWS_FOR_PROBES;
 use crate::ids::{PathId, PathRow, SpaceId};
 use crate::lifecycle::{Due, Silence};
 use crate::recovery::pto::Situation;
-use crate::recovery::{Alarm, Flight};
+use crate::recovery::{Alarm, Flight, Numbers};
 use crate::session::Level;
 use crate::time::{Deadline, Instant, Span};
 
@@ -48,11 +49,9 @@ impl State {
 
     fn next_ack(&mut self, lent: &mut Lent<'_>) -> Deadline {
         let mut next = Deadline::NEVER;
-        for level in SPACES {
-            if !self.levels.can_seal(level) {
-                continue;
-            }
-            for path in self.path_rows() {
+        for level in self.levels.sealable().iter() {
+            let all = level == Level::OneRtt;
+            for path in self.path_rows().take(if all { usize::MAX } else { 1 }) {
                 let due = self.space_mut(lent, level, path).received.due();
                 // What cannot be sent has no deadline: whatever lets it go is an event of its own.
                 if due.is_set() && !self.is_blocked(lent, self.ack_path(lent, level, path)) {
@@ -169,37 +168,37 @@ impl State {
 
     /// What up to so many packets of a level carried, the oldest first, is wanted again.
     fn repeat(&mut self, lent: &mut Lent<'_>, level: Level, row: usize, packets: u8) {
-        let Some(mut flight) = self.flight_mut(lent, level, row).cloned() else { return };
         for _ in 0..packets {
-            let Some(handle) = flight.repeat_oldest(lent.buffers.sent, &mut self.sent) else { break };
-            self.on_repeated(lent, row, &flight, handle);
+            let Some(InFlight { flight, rows, table, .. }) = self.in_flight(lent, level, row) else { return };
+            let Some(handle) = flight.repeat_oldest(rows, table) else { return };
+            let numbers = flight.numbers();
+            self.on_repeated(lent, row, numbers, handle);
         }
-        self.put_flight(lent, level, row, flight);
     }
 
     /// What all packets carried that are under way on a route is wanted again, elsewhere.
     pub(super) fn repeat_all(&mut self, lent: &mut Lent<'_>, row: usize) {
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
         let mut repeated = route.flight.repeat_all(lent.buffers.sent, &mut self.sent, ROWS_FOR_PROBES);
-        let flight = route.flight.clone();
+        let (numbers, is_silent) = (route.flight.numbers(), route.flight.last_ack_eliciting().is_none());
         while let Some(handle) = repeated.pop(lent.buffers.sent) {
-            self.on_repeated(lent, row, &flight, handle);
+            self.on_repeated(lent, row, numbers, handle);
         }
         self.free_unowned(lent);
         // With no rows to stand in for what left, nothing would be left that a probe is due for, and the path silent for ever.
         let path = path_of(lent, row);
-        if flight.last_ack_eliciting().is_none() && row == active(lent, path) {
+        if is_silent && row == active(lent, path) {
             want_ping(lent, path);
         }
     }
 
     /// What a packet carried is wanted again, and what of its size has left the flight is not under way any more.
-    fn on_repeated(&mut self, lent: &mut Lent<'_>, row: usize, flight: &Flight, handle: u16) {
+    fn on_repeated(&mut self, lent: &mut Lent<'_>, row: usize, numbers: Numbers, handle: u16) {
         let left = lent.buffers.sent.get(usize::from(handle)).map_or(0, |row| row.size);
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.congestion.on_discarded(left.into());
         }
-        self.on_packet_lost(lent, path_of(lent, row), flight, handle);
+        self.on_packet_lost(lent, path_of(lent, row), numbers, handle);
     }
 
     /// When something is due of what is under way on routes that are not in use any more.
@@ -248,12 +247,16 @@ impl State {
             (SpaceId::Handshake, &self.handshake.flight),
         ];
         // The handshake runs on the first path.
-        let flights = if path == PathRow::FIRST { &flights[..] } else { flights.split_at(1).0 };
+        let confirmed = self.levels.is_confirmed();
+        let in_handshake = path == PathRow::FIRST && !confirmed;
+        let flights = if in_handshake { &flights[..] } else { flights.split_at(1).0 };
         // A client's first packets have its ClientHello (RFC 9000 17.2.2): while TLS waits for its keys there is nothing to probe with.
-        let is_mute = self.side.is_client() && lent.session.crypto_len(Level::Initial) == 0;
+        let is_mute = self.levels.can_seal(Level::Initial)
+            && self.side.is_client()
+            && lent.session.crypto_len(Level::Initial) == 0;
         let situation = Situation {
-            confirmed: self.levels.is_confirmed(),
-            blocked: self.is_blocked(lent, path) || (is_mute && self.levels.can_seal(Level::Initial)),
+            confirmed,
+            blocked: is_mute || self.is_blocked(lent, path),
             validated_by_peer: self.is_validated_by_peer(),
             has_handshake_keys: self.levels.can_seal(Level::Handshake),
             max_ack_delay: self.peer.max_ack_delay(),

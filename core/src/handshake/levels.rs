@@ -13,18 +13,11 @@
 
 use crate::error::Why;
 use crate::ids::{OurSide, Side};
-use crate::session::Level;
+use crate::session::{Level, LevelSet};
 use crate::time::{Deadline, Instant, Span};
 
 /// Late 0-RTT packets are opened for so many PTOs (RFC 9001 4.9.3).
 const PTOS: u32 = 3;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Keys {
-    Absent,
-    Ready,
-    Discarded,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Handshake {
@@ -38,10 +31,10 @@ enum Handshake {
 pub struct Levels {
     side: OurSide,
     handshake: Handshake,
-    initial: Keys,
-    zero_rtt: Keys,
-    handshake_keys: Keys,
-    one_rtt: Keys,
+    /// Those that have keys.
+    ready: LevelSet,
+    /// Those that had some.
+    discarded: LevelSet,
     discard_zero_rtt: Deadline,
 }
 
@@ -51,27 +44,27 @@ impl Levels {
         Self {
             side: OurSide::new(side),
             handshake: Handshake::Running,
-            initial: Keys::Absent,
-            zero_rtt: Keys::Absent,
-            handshake_keys: Keys::Absent,
-            one_rtt: Keys::Absent,
+            ready: LevelSet::NONE,
+            discarded: LevelSet::NONE,
             discard_zero_rtt: Deadline::NEVER,
         }
     }
 
     /// Keys of `level` exist. A client's 1-RTT keys end 0-RTT.
     pub fn on_keys(&mut self, level: Level) -> Option<Level> {
-        let keys = self.keys_mut(level);
-        if *keys == Keys::Absent {
-            *keys = Keys::Ready;
-        }
+        self.ready = self.ready.with(LevelSet::of(level)).without(self.discarded);
         if level == Level::OneRtt && self.side.is_client() { self.discard(Level::ZeroRtt) } else { None }
     }
 
     /// Whether packets of `level` can be sealed.
     pub fn can_seal(&self, level: Level) -> bool {
         // A server has 0-RTT keys only to open with.
-        self.keys(level) == Keys::Ready && (level != Level::ZeroRtt || self.side.is_client())
+        self.ready.has(level) && (level != Level::ZeroRtt || self.side.is_client())
+    }
+
+    /// The levels whose packets may share a datagram: those that can be sealed, without 0-RTT.
+    pub(crate) const fn sealable(&self) -> LevelSet {
+        self.ready.without(LevelSet::of(Level::ZeroRtt))
     }
 
     /// Whether packets of `level` can be opened.
@@ -81,10 +74,12 @@ impl Levels {
     pub fn check_open(&self, level: Level) -> Result<(), Why> {
         let too_early = level == Level::OneRtt && self.handshake == Handshake::Running;
         let not_ours = level == Level::ZeroRtt && self.side.is_client();
-        match self.keys(level) {
-            Keys::Ready if !too_early && !not_ours => Ok(()),
-            Keys::Ready | Keys::Absent => Err(Why::NoKeys),
-            Keys::Discarded => Err(Why::KeysDiscarded),
+        if self.discarded.has(level) {
+            Err(Why::KeysDiscarded)
+        } else if self.ready.has(level) && !too_early && !not_ours {
+            Ok(())
+        } else {
+            Err(Why::NoKeys)
         }
     }
 
@@ -95,10 +90,7 @@ impl Levels {
 
     /// The levels that CONNECTION_CLOSE is sent in: every one that the peer may still be at (RFC 9000 10.2.3).
     pub fn for_close(&self) -> impl Iterator<Item = Level> {
-        let levels = *self;
-        [Level::Initial, Level::Handshake, Level::OneRtt]
-            .into_iter()
-            .filter(move |level| levels.can_seal(*level))
+        self.sealable().iter()
     }
 
     /// A packet of `level` was sent.
@@ -110,7 +102,7 @@ impl Levels {
     pub fn on_opened(&mut self, level: Level, now: Instant, pto: Span) -> Option<Level> {
         match level {
             Level::Handshake if !self.side.is_client() => self.discard(Level::Initial),
-            Level::OneRtt if self.zero_rtt == Keys::Ready && !self.discard_zero_rtt.is_set() => {
+            Level::OneRtt if self.ready.has(Level::ZeroRtt) && !self.discard_zero_rtt.is_set() => {
                 self.discard_zero_rtt = Deadline::at(now.after(pto.saturating_mul(PTOS)));
                 None
             }
@@ -159,28 +151,10 @@ impl Levels {
     }
 
     fn discard(&mut self, level: Level) -> Option<Level> {
-        let keys = self.keys_mut(level);
-        let discarded = *keys == Keys::Ready;
-        *keys = Keys::Discarded;
-        discarded.then_some(level)
-    }
-
-    const fn keys(&self, level: Level) -> Keys {
-        match level {
-            Level::Initial => self.initial,
-            Level::ZeroRtt => self.zero_rtt,
-            Level::Handshake => self.handshake_keys,
-            Level::OneRtt => self.one_rtt,
-        }
-    }
-
-    const fn keys_mut(&mut self, level: Level) -> &mut Keys {
-        match level {
-            Level::Initial => &mut self.initial,
-            Level::ZeroRtt => &mut self.zero_rtt,
-            Level::Handshake => &mut self.handshake_keys,
-            Level::OneRtt => &mut self.one_rtt,
-        }
+        let had = self.ready.has(level);
+        self.ready = self.ready.without(LevelSet::of(level));
+        self.discarded = self.discarded.with(LevelSet::of(level));
+        had.then_some(level)
     }
 }
 

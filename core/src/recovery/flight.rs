@@ -107,9 +107,9 @@ impl Flight {
         if self.ack_eliciting == 0 { None } else { Some(self.last_ack_eliciting) }
     }
 
-    /// The number of a packet popped from a chain of this flight.
-    pub const fn packet_number(&self, packet: &SentPacket) -> u64 {
-        widen(self.newest, packet.pn)
+    /// What tells the numbers of its packets, also of those popped from a chain of it.
+    pub const fn numbers(&self) -> Numbers {
+        Numbers { newest: self.newest }
     }
 
     /// A packet was sent, with the chunks of `draft`.
@@ -156,7 +156,7 @@ impl Flight {
         let mut range = ranges_left.next();
         let (mut before, mut at) = (NONE, self.packets.head);
         while let Some(packet) = row(rows, at).copied() {
-            let pn = self.packet_number(&packet);
+            let pn = self.numbers().of(&packet);
             while range.as_ref().is_some_and(|range| *range.end() < pn) {
                 range = ranges_left.next();
             }
@@ -277,6 +277,19 @@ impl Flight {
         if packet.is_ack_eliciting() {
             self.ack_eliciting = self.ack_eliciting.saturating_sub(1);
         }
+    }
+}
+
+/// Tells the numbers of a flight's packets, whose rows keep the low half only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    newest: u64,
+}
+
+impl Numbers {
+    /// The number of a packet.
+    pub const fn of(self, packet: &SentPacket) -> u64 {
+        widen(self.newest, packet.pn)
     }
 }
 

@@ -46,9 +46,9 @@ impl Flight {
         self.loss_time = Deadline::NEVER;
         let Some(largest_acked) = self.largest_acked.map(PacketNumber::get) else { return lost };
         let loss_delay = rtt.loss_delay();
-        let mut outage = Outage::new(rtt, max_ack_delay);
+        let mut outage = Outage { since: None, rtt, max_ack_delay, is_persistent: false };
         while let Some(packet) = row(rows, self.packets.head).copied() {
-            let pn = self.packet_number(&packet);
+            let pn = self.numbers().of(&packet);
             if pn > largest_acked {
                 break;
             }
@@ -75,32 +75,24 @@ impl Flight {
 }
 
 /// Looks, over lost packets in order, for two that make persistent congestion.
-struct Outage {
+struct Outage<'a> {
     /// When the first was sent of a run of lost packets between which none was acknowledged.
     since: Option<Instant>,
-    period: Span,
-    first_sample: Option<Instant>,
+    rtt: &'a Rtt,
+    max_ack_delay: Span,
     is_persistent: bool,
 }
 
-impl Outage {
-    fn new(rtt: &Rtt, max_ack_delay: Span) -> Self {
-        Self {
-            since: None,
-            period: rtt.persistent_congestion_period(max_ack_delay),
-            first_sample: rtt.first_sample(),
-            is_persistent: false,
-        }
-    }
-
+impl Outage<'_> {
     fn on_lost(&mut self, now: Instant, packet: &SentPacket) {
         if packet.marks.has(Marks::AFTER_ACKED) {
             self.since = None;
         }
-        let had_sample = self.first_sample.is_some_and(|first| packet.sent(now) > first);
+        let had_sample = self.rtt.first_sample().is_some_and(|first| packet.sent(now) > first);
         if packet.is_ack_eliciting() && !packet.is_mtu_probe() && had_sample {
             let since = *self.since.get_or_insert(packet.sent(now));
-            self.is_persistent |= packet.sent(now).since(since) > self.period;
+            let period = self.rtt.persistent_congestion_period(self.max_ack_delay);
+            self.is_persistent |= packet.sent(now).since(since) > period;
         }
     }
 }

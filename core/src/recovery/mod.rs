@@ -23,7 +23,7 @@ pub mod space;
 
 pub use ack::Received;
 pub use acked::AckedRanges;
-pub use flight::{Acked, Flight, Packet};
+pub use flight::{Acked, Flight, Numbers, Packet};
 pub use loss::Lost;
 pub use pto::{Alarm, Pto, Situation};
 pub use rtt::Rtt;

@@ -17,24 +17,31 @@ const FIRST: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
     lists: [List<ORDER>; PRIORITIES],
+    /// Those with a stream on them, a bit for each: the least for the most urgent.
+    waiting: u8,
 }
+
+const _: () = assert!(PRIORITIES == u8::BITS as usize);
 
 impl Order {
     /// Nothing to send.
-    pub(super) const EMPTY: Self = Self { lists: [List::EMPTY; PRIORITIES] };
+    pub(super) const EMPTY: Self = Self { lists: [List::EMPTY; PRIORITIES], waiting: 0 };
 
     /// The slot that sends next over a path; with `fresh`, bytes that were never sent may be among it. Where streams are tied to
     /// paths, the first few of each urgency are looked at: so many that wait for a path hold back those behind them.
     pub(super) fn next(&self, rows: &[Stream], fresh: bool, over: &Over) -> Option<u16> {
-        let may = |slot: &u16| fresh || at(rows, *slot).is_some_and(|row| row.queued == Demand::Free);
         match over {
-            Over::Any => self.lists.iter().filter_map(List::head).find(may),
+            Over::Any if fresh => self.waiting().next()?.head(),
+            Over::Any => self.waiting().filter_map(List::head).find(|slot| is_free(rows, *slot)),
             Over::Nothing => None,
-            Over::Path { .. } => {
-                let goes = |slot: &u16| at(rows, *slot).is_some_and(|row| over.may(row.tie()));
-                self.first(rows).find(|slot| may(slot) && goes(slot))
-            }
+            Over::Path { .. } => self.next_tied(rows, fresh, over),
         }
+    }
+
+    #[inline(never)]
+    fn next_tied(&self, rows: &[Stream], fresh: bool, over: &Over) -> Option<u16> {
+        let goes = |slot: u16| at(rows, slot).is_some_and(|row| over.may(row.tie()));
+        self.first(rows).find(|slot| (fresh || is_free(rows, *slot)) && goes(*slot))
     }
 
     /// The first slots of each urgency, the most urgent before the others.
@@ -43,7 +50,17 @@ impl Order {
             let list: &List<ORDER> = list;
             core::iter::successors(list.head(), move |slot| list.next(rows, *slot)).take(FIRST)
         };
-        self.lists.iter().flat_map(first)
+        self.waiting().flat_map(first)
+    }
+
+    /// The lists with a stream on them, the most urgent before the others.
+    fn waiting<'a>(&'a self) -> impl Iterator<Item = &'a List<ORDER>> + use<'a> {
+        let mut waiting = self.waiting;
+        core::iter::from_fn(move || {
+            let list = self.lists.get(waiting.trailing_zeros() as usize)?;
+            waiting &= waiting.wrapping_sub(1);
+            Some(list)
+        })
     }
 
     /// Puts a stream where its demand belongs. One whose demand is as before keeps its place.
@@ -73,7 +90,8 @@ impl Order {
     fn put(&mut self, rows: &mut [Stream], slot: u16, demand: Demand) {
         let Some(row) = at_mut(rows, slot) else { return };
         row.queued = demand;
-        let Some(list) = self.lists.get_mut(usize::from(row.urgency)) else { return };
+        let urgency = row.urgency;
+        let Some(list) = self.lists.get_mut(usize::from(urgency)) else { return };
         if Linked::<ORDER>::link(row).is_on() {
             list.remove(rows, slot);
         }
@@ -82,5 +100,12 @@ impl Order {
             Demand::Fresh => list.push_back(rows, slot),
             Demand::Free => list.push_front(rows, slot),
         }
+        let bit = 1_u8.wrapping_shl(urgency.into());
+        self.waiting = self.waiting & !bit | if list.is_empty() { 0 } else { bit };
     }
+}
+
+/// Whether a stream can send whatever the limit of all streams is.
+fn is_free(rows: &[Stream], slot: u16) -> bool {
+    at(rows, slot).is_some_and(|row| row.queued == Demand::Free)
 }

@@ -23,7 +23,7 @@ const MIN_ROOM: usize = 24;
 impl Streams {
     /// Whether any of the `write` calls has something to write.
     pub fn wants_to_send(&self, memory: &StreamMemory<'_>, over: &Over) -> bool {
-        self.wants_control() || self.wants_limits() || self.wants_data(memory, over)
+        self.wants_data(memory, over) || self.wants_control() || self.wants_limits()
     }
 
     /// Whether [`Self::write_limits`] has something to write.

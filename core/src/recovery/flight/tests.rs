@@ -71,7 +71,7 @@ impl Bench {
     fn drain(&mut self, mut chain: Chain) -> Vec<u64> {
         let mut numbers = Vec::new();
         while let Some(handle) = chain.pop(&mut self.rows) {
-            numbers.push(self.flight.packet_number(&self.rows[usize::from(handle)]));
+            numbers.push(self.flight.numbers().of(&self.rows[usize::from(handle)]));
             let mut part = Some(handle);
             while let Some(handle) = part {
                 part = take_rest(&mut self.rows, handle);
