@@ -3,16 +3,20 @@
 use std::task::Poll;
 
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey, quic};
-use aws_lc_rs::agreement::{self, EphemeralPrivateKey, PublicKey, UnparsedPublicKey};
+use aws_lc_rs::agreement::{self, PrivateKey, PublicKey, UnparsedPublicKey};
 use aws_lc_rs::digest;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use peregrine_core::limits::{SAMPLE_LEN, TAG_LEN};
 use peregrine_crypto::provider::{
     AeadError, AeadKey, AgreeError, Digest, Group, Hash, HashAlgorithm, HeaderKey, KeyShare, NONCE_LEN,
     Provider, Secret, Suite,
 };
+use zeroize::Zeroizing;
 
-/// The algorithms and the randomness of AWS-LC.
+/// So often a private key is drawn. Of P-256 one in four billion is none.
+const DRAWS: usize = 4;
+
+/// The algorithms of AWS-LC, with the randomness of the system: before AWS-LC's own gives its first byte it measures the jitter of
+/// the processor, for which the first connection of a program would wait tens of milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AwsLc;
 
@@ -61,7 +65,7 @@ impl Provider for AwsLc {
 
     fn fill_random(&mut self, out: &mut [u8]) {
         // Going on with predictable bytes would be worse than ending the program.
-        SystemRandom::new().fill(out).expect("the system gives random bytes");
+        getrandom::fill(out).expect("the system gives random bytes");
     }
 }
 
@@ -114,7 +118,7 @@ impl Hash for AwsHash {
 pub struct AwsKeyShare {
     group: Group,
     /// Until it is used.
-    private: Option<EphemeralPrivateKey>,
+    private: Option<PrivateKey>,
     public: PublicKey,
 }
 
@@ -124,7 +128,12 @@ impl AwsKeyShare {
             Group::X25519 => &agreement::X25519,
             Group::Secp256r1 => &agreement::ECDH_P256,
         };
-        let private = EphemeralPrivateKey::generate(algorithm, &SystemRandom::new()).ok()?;
+        let draw = || {
+            let mut bytes = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut *bytes).ok()?;
+            PrivateKey::from_private_key(algorithm, &*bytes).ok()
+        };
+        let private = (0..DRAWS).find_map(|_| draw())?;
         let public = private.compute_public_key().ok()?;
         Some(Self { group, private: Some(private), public })
     }
@@ -140,7 +149,7 @@ impl AwsKeyShare {
         }
         let peer = UnparsedPublicKey::new(algorithm, peer);
         let private = self.private.take().ok_or(AgreeError::Failed)?;
-        agreement::agree_ephemeral(private, peer, AgreeError::BadPublic, |secret| {
+        agreement::agree(&private, peer, AgreeError::BadPublic, |secret| {
             Secret::from_slice(secret).ok_or(AgreeError::Failed)
         })
     }

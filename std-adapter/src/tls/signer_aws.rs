@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rand::{self, SystemRandom};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
 };
@@ -18,7 +18,12 @@ pub(super) enum AwsKey {
 impl AwsKey {
     /// A key from PKCS#8 or, for elliptic curves, SEC 1, in DER; `None` if it is of another kind.
     pub(super) fn from_der(der: &[u8]) -> Option<Self> {
-        let ecdsa = |algorithm| EcdsaKeyPair::from_private_key_der(algorithm, der).ok();
+        let ecdsa = |algorithm| {
+            let key = EcdsaKeyPair::from_private_key_der(algorithm, der).ok()?;
+            // AWS-LC takes tens of milliseconds to its first random byte: better now than in the first handshake.
+            rand::fill(&mut [0]).ok()?;
+            Some(key)
+        };
         if let Some(key) = ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING) {
             Some(Self::P256(key))
         } else if let Some(key) = ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING) {

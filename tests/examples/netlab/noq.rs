@@ -100,6 +100,8 @@ pub(crate) fn get(folder: &str, server: &str, len: &str, others: &[&str]) {
     config.transport_config(transport());
     let server: SocketAddr = server.parse().expect("an address");
     let others: Vec<IpAddr> = others.iter().map(|other| other.parse().expect("an address")).collect();
+    // AWS-LC gathers its first entropy for tens of milliseconds, whoever uses it.
+    aws_lc_rs::rand::fill(&mut [0]).expect("a random byte");
     run(async move {
         let begun = Instant::now();
         let endpoint = bind(None, (Ipv4Addr::UNSPECIFIED, 0).into());
