@@ -138,7 +138,8 @@ impl State {
         let row = self.free_row(lent, path)?;
         let place = lent.buffers.routes.get_mut(row)?;
         let serial = place.serial.wrapping_add(1);
-        *place = Route { serial, opener, told: Told::ADDED, ..Route::new(now, path, on, &self.new_routes) };
+        place.begin(now, path, &on, &self.new_routes);
+        (place.serial, place.opener, place.told) = (serial, opener, Told::ADDED);
         // A challenge that is acknowledged does not open the window.
         place.congestion.set_app_limited(true);
         let path = lent.buffers.paths.get_mut(path.index())?;

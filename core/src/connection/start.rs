@@ -410,7 +410,8 @@ pub(super) fn prepare(
     let mut secret = [0; 8];
     lent.session.fill_random(&mut secret);
     let route = lent.buffers.routes.first_mut().trap("a connection needs a row for a route")?;
-    *route = Route { role: Role::Active, ..Route::new(now, PathRow::FIRST, on, &new_routes(config)) };
+    route.begin(now, PathRow::FIRST, &on, &new_routes(config));
+    route.role = Role::Active;
     let pto = route.pto.period(&route.rtt, Span::ZERO);
     let local_cids = LocalCids::with_handshake_cid(lent.buffers.local_cids, first_flight.scid())
         .map_err(|_| TransportError::internal("a connection needs a row for a connection ID"))?;
@@ -429,8 +430,8 @@ fn new_routes(config: &Config) -> RouteConfig {
 
 /// Memory may come from an earlier connection.
 fn clear(lent: &mut Lent<'_>) {
-    lent.buffers.paths.fill(Path::EMPTY);
-    lent.buffers.routes.fill(Route::EMPTY);
+    lent.buffers.paths.iter_mut().for_each(|path| *path = Path::EMPTY);
+    lent.buffers.routes.iter_mut().for_each(|route| *route = Route::EMPTY);
     lent.buffers.local_cids.fill(LocalCid::FREE);
     lent.buffers.peer_cids.fill(PeerCid::FREE);
     lent.buffers.retirements.fill(Retirement::FREE);

@@ -266,20 +266,20 @@ impl Route {
         ..Self::EMPTY
     };
 
-    /// A route of `path` between these addresses, about which nothing is known.
-    pub fn new(now: Instant, path: PathRow, on: FourTuple, config: &RouteConfig) -> Self {
-        Self {
-            path,
-            answered_over: path,
-            role: Role::Candidate,
-            addresses: Addresses::new(&on),
-            flow_label: if on.remote.is_ipv6() { FlowLabel::WANTED } else { FlowLabel::NONE },
-            last_packet: now,
-            rtt: Rtt::new(Span::from_micros(config.initial_rtt.into())),
-            pto: Pto::new(now),
-            congestion: Controller::new(config.congestion, crate::limits::BASE_MTU),
-            ecn: if config.ecn { EcnValidation::new(0) } else { EcnValidation::disabled() },
-            ..Self::EMPTY
+    /// The row becomes a route of `path` between these addresses, about which nothing is known.
+    pub fn begin(&mut self, now: Instant, path: PathRow, on: &FourTuple, config: &RouteConfig) {
+        // Set in the row: a route that is made elsewhere is copied field by field.
+        *self = Self::EMPTY;
+        self.path = path;
+        self.answered_over = path;
+        self.role = Role::Candidate;
+        self.addresses = Addresses::new(on);
+        self.last_packet = now;
+        self.pto = Pto::new(now);
+        self.on_cid_changed();
+        self.set_way(config);
+        if config.ecn {
+            self.ecn = EcnValidation::new(0);
         }
     }
 
@@ -314,10 +314,17 @@ impl Route {
 
     /// What was known of the way through the network holds no more.
     pub fn forget_way(&mut self, config: &RouteConfig) {
-        let Self { rtt, congestion, pacer, mtu, .. } = Self::new(Instant::ZERO, self.path, self.on(), config);
         let in_flight = self.congestion.in_flight();
-        (self.rtt, self.congestion, self.pacer, self.mtu) = (rtt, congestion, pacer, mtu);
+        self.set_way(config);
         self.congestion.on_moved(in_flight);
+    }
+
+    /// Of the way through the network nothing is known yet.
+    fn set_way(&mut self, config: &RouteConfig) {
+        self.rtt = Rtt::new(Span::from_micros(config.initial_rtt.into()));
+        self.congestion = Controller::new(config.congestion, crate::limits::BASE_MTU);
+        self.pacer = Pacer::new();
+        self.mtu = Mtu::new();
     }
 
     /// Whether a client may take it by itself.
