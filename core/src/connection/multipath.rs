@@ -170,6 +170,28 @@ pub(super) struct Spoken {
 }
 
 impl Spoken {
+    /// Several paths in this dialect, so many of them as there are `rows`.
+    // What is built where the terms stood is moved there by way of memmove.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn new(dialect: Dialect, terms: Terms, rows: u8, peer_max: u32, peer_cid_limit: u8) -> Self {
+        Self {
+            dialect,
+            terms,
+            rows,
+            max: u32::from(rows).saturating_sub(1),
+            max_told: Parcel::NONE,
+            peer_first_max: peer_max,
+            peer_max,
+            peer_cid_limit,
+            scheduling: schedule::State::new(),
+            ids_missed: Parcel::NONE,
+            cids_missed: Parcel::NONE,
+            cids_missed_on: PathRow::FIRST,
+            validations: Validations::new(),
+            copies: Copies::NONE,
+        }
+    }
+
     /// Whether both sides allow a path of this ID.
     pub(super) const fn allows(&self, id: PathId) -> bool {
         id.0 <= self.max && id.0 <= self.peer_max
@@ -241,22 +263,9 @@ impl State {
         }
         let rows = terms.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
-        self.multipath = WithMultipath::new(Multipath::Spoken(Spoken {
-            dialect,
-            terms,
-            rows,
-            max: u32::from(rows).saturating_sub(1),
-            max_told: Parcel::NONE,
-            peer_first_max: peer_max,
-            peer_max,
-            peer_cid_limit: u8::try_from(params.active_cid_limit).unwrap_or(u8::MAX),
-            scheduling: schedule::State::new(),
-            ids_missed: Parcel::NONE,
-            cids_missed: Parcel::NONE,
-            cids_missed_on: PathRow::FIRST,
-            validations: Validations::new(),
-            copies: Copies::NONE,
-        }));
+        let peer_cid_limit = u8::try_from(params.active_cid_limit).unwrap_or(u8::MAX);
+        let spoken = Spoken::new(dialect, terms, rows, peer_max, peer_cid_limit);
+        self.multipath = WithMultipath::new(Multipath::Spoken(spoken));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
         }

@@ -232,14 +232,15 @@ impl State {
         let old = active(lent, path);
         let pto = self.base_pto(lent, path);
         let Ok(active) = u8::try_from(row) else { return };
-        let (Some(from), Some(to)) = (lent.buffers.routes.get(old).cloned(), lent.buffers.routes.get(row))
-        else {
-            return;
-        };
-        if row == old || !to.is_open() {
+        let Ok([from, to]) = lent.buffers.routes.get_disjoint_mut([old, row]) else { return };
+        if !to.is_open() {
             return;
         }
-        let moved = Moved { from: id(old, &from), to: id(row, to), cause };
+        let moved = Moved { from: id(old, from), to: id(row, to), cause };
+        let known = to.role == Role::Fallback && now.since(to.left) <= KEPT;
+        if !known && to.addresses.differ_in_port_only(&from.addresses) {
+            to.inherit(from);
+        }
         // Who has tried the new route before, and was heard on the old one just now, leaves it while it works: what is under
         // way there may arrive.
         let heard = now.since(from.last_packet) <= pto;
@@ -255,10 +256,6 @@ impl State {
         let ecn = if self.new_routes.ecn { EcnValidation::new(elsewhere) } else { EcnValidation::disabled() };
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-        let known = route.role == Role::Fallback && now.since(route.left) <= KEPT;
-        if !known && route.addresses.differ_in_port_only(&from.addresses) {
-            route.inherit(&from);
-        }
         if !known {
             route.ecn = ecn;
             if route.rtt.first_sample().is_some() {

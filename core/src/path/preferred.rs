@@ -9,9 +9,9 @@ use crate::wire::params::PreferredAddress;
 pub fn choose(preferred: &PreferredAddress, current: &SocketAddr) -> Option<SocketAddr> {
     let v4 = preferred.v4.map(SocketAddr::V4);
     let v6 = preferred.v6.map(SocketAddr::V6);
-    let (same, other) = if current.is_ipv4() { (v4, v6) } else { (v6, v4) };
+    let in_order = if current.is_ipv4() { [v4, v6] } else { [v6, v4] };
     let usable = |address: &SocketAddr| is_usable(address.ip(), current.ip());
-    same.filter(usable).or(other.filter(usable)).filter(|address| address != current)
+    in_order.into_iter().flatten().find(usable).filter(|address| address != current)
 }
 
 fn is_usable(ip: IpAddr, current: IpAddr) -> bool {

@@ -42,9 +42,10 @@ impl Copies {
     pub(super) fn add(&mut self, slot: u16, offset: u64, len: u16, over: impl Iterator<Item = PathRow>) {
         let left = over.fold(0, |left, path| left | bit(path));
         if left != 0 {
-            self.waiting.rotate_right(1);
-            if let Some(newest) = self.waiting.first_mut() {
-                *newest = Copy { offset: Halves::new(offset), slot, len, left };
+            // Each moves on by a place, and the oldest out of them.
+            let mut moving = Copy { offset: Halves::new(offset), slot, len, left };
+            for place in &mut self.waiting {
+                core::mem::swap(place, &mut moving);
             }
         }
     }
