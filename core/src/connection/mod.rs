@@ -348,7 +348,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
         (self.memory, self.session)
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
     fn lend(&mut self) -> (&mut State, Lent<'_>) {
         (&mut self.state, Lent { buffers: self.memory.buffers(), session: &mut self.session })
     }

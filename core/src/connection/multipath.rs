@@ -170,11 +170,18 @@ pub(super) struct Spoken {
 }
 
 impl Spoken {
+    /// Whether both sides allow a path of this ID.
+    pub(super) const fn allows(&self, id: PathId) -> bool {
+        id.0 <= self.max && id.0 <= self.peer_max
+    }
+}
+
+impl Multipath {
     /// Several paths in this dialect, so many of them as there are `rows`.
     // What is built where the terms stood is moved there by way of memmove.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn new(dialect: Dialect, terms: Terms, rows: u8, peer_max: u32, peer_cid_limit: u8) -> Self {
-        Self {
+    fn spoken(dialect: Dialect, terms: Terms, rows: u8, peer_max: u32, peer_cid_limit: u8) -> Self {
+        Self::Spoken(Spoken {
             dialect,
             terms,
             rows,
@@ -189,16 +196,9 @@ impl Spoken {
             cids_missed_on: PathRow::FIRST,
             validations: Validations::new(),
             copies: Copies::NONE,
-        }
+        })
     }
 
-    /// Whether both sides allow a path of this ID.
-    pub(super) const fn allows(&self, id: PathId) -> bool {
-        id.0 <= self.max && id.0 <= self.peer_max
-    }
-}
-
-impl Multipath {
     /// What the application wants.
     pub(super) fn wanted(config: Option<&MultipathConfig>) -> Self {
         config.map_or(Self::Off, |config| Self::Offered(Terms::of(config)))
@@ -264,8 +264,8 @@ impl State {
         let rows = terms.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
         let peer_cid_limit = u8::try_from(params.active_cid_limit).unwrap_or(u8::MAX);
-        let spoken = Spoken::new(dialect, terms, rows, peer_max, peer_cid_limit);
-        self.multipath = WithMultipath::new(Multipath::Spoken(spoken));
+        self.multipath =
+            WithMultipath::new(Multipath::spoken(dialect, terms, rows, peer_max, peer_cid_limit));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
         }
