@@ -229,6 +229,12 @@ impl State {
             self.contribute_crypto(lent, level, has_rows, out, draft);
         }
         if level == Level::OneRtt && has_rows {
+            if order.shared
+                && self.handshake_done.is_wanted()
+                && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok()
+            {
+                self.handshake_done.on_sent();
+            }
             self.contribute_cids(lent, order, pn, out);
         }
         if level == Level::OneRtt && has_rows && order.shared {
@@ -342,11 +348,8 @@ impl State {
         }
     }
 
-    /// HANDSHAKE_DONE, what there is to say of paths, a token.
+    /// What there is to say of paths, a token.
     fn contribute_facts(&mut self, lent: &mut Lent<'_>, over: PathRow, pn: u64, out: &mut PacketWriter<'_>) {
-        if self.handshake_done.is_wanted() && out.push(&Frame::HandshakeDone(HandshakeDone)).is_ok() {
-            self.handshake_done.on_sent();
-        }
         self.contribute_paths(lent, over, pn, out);
         if self.token.delivery.is_wanted() {
             let token = lent.buffers.token.get(..usize::from(self.token.len)).unwrap_or_default();
