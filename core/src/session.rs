@@ -290,3 +290,33 @@ pub trait EndpointCrypto {
 
 /// Bytes that [`EndpointCrypto::seal_token`] adds at most: a nonce and a tag.
 pub const TOKEN_OVERHEAD: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Level::{Handshake, Initial, OneRtt, ZeroRtt};
+    use std::vec::Vec;
+
+    fn set(levels: &[Level]) -> LevelSet {
+        levels.iter().fold(LevelSet::NONE, |set, level| set.with(LevelSet::of(*level)))
+    }
+
+    #[test]
+    fn a_set_of_levels_is_told_in_the_order_in_which_keys_come() {
+        let some = set(&[OneRtt, Initial, Handshake]);
+        assert_eq!(some.iter().collect::<Vec<_>>(), [Initial, Handshake, OneRtt]);
+        assert_eq!(LevelSet::NONE.iter().next(), None);
+        for (level, after) in [
+            (Initial, &[Handshake, OneRtt][..]),
+            (ZeroRtt, &[Handshake, OneRtt]),
+            (Handshake, &[OneRtt]),
+            (OneRtt, &[]),
+        ] {
+            assert_eq!(some.after(level), set(after), "{level:?}");
+        }
+        assert!(some.has(OneRtt) && !some.has(ZeroRtt) && !some.is_none());
+        assert_eq!(some.without(set(&[OneRtt, ZeroRtt])), set(&[Initial, Handshake]));
+        assert_eq!(some.among(set(&[OneRtt, ZeroRtt])), set(&[OneRtt]));
+        assert_eq!(some.that(|level| level != Handshake), set(&[Initial, OneRtt]));
+    }
+}

@@ -49,7 +49,7 @@ pub(super) const ROWS_FOR_PROBES: usize = 2;
 
 /// What may be sent over a route.
 #[derive(Clone, Copy)]
-struct Leave {
+struct Grant {
     allowed: Allowed,
     levels: LevelSet,
     /// The largest datagram, in bytes.
@@ -64,8 +64,8 @@ impl State {
         if self.lifecycle.is_open()
             && let Some(row) = self.next_to_probe(lent)
         {
-            let leave = Leave { allowed: Allowed::Path, levels: ONE_RTT, max: max_len(lent, row), budget: 0 };
-            return plan_for(lent, path_of(lent, row), row, true, leave);
+            let grant = Grant { allowed: Allowed::Path, levels: ONE_RTT, max: max_len(lent, row), budget: 0 };
+            return plan_for(lent, path_of(lent, row), row, true, grant);
         }
         if self.lifecycle.is_drained() {
             return None;
@@ -77,8 +77,8 @@ impl State {
             }
             let row = active(lent, path);
             let levels = self.levels.sealable();
-            let leave = Leave { allowed: Allowed::Close, levels, max: max_len(lent, row), budget: 0 };
-            return plan_for(lent, path, row, true, leave);
+            let grant = Grant { allowed: Allowed::Close, levels, max: max_len(lent, row), budget: 0 };
+            return plan_for(lent, path, row, true, grant);
         }
         let shared = self.shared_path(now, lent);
         self.path_rows().find_map(|path| self.plan(now, lent, path, shared == Some(path)))
@@ -91,8 +91,8 @@ impl State {
             return None;
         }
         let row = active(lent, path);
-        let leave = self.allow(now, lent, path, row, shared)?;
-        let mut plan = plan_for(lent, path, row, shared, leave)?;
+        let grant = self.allow(now, lent, path, row, shared)?;
+        let mut plan = plan_for(lent, path, row, shared, grant)?;
         // A network that drops marked packets is not to be taken for one that drops all (RFC 9000 13.4.2): on a new route marks
         // wait until it is known to carry packets without, and no acknowledgment is lost to the test of it.
         let confirmed = self.levels.is_confirmed();
@@ -129,12 +129,12 @@ impl State {
         path: PathRow,
         row: usize,
         shared: bool,
-    ) -> Option<Leave> {
+    ) -> Option<Grant> {
         let max = max_len(lent, row);
         let probes = lent.buffers.paths.get(path.index())?.probes;
         if !probes.owed().among(self.levels.sealable()).is_none() {
             let levels = self.speaking(now, lent, path, shared);
-            return Some(Leave { allowed: Allowed::Probe, levels, max, budget: max as u64 });
+            return Some(Grant { allowed: Allowed::Probe, levels, max, budget: max as u64 });
         }
         let (window, paced) = self.window(now, lent, row)?;
         let budget = window.min(paced);
@@ -145,18 +145,18 @@ impl State {
         let wanted = !wanting.is_none() || self.owes_confirmation(now, lent, path);
         if wanted && budget >= max as u64 && self.has_rows(lent, path, row, shared) {
             let levels = wanting.with(self.owing(now, lent, path, wanting));
-            return Some(Leave { allowed: Allowed::All, levels, max, budget });
+            return Some(Grant { allowed: Allowed::All, levels, max, budget });
         }
         if paced > 0
             && let Some(max) = self.mtu_probe(lent, row, window)
         {
-            return Some(Leave { allowed: Allowed::MtuProbe, levels: ONE_RTT, max, budget });
+            return Some(Grant { allowed: Allowed::MtuProbe, levels: ONE_RTT, max, budget });
         }
         if self.may_overdraw(lent, row) {
-            return Some(Leave { allowed: Allowed::Path, levels: ONE_RTT, max, budget });
+            return Some(Grant { allowed: Allowed::Path, levels: ONE_RTT, max, budget });
         }
         let levels = self.owing(now, lent, path, LevelSet::NONE);
-        (!levels.is_none()).then_some(Leave { allowed: Allowed::AckOnly, levels, max, budget })
+        (!levels.is_none()).then_some(Grant { allowed: Allowed::AckOnly, levels, max, budget })
     }
 
     /// The levels that have something to say, be it that they are probed.
@@ -330,7 +330,7 @@ impl State {
 
 /// A plan for a path's route.
 #[cfg_attr(target_os = "none", inline(never))]
-fn plan_for(lent: &Lent<'_>, path: PathRow, row: usize, shared: bool, leave: Leave) -> Option<Plan> {
+fn plan_for(lent: &Lent<'_>, path: PathRow, row: usize, shared: bool, grant: Grant) -> Option<Plan> {
     let route = lent.buffers.routes.get(row)?;
     let dscp = lent.buffers.paths.get(path.index())?.dscp.get();
     Some(Plan {
@@ -338,13 +338,13 @@ fn plan_for(lent: &Lent<'_>, path: PathRow, row: usize, shared: bool, leave: Lea
         ecn: Ecn::NotEct,
         flow_label: route.flow_label.get(),
         dscp: dscp.copied().unwrap_or(0),
-        max: leave.max,
+        max: grant.max,
         path,
         route: row,
-        allowed: leave.allowed,
-        levels: leave.levels,
+        allowed: grant.allowed,
+        levels: grant.levels,
         shared,
-        budget: leave.budget,
+        budget: grant.budget,
     })
 }
 
