@@ -248,10 +248,9 @@ impl State {
     pub(super) fn is_blocked(&self, lent: &Lent<'_>, path: PathRow) -> bool {
         let row = active(lent, path);
         let Some(route) = lent.buffers.routes.get(row) else { return true };
-        let long = !self.levels.sealable().without(ONE_RTT).is_none();
         route.is_down()
             || route.amplification.allowance() < self.smallest_datagram()
-            || !(long || holds_cid(lent, path, row))
+            || !(self.levels.in_handshake() || holds_cid(lent, path, row))
     }
 
     /// The smallest datagram worth sending. A server's Initial packets want 1,200 bytes (RFC 9000 14.1): what credit there

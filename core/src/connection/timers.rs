@@ -247,15 +247,14 @@ impl State {
             (SpaceId::Handshake, &self.handshake.flight),
         ];
         // The handshake runs on the first path.
-        let confirmed = self.levels.is_confirmed();
-        let in_handshake = path == PathRow::FIRST && !confirmed;
+        let in_handshake = path == PathRow::FIRST && self.levels.in_handshake();
         let flights = if in_handshake { &flights[..] } else { flights.split_at(1).0 };
         // A client's first packets have its ClientHello (RFC 9000 17.2.2): while TLS waits for its keys there is nothing to probe with.
         let is_mute = self.levels.can_seal(Level::Initial)
             && self.side.is_client()
             && lent.session.crypto_len(Level::Initial) == 0;
         let situation = Situation {
-            confirmed,
+            confirmed: self.levels.is_confirmed(),
             blocked: is_mute || self.is_blocked(lent, path),
             validated_by_peer: self.is_validated_by_peer(),
             has_handshake_keys: self.levels.can_seal(Level::Handshake),

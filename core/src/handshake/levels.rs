@@ -67,6 +67,11 @@ impl Levels {
         self.ready.without(LevelSet::of(Level::ZeroRtt))
     }
 
+    /// Whether packets of the handshake can be sealed, or could be that are under way.
+    pub(crate) const fn in_handshake(&self) -> bool {
+        !self.sealable().without(LevelSet::of(Level::OneRtt)).is_none()
+    }
+
     /// Whether packets of `level` can be opened.
     ///
     /// # Errors

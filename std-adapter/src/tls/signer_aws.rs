@@ -21,7 +21,7 @@ impl AwsKey {
         let ecdsa = |algorithm| {
             let key = EcdsaKeyPair::from_private_key_der(algorithm, der).ok()?;
             // AWS-LC takes tens of milliseconds to its first random byte: better now than in the first handshake.
-            rand::fill(&mut [0]).ok()?;
+            let _ = rand::fill(&mut [0]);
             Some(key)
         };
         if let Some(key) = ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING) {
