@@ -67,7 +67,7 @@ impl Levels {
         self.ready.without(LevelSet::of(Level::ZeroRtt))
     }
 
-    /// Whether packets of the handshake can be sealed, or could be that are under way.
+    /// Whether packets of the handshake can still be sealed: without, none are under way.
     pub(crate) const fn in_handshake(&self) -> bool {
         !self.sealable().without(LevelSet::of(Level::OneRtt)).is_none()
     }
