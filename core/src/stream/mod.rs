@@ -45,7 +45,6 @@ pub use tie::Tie;
 
 use core::ops::Range;
 
-use crate::feature::WithMultipath;
 use crate::ids::{Dir, OurSide, Side, StreamId};
 use crate::stream::concurrency::{LocalStreams, PeerStreams, PerDir};
 use crate::stream::flow::{Inflow, Outflow};
@@ -120,15 +119,12 @@ pub struct Streams {
     free: List<ORDER>,
     /// Rows from here on were never used.
     unused: u16,
-    slots: u16,
     /// Rows that may hold streams of ours, less those that do.
     local_room: u16,
     rx_share: u32,
     tx_share: u32,
     /// Sent rows to be freed.
     unowned: Rows,
-    /// Whether a stream was ever tied to a path.
-    tied: WithMultipath<bool>,
 }
 
 /// What belongs to one slot.
@@ -142,8 +138,7 @@ impl Streams {
     /// No streams. What the memory does not suffice for is not promised to the peer.
     pub fn new(config: &StreamsConfig, memory: &mut StreamMemory<'_>) -> Self {
         Index::clear(memory.index);
-        let slots =
-            memory.rows.len().min(memory.index.len() / 2).min(usize::from(u16::MAX).saturating_sub(1));
+        let slots = slots(memory);
         let share_of = |area: &[u8]| {
             area.len().checked_div(slots).map_or(0, |share| u32::try_from(share).unwrap_or(u32::MAX))
         };
@@ -165,12 +160,10 @@ impl Streams {
             news: List::EMPTY,
             free: List::EMPTY,
             unused: 0,
-            slots,
             local_room: slots.saturating_sub(peer_bidi).saturating_sub(peer_uni),
             rx_share,
             tx_share,
             unowned: Rows::NONE,
-            tied: WithMultipath::new(false),
         }
     }
 
@@ -218,7 +211,7 @@ impl Streams {
         let slot = match self.free.pop_front(memory.rows) {
             Some(slot) => slot,
             None => {
-                let slot = Some(self.unused).filter(|slot| *slot < self.slots)?;
+                let slot = Some(self.unused).filter(|slot| usize::from(*slot) < slots(memory))?;
                 *at_mut(memory.rows, slot)? = Stream::VACANT;
                 self.unused = slot.saturating_add(1);
                 slot
@@ -277,6 +270,11 @@ impl Streams {
             self.peer.of_mut(id.dir()).on_closed();
         }
     }
+}
+
+/// Streams that there is memory for.
+fn slots(memory: &StreamMemory<'_>) -> usize {
+    memory.rows.len().min(memory.index.len() / 2).min(usize::from(u16::MAX).saturating_sub(1))
 }
 
 /// Where in an area the share of a slot lies.

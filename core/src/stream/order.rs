@@ -4,6 +4,7 @@
 //! need it; so lost bytes go before new ones (RFC 9000 13.3), and when the limit is used up the head of a list tells
 //! whether anything on it can be sent.
 
+use crate::feature::WithMultipath;
 use crate::limits::PRIORITIES;
 use crate::stream::row::{ORDER, Stream};
 use crate::stream::send::Demand;
@@ -19,13 +20,16 @@ pub(super) struct Order {
     lists: [List<ORDER>; PRIORITIES],
     /// Those with a stream on them, a bit for each: the least for the most urgent.
     waiting: u8,
+    /// Whether a stream was ever tied to a path.
+    pub(super) tied: WithMultipath<bool>,
 }
 
 const _: () = assert!(PRIORITIES == u8::BITS as usize);
 
 impl Order {
     /// Nothing to send.
-    pub(super) const EMPTY: Self = Self { lists: [List::EMPTY; PRIORITIES], waiting: 0 };
+    pub(super) const EMPTY: Self =
+        Self { lists: [List::EMPTY; PRIORITIES], waiting: 0, tied: WithMultipath::new(false) };
 
     /// The slot that sends next over a path; with `fresh`, bytes that were never sent may be among it. Where streams are tied to
     /// paths, the first few of each urgency are looked at: so many that wait for a path hold back those behind them.

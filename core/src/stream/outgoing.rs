@@ -52,7 +52,7 @@ impl Streams {
 
     /// Whether a stream was ever tied to a path.
     pub const fn has_ties(&self) -> bool {
-        matches!(self.tied.get(), Some(true))
+        matches!(self.order.tied.get(), Some(true))
     }
 
     /// Ties a stream to a path.
@@ -62,7 +62,7 @@ impl Streams {
     pub fn set_tie(&mut self, memory: &mut StreamMemory<'_>, id: StreamId, tie: Tie) -> Result<(), Closed> {
         let slot = self.slot_of(memory, id).ok_or(Closed)?;
         if let (Some(place), Some(tied)) =
-            (at_mut(memory.rows, slot).and_then(Stream::tie_mut), self.tied.get_mut())
+            (at_mut(memory.rows, slot).and_then(Stream::tie_mut), self.order.tied.get_mut())
         {
             *place = tie;
             *tied |= tie != Tie::None;
