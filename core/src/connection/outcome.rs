@@ -369,20 +369,13 @@ impl State {
         }
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn flight_mut<'a>(
         &'a mut self,
         lent: &'a mut Lent<'_>,
         level: Level,
         route: usize,
     ) -> Option<&'a mut Flight> {
-        match level {
-            Level::Initial => Some(&mut self.initial.flight),
-            Level::Handshake => Some(&mut self.handshake.flight),
-            Level::ZeroRtt | Level::OneRtt => {
-                lent.buffers.routes.get_mut(route).map(|route| &mut route.flight)
-            }
-        }
+        self.in_flight(lent, level, route).map(|in_flight| in_flight.flight)
     }
 
     /// A flight of a route with what is at hand to work on it.

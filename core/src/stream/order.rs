@@ -42,6 +42,7 @@ impl Order {
         }
     }
 
+    /// Apart, so that who knows of no paths asks for little more than the head of a list.
     #[inline(never)]
     fn next_tied(&self, rows: &[Stream], fresh: bool, over: &Over) -> Option<u16> {
         let goes = |slot: u16| at(rows, slot).is_some_and(|row| over.may(row.tie()));

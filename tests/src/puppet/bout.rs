@@ -72,13 +72,19 @@ impl Bout {
 
     /// The same with other transport parameters.
     pub fn against_client_with(setup: Setup, change: impl FnOnce(&mut TransportParams)) -> Self {
+        let mut bout = Self::against_unconfirmed_client(setup, change);
+        bout.send(Level::OneRtt, &bytes(&[Frame::HandshakeDone(HandshakeDone)]));
+        bout
+    }
+
+    /// The same, where TLS is over and the handshake is not confirmed.
+    pub fn against_unconfirmed_client(setup: Setup, change: impl FnOnce(&mut TransportParams)) -> Self {
         let mut bout = Self::new(setup, Puppet::server(78));
         bout.connect();
         let mut params = bout.puppet.params();
         change(&mut params);
         bout.puppet.start(&params);
         bout.shake_hands();
-        bout.send(Level::OneRtt, &bytes(&[Frame::HandshakeDone(HandshakeDone)]));
         assert!(bout.connection().is_established());
         bout
     }

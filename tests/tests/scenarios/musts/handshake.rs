@@ -15,7 +15,7 @@ use peregrine_tests::puppet::{Bout, Puppet, ack, bytes};
 use peregrine_tests::quic::Setup;
 use peregrine_tests::sim::Link;
 
-use super::{acknowledged, against_client, headers, heard};
+use super::{acknowledged, headers, heard};
 
 /// HANDSHAKE_DONE is repeated until it is acknowledged (RFC 9000 13.3), and not said before TLS is through.
 #[test]
@@ -311,14 +311,15 @@ fn frames_of_servers_are_for_servers() {
 /// What a client declares: room for two connection IDs at least.
 #[test]
 fn parameters_of_a_client() {
-    let mut bout = against_client(Setup::client(1), |_| {});
+    let mut bout = Bout::against_unconfirmed_client(Setup::client(1), |_| {});
     let declared = bout.puppet.session.peer_params().unwrap();
     let declared =
         peregrine_core::wire::params::TransportParams::parse(peregrine_core::ids::Side::Client, declared);
     assert!(declared.unwrap().active_cid_limit >= 2);
     // Extensions are spoken with those who understand them.
     assert!(bout.connection().max_datagram_len().is_some());
-    let mut bout = against_client(Setup::client(1), |params| params.max_datagram_frame_size = 0);
+    let mut bout =
+        Bout::against_unconfirmed_client(Setup::client(1), |params| params.max_datagram_frame_size = 0);
     assert_eq!(bout.connection().max_datagram_len(), None);
     assert!(bout.act(|connection, _| connection.send_datagram(b"x")).is_err());
     assert_eq!(heard(&bout, Kind::Datagram), 0);

@@ -12,9 +12,7 @@ use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_core::session::Level;
 use peregrine_core::wire::frame::{Frame, Kind};
 use peregrine_core::wire::header::{Coalesced, FixedBit, Header};
-use peregrine_core::wire::params::TransportParams;
-use peregrine_tests::puppet::{Bout, NODE, Puppet};
-use peregrine_tests::quic::Setup;
+use peregrine_tests::puppet::{Bout, NODE};
 use peregrine_tests::sim::Node as _;
 
 /// How many packets with such a frame the puppet has heard.
@@ -43,29 +41,6 @@ fn acknowledged(bout: &Bout, level: Level) -> Vec<u64> {
 fn headers(datagram: &[u8]) -> Vec<Header> {
     let mut packets = Coalesced::new(8, FixedBit::Ignored);
     std::iter::from_fn(|| packets.next(datagram)).map(|header| header.expect("a whole packet")).collect()
-}
-
-/// A puppet client with parameters of its own that has shaken hands.
-fn against_server(setup: Setup, tune: impl FnOnce(&mut TransportParams)) -> Bout {
-    let mut bout = Bout::new(setup, Puppet::client(77));
-    let mut params = bout.puppet.params();
-    tune(&mut params);
-    bout.puppet.start(&params);
-    bout.shake_hands();
-    assert!(bout.connection().is_established());
-    bout
-}
-
-/// A puppet server with parameters of its own; TLS is over, and the handshake is not confirmed.
-fn against_client(setup: Setup, tune: impl FnOnce(&mut TransportParams)) -> Bout {
-    let mut bout = Bout::new(setup, Puppet::server(78));
-    bout.connect();
-    let mut params = bout.puppet.params();
-    tune(&mut params);
-    bout.puppet.start(&params);
-    bout.shake_hands();
-    assert!(bout.connection().is_established());
-    bout
 }
 
 /// Hands the node a datagram from somewhere, and returns what it then sends, with where to.

@@ -12,7 +12,7 @@ use peregrine_tests::pair::open;
 use peregrine_tests::puppet::{Bout, Puppet, bytes};
 use peregrine_tests::quic::Setup;
 
-use super::{acknowledged, against_client, from, headers, heard};
+use super::{acknowledged, from, headers, heard};
 
 const PING: &[Frame<'static>] = &[Frame::Ping(Ping)];
 
@@ -161,7 +161,7 @@ fn challenges_are_answered_at_once_and_in_full_size() {
 /// connection ID (RFC 9000 12.2).
 #[test]
 fn a_retired_id_is_not_sent_to_and_not_mixed_with_others() {
-    let mut bout = against_client(Setup::client(1), |_| {});
+    let mut bout = Bout::against_unconfirmed_client(Setup::client(1), |_| {});
     let cid = Cid::new(b"puppet-2").unwrap();
     let frame = NewConnectionId { seq: 1, retire_prior_to: 1, cid, reset_token: [7; 16] };
     let datagram = bout.puppet.datagram(Level::OneRtt, &bytes(&[Frame::NewConnectionId(frame)]));

@@ -6,7 +6,7 @@ use peregrine_tests::puppet::{Bout, Puppet, ack, bytes};
 use peregrine_tests::quic::Setup;
 use peregrine_tests::sim::Node as _;
 
-use super::{against_client, headers, heard};
+use super::{headers, heard};
 
 /// Lets the next timer expire; the datagrams that this sends, and whether it was a probe timeout.
 fn expire(bout: &mut Bout) -> (Vec<Vec<u8>>, bool) {
@@ -45,7 +45,7 @@ fn all_spaces_that_wait_are_probed_at_once() {
 /// What is not yet confirmed may be in 1-RTT packets too, of which no timer speaks: they go along.
 #[test]
 fn application_data_goes_along() {
-    let mut bout = against_client(Setup::client(1), |_| {});
+    let mut bout = Bout::against_unconfirmed_client(Setup::client(1), |_| {});
     bout.act(|connection, _| connection.ping());
     let (probes, expired) = expire(&mut bout);
     assert!(expired);

@@ -11,7 +11,7 @@ use peregrine_tests::puppet::{Bout, bytes};
 use peregrine_tests::quic::Setup;
 use peregrine_tests::sim::Node as _;
 
-use super::{against_client, against_server, headers, heard};
+use super::{headers, heard};
 
 /// A server with rows for streams of its own.
 fn sender() -> Setup {
@@ -121,7 +121,7 @@ fn probes_are_pings_when_there_is_nothing_else() {
 /// A search for a larger MTU waits for room in the window.
 #[test]
 fn mtu_probes_stay_within_the_window() {
-    let mut bout = against_client(Setup::client(1), |_| {});
+    let mut bout = Bout::against_unconfirmed_client(Setup::client(1), |_| {});
     let finished = bout.puppet.largest(Level::Handshake).unwrap();
     bout.send(Level::Handshake, &peregrine_tests::puppet::ack(&[0..=finished]));
     for _ in 0..4 {
@@ -144,7 +144,7 @@ fn mtu_probes_stay_within_the_window() {
 /// After RESET_STREAM nothing of the stream is sent any more, not even that it was blocked (RFC 9000 3.3).
 #[test]
 fn nothing_follows_a_reset() {
-    let mut bout = against_server(sender(), |params| params.initial_max_stream_data_uni = 1_000);
+    let mut bout = Bout::against_server_with(sender(), |params| params.initial_max_stream_data_uni = 1_000);
     bout.wait_ms(200);
     bout.ack();
     let id = bout.act(|connection, _| {

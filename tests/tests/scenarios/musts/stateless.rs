@@ -15,7 +15,7 @@ use peregrine_tests::null_session::{NullConfig, NullEndpointCrypto, NullSession}
 use peregrine_tests::puppet::{Bout, NODE, PUPPET, Puppet};
 use peregrine_tests::quic::Setup;
 
-use super::{against_client, from};
+use super::from;
 
 fn cause(bout: &Bout) -> Option<Cause> {
     bout.node.find(|event| match event {
@@ -59,8 +59,9 @@ fn whatever_ends_in_a_token_is_a_reset() {
     ];
     for (nth, shape) in shapes.into_iter().enumerate() {
         for (genuine, tail) in [(true, token), (false, [0xac; 16])] {
-            let mut bout =
-                against_client(Setup::client(1), |params| params.stateless_reset_token = Some(token));
+            let mut bout = Bout::against_unconfirmed_client(Setup::client(1), |params| {
+                params.stateless_reset_token = Some(token);
+            });
             let mut datagram = shape(&bout);
             datagram.extend(tail);
             bout.deliver(&datagram);
@@ -68,7 +69,9 @@ fn whatever_ends_in_a_token_is_a_reset() {
         }
     }
     // Too short for one (RFC 9000 10.3).
-    let mut bout = against_client(Setup::client(1), |params| params.stateless_reset_token = Some(token));
+    let mut bout = Bout::against_unconfirmed_client(Setup::client(1), |params| {
+        params.stateless_reset_token = Some(token);
+    });
     bout.deliver(&[&[0x41, 1, 1, 1][..], &token].concat());
     assert_eq!(cause(&bout), None);
 }
