@@ -1,7 +1,6 @@
 //! What CONNECTION_CLOSE says, and how often it is said (RFC 9000 10.2, 10.2.1, 10.2.3, 19.19).
 
-use core::fmt;
-
+use super::phrase::Phrase;
 use crate::error::{Code, TransportError};
 use crate::session::Level;
 use crate::time::Instant;
@@ -56,14 +55,7 @@ impl Close {
             Some(blamed) => Reason::Transport { code: Code(frame.code), frame: blamed },
             None => Reason::Application { code: frame.code },
         };
-        let phrase = match core::str::from_utf8(frame.reason) {
-            Ok(phrase) => phrase,
-            Err(error) => {
-                let valid = frame.reason.get(..error.valid_up_to()).unwrap_or_default();
-                core::str::from_utf8(valid).unwrap_or_default()
-            }
-        };
-        Self { reason, phrase: Phrase::new(phrase) }
+        Self { reason, phrase: Phrase::from_peer(frame.reason) }
     }
 
     /// Writes the frame into a packet of `level`. Packets whose keys others may hold do not tell what the application
@@ -73,7 +65,7 @@ impl Close {
     /// [`NoSpace`] if it does not fit even so.
     pub fn write(&self, level: Level, out: &mut PacketWriter<'_>) -> Result<(), NoSpace> {
         let hidden = matches!(level, Level::Initial | Level::Handshake);
-        let phrase = self.phrase.as_str().as_bytes();
+        let phrase = self.phrase.as_bytes();
         let frame = match self.reason {
             Reason::Transport { code, frame } => {
                 ConnectionClose { code: code.0, frame: Some(frame), reason: phrase }
@@ -85,52 +77,6 @@ impl Close {
         };
         out.push(&Frame::ConnectionClose(frame))
             .or_else(|NoSpace| out.push(&Frame::ConnectionClose(ConnectionClose { reason: &[], ..frame })))
-    }
-}
-
-/// Bytes that a phrase keeps.
-const PHRASE_LEN: usize = 63;
-/// Ends a phrase that was cut off.
-const CUT: &str = "…";
-
-/// A few words for people, cut off at the end of a character; a mark then tells so.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Phrase {
-    len: u8,
-    bytes: [u8; PHRASE_LEN],
-}
-
-impl Phrase {
-    /// The beginning of `phrase`, as much of it as is kept.
-    pub fn new(phrase: &str) -> Self {
-        let (longest, mark) = if phrase.len() > PHRASE_LEN {
-            (PHRASE_LEN.saturating_sub(CUT.len()), CUT)
-        } else {
-            (phrase.len(), "")
-        };
-        let kept = (0..=longest).rev().find_map(|end| phrase.get(..end)).unwrap_or_default();
-        let mut bytes = [0; PHRASE_LEN];
-        bytes.iter_mut().zip(kept.bytes().chain(mark.bytes())).for_each(|(to, from)| *to = from);
-        Self { len: u8::try_from(kept.len().saturating_add(mark.len())).unwrap_or(0), bytes }
-    }
-
-    /// The words.
-    pub fn as_str(&self) -> &str {
-        let kept = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        core::str::from_utf8(kept).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Phrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-#[cfg(feature = "defmt")]
-impl defmt::Format for Phrase {
-    fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::Format::format(self.as_str(), f);
     }
 }
 
@@ -183,7 +129,6 @@ impl Closing {
 mod tests {
     use super::*;
     use crate::wire::frame::Frames;
-    use std::string::String;
 
     fn written(close: &Close, level: Level, room: usize) -> Option<Close> {
         let mut buffer = [0; 200];
@@ -217,16 +162,5 @@ mod tests {
         let short = TransportError::new(error.code(), "").in_frame(8);
         assert_eq!(written(&Close::transport(&error), Level::OneRtt, 4), Some(Close::transport(&short)));
         assert_eq!(written(&Close::transport(&error), Level::OneRtt, 3), None);
-    }
-
-    #[test]
-    fn words_are_cut_between_characters() {
-        let ascii = String::from_utf8(std::vec![b'a'; 100]).unwrap();
-        assert_eq!(Phrase::new(&ascii[..63]).as_str(), &ascii[..63]);
-        assert_eq!(Phrase::new(&ascii[..64]).as_str(), std::format!("{}…", &ascii[..60]));
-        let umlauts: String = core::iter::once('a').chain(core::iter::repeat_n('ö', 40)).collect();
-        assert_eq!(Phrase::new(&umlauts).as_str(), std::format!("{}…", &umlauts[..59]));
-        let frame = ConnectionClose { code: 0, frame: None, reason: b"ok \xff\xfe" };
-        assert_eq!(Close::from_frame(&frame).phrase.as_str(), "ok ");
     }
 }

@@ -16,10 +16,12 @@
 pub mod close;
 pub mod idle;
 pub mod liveness;
+pub mod phrase;
 
-pub use close::{Close, Phrase, Reason};
+pub use close::{Close, Reason};
 pub use idle::Timeouts;
 pub use liveness::{Liveness, Silence};
+pub use phrase::Phrase;
 
 use crate::session::Level;
 use crate::time::{Deadline, Instant, Span};
