@@ -333,6 +333,18 @@ impl<M: Memory, S: Session> Connection<M, S> {
         self.state.lifecycle.is_drained()
     }
 
+    /// Whether the peer has ended it, so that nothing more will be sent.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state.lifecycle.is_draining()
+    }
+
+    /// Drained before its time, if the peer has ended it. Returns whether it has.
+    #[cfg(feature = "server")]
+    pub(crate) fn stop_draining(&mut self) -> bool {
+        self.state.lifecycle.stop_draining()
+    }
+
     /// The session.
     pub fn session(&self) -> &S {
         &self.session

@@ -387,6 +387,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         self.timers.set(tables.timers, slot, Deadline::NEVER);
         self.used = self.used.saturating_add(1);
         self.touch(slot);
+        self.make_way();
         Handle { slot, generation }
     }
 

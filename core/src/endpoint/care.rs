@@ -71,20 +71,42 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
 
     /// After a connection has said all it has to say: sets its timer and notes how far it has come.
     pub(super) fn settle(&mut self, slot: u32) {
-        let Some((deadline, handshaking, drained)) = self.with(slot, |connection| {
-            (connection.next_timeout(), connection.is_handshaking(), connection.is_drained())
-        }) else {
+        let tables = self.memory.tables();
+        let Some(connection) = tables.slots.get_mut(slot as usize).and_then(|row| row.connection.as_mut())
+        else {
             return;
         };
-        if drained {
+        let (deadline, draining) = (connection.next_timeout(), connection.is_draining());
+        if connection.is_drained() {
             self.forget(slot);
             return;
         }
-        if !handshaking {
+        if !connection.is_handshaking() {
             self.close_door(slot);
         }
         self.follow(slot);
-        self.timers.set(self.memory.tables().timers, slot, deadline);
+        let tables = self.memory.tables();
+        self.timers.set(tables.timers, slot, deadline);
+        if draining {
+            self.draining.push(tables.slots, slot);
+            self.make_way();
+        }
+    }
+
+    /// Where all slots are taken, a connection that its peer has ended does not wait for the peer's last packets: that a client is
+    /// turned away is worse than that one of those packets draws a stateless reset, which a peer that closes ignores. RFC 9000 10.2
+    /// has it that a server SHOULD NOT; so none ends early while there is a free slot.
+    pub(super) fn make_way(&mut self) {
+        if self.used.saturating_sub(self.over) < self.memory.tables().slots.len() {
+            return;
+        }
+        while let Some(slot) = self.draining.pop(self.memory.tables().slots) {
+            if self.with(slot, Connection::stop_draining) == Some(true) {
+                self.forget(slot);
+                self.news.push(self.memory.tables().slots, slot);
+                return;
+            }
+        }
     }
 
     /// The peer may have moved: a stateless reset is looked for by where it comes from (RFC 9000 10.3.1).
@@ -108,6 +130,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let mut index = Index::new(self.hash_key, tables.index);
         if let Some(remote) = row.remote.take() {
             index.remove_remote(remote, slot);
+            self.over = self.over.saturating_add(1);
         }
         while let Some(cid) = row.connection.as_mut().and_then(|connection| connection.give_up_cid()) {
             index.remove_cid(cid.as_slice(), slot);

@@ -115,9 +115,12 @@ pub struct Endpoint<T: EndpointMemory, C> {
     epoch: u64,
     ready: List,
     news: List,
+    draining: List,
     free: FreeSlots,
     timers: Heap,
     used: usize,
+    /// Connections that are over, and not taken out yet.
+    over: usize,
     half_open: usize,
     resets: Allowance,
     stats: EndpointStats,
@@ -138,9 +141,11 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             hash_key: HashKey::new(random),
             ready: List::new(Which::Ready),
             news: List::new(Which::News),
+            draining: List::new(Which::Draining),
             free: FreeSlots::new(),
             timers: Heap::new(),
             used: 0,
+            over: 0,
             half_open: 0,
             stats: EndpointStats::default(),
         }
@@ -305,6 +310,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let connection = row.connection.take()?;
         self.free.give(tables.slots, handle.slot);
         self.used = self.used.saturating_sub(1);
+        self.over = self.over.saturating_sub(1);
         Some(connection.into_parts())
     }
 

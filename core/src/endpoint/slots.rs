@@ -38,6 +38,7 @@ pub struct Slot<M, S> {
     pub(super) remote: Option<core::net::SocketAddr>,
     ready: Link,
     news: Link,
+    draining: Link,
     next_free: u32,
 }
 
@@ -51,6 +52,7 @@ impl<M, S> Slot<M, S> {
         remote: None,
         ready: Link::Out,
         news: Link::Out,
+        draining: Link::Out,
         next_free: NONE,
     };
 }
@@ -77,6 +79,8 @@ pub(super) enum Which {
     Ready,
     /// Slots that may have something to tell.
     News,
+    /// Slots whose peers have ended the connection, the first of them first.
+    Draining,
 }
 
 impl List {
@@ -122,6 +126,7 @@ impl List {
         Some(match self.which {
             Which::Ready => &mut slot.ready,
             Which::News => &mut slot.news,
+            Which::Draining => &mut slot.draining,
         })
     }
 }

@@ -128,6 +128,22 @@ impl Lifecycle {
         matches!(self.0, Phase::Ended { end: End::Drained, .. })
     }
 
+    /// Ends a connection that only waits for its peer's packets to cease. Returns whether it was one.
+    pub const fn stop_draining(&mut self) -> bool {
+        match &mut self.0 {
+            Phase::Ended { end: end @ End::Draining { .. }, .. } => {
+                *end = End::Drained;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the peer has ended the connection, and nothing is left but to hear its packets cease.
+    pub const fn is_draining(&self) -> bool {
+        matches!(self.0, Phase::Ended { end: End::Draining { .. }, .. })
+    }
+
     /// Why the connection ended, if it did.
     pub const fn cause(&self) -> Option<&Cause> {
         match &self.0 {
@@ -330,6 +346,17 @@ mod tests {
         assert_eq!(life.on_timeout(at(349)), None);
         assert_eq!(life.on_timeout(at(350)), Some(Due::Drained));
         assert_eq!(life.on_timeout(at(999)), None);
+    }
+
+    #[test]
+    fn who_drains_may_stop_and_who_closes_may_not() {
+        let mut life = established();
+        assert!(!life.is_draining() && !life.stop_draining());
+        life.close(at(0), PTO, by_application());
+        assert!(!life.is_draining() && !life.stop_draining() && life.wants_close());
+        life.on_peer_close(at(10), PTO, &PEER_CLOSES);
+        assert!(life.is_draining() && life.stop_draining() && life.is_drained() && !life.stop_draining());
+        assert_eq!(life.cause(), Some(&Cause::Local(by_application())));
     }
 
     #[test]

@@ -158,6 +158,72 @@ fn is_refusal(event: &Event) -> bool {
     matches!(close.reason, Reason::Transport { code, .. } if code == Code::CONNECTION_REFUSED)
 }
 
+/// Opens a connection and waits for it, and whether it was let in.
+fn gets_in(pair: &mut Pair) -> bool {
+    let handle = pair.connect(&[]);
+    let told = |pair: &Pair, what: fn(&Event) -> bool| {
+        pair.client_node().events.iter().any(|(_, whose, event)| *whose == handle && what(event))
+    };
+    pair.until("let in or refused", |pair| told(pair, |event| *event == Event::Confirmed || is_refusal(event)));
+    !told(pair, is_refusal)
+}
+
+/// When the server's connections were over.
+fn drained_at(pair: &Pair) -> Vec<Instant> {
+    let events = pair.server_node().events.iter();
+    events.filter(|(_, _, event)| *event == Event::Drained).map(|(when, _, _)| *when).collect()
+}
+
+/// Clients that come, close and make room for the next, faster than three PTOs pass: where all slots are taken, the connection that
+/// its client closed first ends before its time; while there is a free one, none does (RFC 9000 10.2).
+#[test]
+fn who_has_closed_makes_way_in_a_full_server() {
+    let mut pair = Pair::new(link(), |client, server| (client.slots, server.slots) = (40, 4));
+    for nth in 0..12 {
+        assert!(gets_in(&mut pair), "client {nth}");
+        assert_eq!(drained_at(&pair).len(), (nth + 1_usize).saturating_sub(3), "a slot is free, and one only");
+        pair.client(|connection, now| connection.close(now, 0, "done"));
+        pair.run_ms(15);
+    }
+    let last = pair.world.now();
+    pair.until("all drained", |pair| pair.server_node().endpoint.is_empty());
+    let late = drained_at(&pair).into_iter().filter(|when| *when > last);
+    assert_eq!(late.count(), 3, "with nobody at the door, they wait for three PTOs");
+    assert_eq!(pair.server_node().endpoint.stats().refused, 0);
+}
+
+/// What a client that has closed still sends to a connection that made way draws a stateless reset, which does not change how it ended.
+#[test]
+fn a_late_packet_of_who_made_way_harms_nobody() {
+    let mut pair = Pair::new(link(), |client, server| (client.slots, server.slots) = (4, 1));
+    assert!(gets_in(&mut pair));
+    pair.run_ms(200);
+    // What it says comes twice, the second time a while later.
+    pair.world.attack(|_, datagram| {
+        let late = (datagram.source != SERVER.parse().unwrap()).then(|| datagram.clone());
+        let late = late.map(|datagram| (Duration::from_millis(40), datagram));
+        std::iter::once((Duration::ZERO, datagram)).chain(late).collect()
+    });
+    pair.client(|connection, now| connection.close(now, 7, "done"));
+    pair.until("the server has forgotten it", |pair| pair.server_node().endpoint.is_empty());
+    pair.run_ms(60);
+    assert_eq!(pair.server_node().endpoint.stats().resets, 1);
+    assert!(matches!(pair.client_cause(), Some(Cause::Local(_))));
+}
+
+/// Who was told by us that it is over may not have heard it: such a connection answers until three PTOs are over, also in a full server.
+#[test]
+fn whom_the_server_closed_makes_no_way() {
+    let mut pair = Pair::new(link(), |client, server| (client.slots, server.slots) = (8, 2));
+    for _ in 0..2 {
+        assert!(gets_in(&mut pair));
+    }
+    for handle in pair.server_node().accepted.clone() {
+        pair.world.with(pair.server, |node, now| node.connection(handle).close(now, 1, "enough"));
+    }
+    assert!(!gets_in(&mut pair));
+}
+
 /// The number of handshakes may be limited below that of slots: connections that stand do not count.
 #[test]
 fn handshakes_have_a_limit_of_their_own() {
