@@ -23,11 +23,8 @@ impl Phrase {
         if KEPT == 0 {
             return Self::NONE;
         }
-        let (longest, mark) = if phrase.len() > KEPT {
-            (KEPT.saturating_sub(CUT.len()), CUT)
-        } else {
-            (phrase.len(), "")
-        };
+        let (longest, mark) =
+            if phrase.len() > KEPT { (KEPT.saturating_sub(CUT.len()), CUT) } else { (phrase.len(), "") };
         let kept = (0..=longest).rev().find_map(|end| phrase.get(..end)).unwrap_or_default();
         let mut bytes = [0; KEPT];
         bytes.iter_mut().zip(kept.bytes().chain(mark.bytes())).for_each(|(to, from)| *to = from);

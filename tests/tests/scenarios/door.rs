@@ -164,7 +164,9 @@ fn gets_in(pair: &mut Pair) -> bool {
     let told = |pair: &Pair, what: fn(&Event) -> bool| {
         pair.client_node().events.iter().any(|(_, whose, event)| *whose == handle && what(event))
     };
-    pair.until("let in or refused", |pair| told(pair, |event| *event == Event::Confirmed || is_refusal(event)));
+    pair.until("let in or refused", |pair| {
+        told(pair, |event| *event == Event::Confirmed || is_refusal(event))
+    });
     !told(pair, is_refusal)
 }
 
@@ -181,7 +183,11 @@ fn who_has_closed_makes_way_in_a_full_server() {
     let mut pair = Pair::new(link(), |client, server| (client.slots, server.slots) = (40, 4));
     for nth in 0..12 {
         assert!(gets_in(&mut pair), "client {nth}");
-        assert_eq!(drained_at(&pair).len(), (nth + 1_usize).saturating_sub(3), "a slot is free, and one only");
+        assert_eq!(
+            drained_at(&pair).len(),
+            (nth + 1_usize).saturating_sub(3),
+            "a slot is free, and one only"
+        );
         pair.client(|connection, now| connection.close(now, 0, "done"));
         pair.run_ms(15);
     }
