@@ -11,7 +11,7 @@ use peregrine_crypto::provider::Provider;
 
 use crate::cids::AnyCids;
 use crate::endpoint::Endpoint;
-use crate::engine::Engine;
+use crate::engine::{Engine, OtherNetworks};
 use crate::error::Error;
 use crate::event_loop::EventLoop;
 use crate::provider::host_provider;
@@ -40,6 +40,7 @@ pub struct Builder {
     server: Option<ServerFactory>,
     client: Option<ClientFactory>,
     observer: Option<Observer>,
+    other_networks: OtherNetworks,
     logs: Logs,
 }
 
@@ -64,6 +65,7 @@ impl Default for Builder {
             server: None,
             client: None,
             observer: None,
+            other_networks: OtherNetworks::default(),
             logs: Logs::default(),
         }
     }
@@ -132,6 +134,22 @@ impl Builder {
             change(&mut config);
             config
         });
+        self
+    }
+
+    /// What clients make of the networks of this host beside the one that they are on, once the endpoint
+    /// [is told of them](Endpoint::watch_networks): without a call, routes in reserve.
+    ///
+    /// ```
+    /// use peregrine_core::path::Availability;
+    /// use peregrine_std::{Endpoint, OtherNetworks};
+    /// // Wi-Fi and cellular together, whichever comes and goes.
+    /// let builder = Endpoint::builder()
+    ///     .multipath(|_| {})
+    ///     .other_networks(OtherNetworks::Paths(Availability::Available));
+    /// ```
+    pub const fn other_networks(mut self, other_networks: OtherNetworks) -> Self {
+        self.other_networks = other_networks;
         self
     }
 
@@ -225,6 +243,7 @@ impl Builder {
             self.sizes.paths = 1;
         }
         let engine = Engine::new(self.config, self.connections, self.sizes, keys, sockets, self.server);
-        Ok((engine.with_logs(self.logs), self.client))
+        let engine = engine.with_logs(self.logs).with_other_networks(self.other_networks);
+        Ok((engine, self.client))
     }
 }

@@ -85,7 +85,9 @@ impl Endpoint {
     /// leave addresses that are gone; a client tries the address of each other link as soon as it is there, and with
     /// [`Config::choose_automatically`](peregrine_core::connection::Config::choose_automatically) also moves there if that
     /// is better. With none left, it moves to the first that comes. Sockets that [`Self::rebind`] has put in the place of
-    /// others are not followed.
+    /// others are not followed. With [`OtherNetworks::Paths`](crate::OtherNetworks::Paths) it uses them all at once, where the
+    /// server knows several paths: what follows of routes holds for paths, of which it has as many as there are
+    /// [`Sizes::paths`](crate::Sizes::paths).
     ///
     /// A connection has [`ROUTES_PER_PATH`](peregrine_core::connection::ROUTES_PER_PATH) routes at most, the one in use
     /// among them. Where there are more links than that, hardware comes before bridges and tunnels, and those that lead

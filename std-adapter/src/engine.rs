@@ -17,6 +17,7 @@ use peregrine_core::path::{Availability, Preference, RouteId};
 use peregrine_core::time::{Deadline, Instant};
 
 use following::Following;
+pub use following::OtherNetworks;
 
 use crate::builder::ServerFactory;
 use crate::cids::HostKeys;
@@ -66,6 +67,8 @@ pub(crate) struct Engine {
     send_error: Option<(SocketAddr, io::Error)>,
     system: SystemStats,
     following: Following,
+    /// What clients make of what they are told of networks.
+    other_networks: OtherNetworks,
     logs: Logs,
 }
 
@@ -82,7 +85,7 @@ pub struct SystemStats {
     pub sends_failed: u64,
     /// Sockets from which nothing could be received any more.
     pub sockets_failed: u64,
-    /// Routes from other networks that were not opened, because a connection had no room for them or the system no socket.
+    /// Routes and paths from other networks that were not opened, because a connection had no room for them or the system no socket.
     pub routes_refused: u64,
 }
 
@@ -115,6 +118,7 @@ impl Engine {
             send_error: None,
             system: SystemStats::default(),
             following: Following::default(),
+            other_networks: OtherNetworks::default(),
             logs: Logs::default(),
         }
     }
@@ -122,6 +126,11 @@ impl Engine {
     /// With logs of its connections.
     pub(crate) fn with_logs(self, logs: Logs) -> Self {
         Self { logs, ..self }
+    }
+
+    /// Its clients make this of networks beside the one they are on.
+    pub(crate) fn with_other_networks(self, other_networks: OtherNetworks) -> Self {
+        Self { other_networks, ..self }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -413,13 +422,15 @@ impl Engine {
         match news {
             Some((handle, Event::Token)) => self.keep_token(handle),
             Some((handle, Event::Confirmed)) => self.spread(handle),
-            Some((handle, Event::SpareCid)) => self.spread_on(handle),
+            Some((handle, Event::SpareCid | Event::PathPossible)) => self.spread_on(handle),
             Some((handle, Event::Route(_, RouteEvent::Closed | RouteEvent::Failed))) => {
                 self.close_unused(handle);
                 self.spread_later(handle);
+                self.spread_on(handle);
             }
             Some((handle, Event::Route(_, RouteEvent::Validated))) => {
                 self.following.agenda.on_validated(handle);
+                self.spread_on(handle);
             }
             _ => {}
         }

@@ -38,7 +38,7 @@ pub mod watch;
 pub use builder::Builder;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
-pub use engine::SystemStats;
+pub use engine::{OtherNetworks, SystemStats};
 pub use error::{Closed, Error};
 pub use event_loop::EventLoop;
 #[cfg(feature = "qlog")]

@@ -203,10 +203,10 @@ fn a_socket_that_finds_no_way_is_left_and_the_other_route_goes_on() {
     });
 }
 
-#[test]
-fn the_command_goes_on_over_the_other_interface() {
-    let Some(lab) = Lab::up() else { return };
-    let spawn = |namespace: &str, args: &'static [&str]| {
+/// Downloads with the command, and does something as soon as its timeline has these words; its report and the rest of its timeline.
+fn get(lab: &Lab, args: &[&str], words: &str, act: impl FnOnce()) -> (serde_json::Value, Vec<String>) {
+    let spawn = |namespace: &str, args: &[&str]| {
+        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
         inside(namespace, move || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_peregrine"));
             command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -216,35 +216,52 @@ fn the_command_goes_on_over_the_other_interface() {
     let mut listening = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut listening).unwrap();
     assert_eq!(listening, "listening on 198.51.100.9:4433\n");
-    let mut client = spawn(
-        &lab.client,
-        &[
-            "get",
-            "hq://198.51.100.9:4433/300000000",
-            "--insecure",
-            "--out",
-            "-",
-            "--json",
-            "--timeline",
-            "--watch-interfaces",
-        ],
-    );
-    let mut timeline = BufReader::new(client.stderr.take().unwrap()).lines();
-    let told = timeline
-        .by_ref()
-        .map(Result::unwrap)
-        .find(|line| line.contains("answers on the route from 10.0.2.2"));
-    assert!(told.is_some());
-    ip(&lab.client, "link set net1 down");
-    let rest: Vec<String> = timeline.map(Result::unwrap).collect();
+    let always =
+        ["get", "hq://198.51.100.9:4433/300000000", "--insecure", "--out", "-", "--json", "--timeline"];
+    let mut client = spawn(&lab.client, &[&always, args].concat());
+    let mut timeline = BufReader::new(client.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(timeline.by_ref().any(|line| line.contains(words)), "{words}");
+    act();
+    let rest: Vec<String> = timeline.collect();
     let got = client.wait_with_output().unwrap();
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(got.status.success(), "{rest:?}");
-    let report: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    (serde_json::from_slice(&got.stdout).unwrap(), rest)
+}
+
+#[test]
+fn the_command_goes_on_over_the_other_interface() {
+    let Some(lab) = Lab::up() else { return };
+    let (report, _) = get(&lab, &["--watch-interfaces"], "answers on the route from 10.0.2.2", || {
+        ip(&lab.client, "link set net1 down");
+    });
     let moves = report["moves"].as_array().unwrap();
     assert!(moves.len() == 1 && moves[0]["cause"] == "liveness", "{report}");
     assert!(moves[0]["to"].as_str().unwrap().starts_with("10.0.2.2:"), "{report}");
+}
+
+/// Nobody names an address: data comes over both networks, over the second alone when the first goes, and over the first again at
+/// its new address.
+#[test]
+fn the_command_uses_all_networks_as_they_come_and_go() {
+    let Some(lab) = Lab::up() else { return };
+    let (report, timeline) = get(&lab, &["--path", "others"], "path 1 carries data, from 10.0.2.2", || {
+        ip(&lab.client, "addr del 10.0.1.2/24 dev net1");
+        join(&lab.client, 1, 7);
+    });
+    let carries = timeline.iter().any(|line| line.contains("carries data, from 10.0.1.7"));
+    assert!(carries, "{timeline:?}");
+    assert_eq!(report["moves"].as_array().unwrap().len(), 0, "{report}");
+    let bytes = |local: &str| {
+        let paths = report["paths"].as_array().unwrap().iter();
+        let here = paths.filter(|path| path["local"].as_str().is_some_and(|from| from.starts_with(local)));
+        here.map(|path| path["received_bytes"].as_u64().unwrap()).sum::<u64>()
+    };
+    // How much of it over which is for the server's scheduler to say; what a path takes that carries nothing is a few packets.
+    for local in ["10.0.2.2:", "10.0.1.7:"] {
+        assert!(bytes(local) > 20_000, "{report}");
+    }
 }
 
 /// The system has more to say than there is room for while nobody listens.

@@ -306,9 +306,8 @@ impl Get {
             .map(|local| Order { when: self.after.unwrap_or(Moment::NOW), what: Act::Migrate(local) });
         let backup = self.backup.map(|local| Order { when: Moment::NOW, what: Act::Keep(local) });
         let rebind = self.rebind_after.map(|when| Order { when, what: Act::Rebind });
-        let paths = &self.several.paths;
-        let paths =
-            Some(Order { when: Moment::NOW, what: Act::Paths(paths.clone()) }).filter(|_| !paths.is_empty());
+        let named: Vec<_> = self.several.named().collect();
+        let paths = (!named.is_empty()).then_some(Order { when: Moment::NOW, what: Act::Paths(named) });
         paths.into_iter().chain(backup).chain(migrate).chain(rebind).collect()
     }
 

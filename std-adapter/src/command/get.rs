@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use peregrine_std::clock::Clock;
-use peregrine_std::{Connection, Endpoint, Error, Sizes, Watcher};
+use peregrine_std::{Builder, Connection, Endpoint, Error, OtherNetworks, Sizes, Watcher};
 
 use crate::args::Get;
 use crate::credentials;
@@ -63,22 +63,25 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         Some(folder) => builder.qlog(logs::open(folder)?),
         None => builder,
     };
-    let builder = match get.several.paths.len() {
-        0 => builder,
-        paths => {
+    let builder = match get.several.most() {
+        None => builder,
+        Some(paths) => {
             builder.multipath(|config| get.several.terms.configure(config)).sizes(Sizes { paths, ..SIZES })
         }
     };
-    let builder = get
-        .bind
-        .or(get.several.first())
+    let others = get.several.others();
+    let builder = others
         .into_iter()
-        .fold(builder, |builder, address| builder.listen(address));
+        .fold(builder, |builder, status| builder.other_networks(OtherNetworks::Paths(status)));
+    let first = get.several.named().next().map(|first| first.local);
+    let builder = get.bind.or(first).into_iter().fold(builder, Builder::listen);
     let endpoint = builder.bind().map_err(|error| Failure::of_connection(&error))?;
-    let watcher = get.watch_interfaces.then(|| endpoint.watch_networks()).transpose();
+    let watching = if others.is_some() { "--path others" } else { "--watch-interfaces" };
+    let is_watching = get.watch_interfaces || others.is_some();
+    let watcher = is_watching.then(|| endpoint.watch_networks()).transpose();
     let watcher = watcher.map_err(|error| {
         let failure = Failure::of_connection(&error);
-        Failure::new(failure.exit, format_args!("--watch-interfaces: {failure}"))
+        Failure::new(failure.exit, format_args!("{watching}: {failure}"))
     })?;
     interrupt::closes(endpoint.clone())?;
     let servers = servers(&get.urls);
@@ -137,7 +140,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     });
     progress.end();
     if let Some(error) = watcher.as_ref().and_then(Watcher::failure) {
-        complain(&format!("--watch-interfaces: {error}"));
+        complain(&format!("{watching}: {error}"));
     }
     let took = clock.now().since(peregrine_core::time::Instant::ZERO).into();
     let (mut routes, mut paths) = (Vec::new(), Vec::new());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use peregrine_core::connection::{AckReturn, MultipathConfig};
+use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::Scheduler;
 
 use crate::args::bind_address;
@@ -16,9 +17,10 @@ pub(crate) const MOST: usize = 8;
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Several {
     /// Use several paths at once, one from each of these local addresses, the first of which the connection begins on; a backup
-    /// carries nothing while another path works. To be given for each path
-    #[arg(long = "path", value_name = "ADDR[,backup]", conflicts_with_all = ["bind", "backup"])]
-    pub(crate) paths: Vec<From>,
+    /// carries nothing while another path works. To be given for each path. others: one from each other network that this host
+    /// is on or comes to be on (Linux)
+    #[arg(long = "path", value_name = "ADDR|others[,backup]", conflicts_with_all = ["bind", "backup"])]
+    paths: Vec<Wish>,
     #[command(flatten)]
     pub(crate) terms: Terms,
 }
@@ -38,11 +40,18 @@ pub(crate) struct Terms {
     acks: Option<Acks>,
 }
 
+/// One path, or one from each network that there is none from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wish {
+    One(From),
+    Others(Availability),
+}
+
 /// From where a path is opened, and what for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct From {
     pub(crate) local: SocketAddr,
-    pub(crate) is_backup: bool,
+    pub(crate) status: Availability,
 }
 
 /// How data is shared among paths.
@@ -64,35 +73,65 @@ enum Acks {
     Fastest,
 }
 
-impl FromStr for From {
+impl FromStr for Wish {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (address, is_backup) = match text.split_once(',') {
-            None => (text, false),
-            Some((address, "backup")) => (address, true),
+        let (place, status) = match text.split_once(',') {
+            None => (text, Availability::Available),
+            Some((place, "backup")) => (place, Availability::Backup),
             Some(_) => return Err("after the address may follow ,backup and nothing else: 192.0.2.1,backup"),
         };
-        Ok(Self { local: bind_address(address)?, is_backup })
+        match place {
+            "others" => Ok(Self::Others(status)),
+            address => Ok(Self::One(From { local: bind_address(address)?, status })),
+        }
     }
 }
 
 impl Several {
     /// What is wrong with them, and how it would be right.
     pub(crate) fn mistake(&self) -> Option<String> {
-        match self.paths.len() {
-            0 => self.terms.without("'--path' is needed, for each address that data is to go over"),
-            2..=MOST => None,
-            1 => {
-                Some("'--path' once makes one path: give it for each address that data is to go over".into())
+        match &self.paths[..] {
+            [] => self.terms.without("'--path' is needed, for each address that data is to go over"),
+            [Wish::Others(_)] | [Wish::One(_), Wish::Others(_)] => None,
+            paths if paths.iter().any(|wish| matches!(wish, Wish::Others(_))) => {
+                let why = "'--path others' stands for all networks but one: give one address before it at most";
+                Some(why.into())
             }
-            many => Some(format!("{many} times '--path': a connection has {MOST} paths at most")),
+            [_] => Some(
+                "'--path' once makes one path: give it for each address that data is to go over, or for others".into(),
+            ),
+            paths if paths.len() > MOST => {
+                Some(format!("{} times '--path': a connection has {MOST} paths at most", paths.len()))
+            }
+            _ => None,
         }
     }
 
-    /// The address that the connection begins on.
-    pub(crate) fn first(&self) -> Option<SocketAddr> {
-        self.paths.first().map(|first| first.local)
+    /// How many paths there may be; none if one is enough.
+    pub(crate) fn most(&self) -> Option<usize> {
+        match self.paths.len() {
+            0 => None,
+            _ if self.others().is_some() => Some(MOST),
+            paths => Some(paths),
+        }
+    }
+
+    /// The paths from addresses that were named. On the first the connection begins.
+    pub(crate) fn named(&self) -> impl Iterator<Item = From> {
+        self.paths.iter().filter_map(|wish| match wish {
+            Wish::One(from) => Some(*from),
+            Wish::Others(_) => None,
+        })
+    }
+
+    /// What paths from all other networks are for, if there are to be any.
+    pub(crate) fn others(&self) -> Option<Availability> {
+        self.paths.iter().find_map(|wish| match wish {
+            Wish::One(_) => None,
+            Wish::Others(status) => Some(*status),
+        })
     }
 }
 

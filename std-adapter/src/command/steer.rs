@@ -143,7 +143,7 @@ fn until(
 fn spread(connection: &Connection, paths: &[From], meter: &Meter) -> Result<(), Failure> {
     let Some((first, others)) = paths.split_first() else { return Ok(()) };
     let option = |from: &From| format!("--path {}", from.local);
-    if first.is_backup {
+    if first.status == Availability::Backup {
         connection.set_path_status(PathId::ZERO, true).map_err(|error| failure(&option(first), &error))?;
     }
     let begun: Vec<_> = others.iter().map(|from| (option(from), begin(connection, from, meter))).collect();
@@ -156,9 +156,8 @@ fn spread(connection: &Connection, paths: &[From], meter: &Meter) -> Result<(), 
 }
 
 fn begin(connection: &Connection, from: &From, meter: &Meter) -> Result<PathId, Error> {
-    let status = if from.is_backup { Availability::Backup } else { Availability::Available };
     loop {
-        match connection.open_path(from.local, status) {
+        match connection.open_path(from.local, from.status) {
             Err(Error::Path(PathError::NoCid)) if !meter.is_over() => {
                 connection.wait_path_possible(Some(STEP)).or_else(until_timeout)?;
             }

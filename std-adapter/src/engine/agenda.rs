@@ -1,7 +1,7 @@
-//! Which clients want another route later: when the server has supplied a connection ID for it, or after a while.
+//! Which clients want another route or path later: when there is what it takes, or after a while.
 //!
-//! A route that ends is opened anew, but a network that leads nowhere is not asked all the time: each attempt of a connection
-//! waits twice as long as the one before, until a route of it works or the networks change. Where there is less room than
+//! One that ends is opened anew, but a network that leads nowhere is not asked all the time: each attempt of a connection
+//! waits twice as long as the one before, until one of it works or the networks change. Where there is less room than
 //! there are networks, they take turns.
 
 use std::collections::HashMap;
@@ -28,13 +28,14 @@ struct Row {
     due: Deadline,
     /// How long the one after that will have to wait.
     wait: Duration,
-    wants_cid: bool,
-    /// The addresses that routes were opened from, the longest ago first.
+    /// Something of the connection's own is missing.
+    waits: bool,
+    /// The addresses that were tried, the longest ago first.
     tried: Vec<IpAddr>,
 }
 
 impl Row {
-    const NEW: Self = Self { due: Deadline::NEVER, wait: SHORTEST, wants_cid: false, tried: Vec::new() };
+    const NEW: Self = Self { due: Deadline::NEVER, wait: SHORTEST, waits: false, tried: Vec::new() };
 }
 
 impl<User> Default for Agenda<User> {
@@ -48,7 +49,7 @@ impl<User: Copy + Eq + Hash> Agenda<User> {
         self.rows.entry(user).or_insert(Row::NEW)
     }
 
-    /// A route is missing: an attempt is due after a while.
+    /// One is missing: an attempt is due after a while.
     pub(super) fn later(&mut self, now: Instant, user: User) {
         let row = self.row(user);
         if !row.due.is_set() {
@@ -59,21 +60,21 @@ impl<User: Copy + Eq + Hash> Agenda<User> {
         }
     }
 
-    /// A route works: should it end, that is another matter.
+    /// One works: should it end, that is another matter.
     pub(super) fn on_validated(&mut self, user: User) {
         if let Some(row) = self.rows.get_mut(&user) {
             row.wait = SHORTEST;
         }
     }
 
-    /// There is no connection ID for a route.
-    pub(super) fn wait_for_cid(&mut self, user: User) {
-        self.row(user).wants_cid = true;
+    /// What another route or path takes is missing: a connection ID, a path ID, the end of an attempt.
+    pub(super) fn wait(&mut self, user: User) {
+        self.row(user).waits = true;
     }
 
-    /// There is one now. Returns whether it was waited for.
-    pub(super) fn on_spare_cid(&mut self, user: User) -> bool {
-        self.rows.get_mut(&user).is_some_and(|row| std::mem::take(&mut row.wants_cid))
+    /// It may be there now. Returns whether it was waited for.
+    pub(super) fn take_waiting(&mut self, user: User) -> bool {
+        self.rows.get_mut(&user).is_some_and(|row| std::mem::take(&mut row.waits))
     }
 
     /// When [`Self::take_due`] has something to tell, or a little earlier.
@@ -96,7 +97,7 @@ impl<User: Copy + Eq + Hash> Agenda<User> {
         due
     }
 
-    /// A route is opened from this address, or cannot be.
+    /// A route or path is opened from this address, or cannot be.
     pub(super) fn on_tried(&mut self, user: User, ip: IpAddr) {
         let tried = &mut self.row(user).tried;
         tried.retain(|other| *other != ip);
@@ -162,15 +163,15 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_connection_id_is_known_until_it_comes_or_the_connection_ends() {
+    fn who_waits_is_known_until_it_goes_on_or_the_connection_ends() {
         let mut agenda = Agenda::default();
-        assert!(!agenda.on_spare_cid('a'));
-        agenda.wait_for_cid('a');
-        assert!(!agenda.on_spare_cid('b'));
-        assert!(agenda.on_spare_cid('a') && !agenda.on_spare_cid('a'));
-        agenda.wait_for_cid('b');
+        assert!(!agenda.take_waiting('a'));
+        agenda.wait('a');
+        assert!(!agenda.take_waiting('b'));
+        assert!(agenda.take_waiting('a') && !agenda.take_waiting('a'));
+        agenda.wait('b');
         agenda.forget('b');
-        assert!(!agenda.on_spare_cid('b') && agenda.rows.len() == 1);
+        assert!(!agenda.take_waiting('b') && agenda.rows.len() == 1);
     }
 
     #[test]

@@ -1,14 +1,26 @@
-//! Connections follow the networks of their host: they are told what is gone, and clients open routes from what is there.
+//! Connections follow the networks of their host: they are told what is gone, and clients open routes or paths from what is there.
 
 use std::net::SocketAddr;
 
-use peregrine_core::connection::{NetworkChange, RouteError};
+use peregrine_core::connection::{NetworkChange, PathError, PathView, RouteError};
 use peregrine_core::endpoint::Handle;
+use peregrine_core::path::Availability;
+use peregrine_core::wire::dialect::AbandonCode;
 
 use super::Engine;
 use super::agenda::Agenda;
 use crate::error::Error;
 use crate::watch::Networks;
+
+/// What a client makes of the networks of its host beside the one that it is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OtherNetworks {
+    /// It keeps a route from each in reserve.
+    #[default]
+    Routes,
+    /// It opens a path from each, to be used by both sides as this says; where the peer does not know several paths it keeps routes.
+    Paths(Availability),
+}
 
 /// What an endpoint knows of its host's networks.
 #[derive(Default)]
@@ -61,9 +73,9 @@ impl Engine {
         }
     }
 
-    /// The server has supplied a connection ID: whoever has waited for one goes on.
+    /// What a connection may have waited for is there, so that it goes on.
     pub(super) fn spread_on(&mut self, handle: Handle) {
-        if self.following.agenda.on_spare_cid(handle) {
+        if self.following.agenda.take_waiting(handle) {
             self.spread(handle);
         }
     }
@@ -85,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Opens routes from the networks that a client has none from.
+    /// Opens a route or a path from each network that a client has none from.
     pub(super) fn spread(&mut self, handle: Handle) {
         let (Some(networks), Some(Some((known, true)))) =
             (&self.following.networks, self.known.get(handle.slot()))
@@ -100,21 +112,18 @@ impl Engine {
         self.following.agenda.order(handle, &mut others);
         for ip in others {
             let local = self.sockets.on(ip, remote).unwrap_or_else(|| SocketAddr::new(ip, 0));
-            match self.add_route(handle, local) {
-                Ok(route) => {
-                    if let Some((connection, now)) = self.connection(handle)
-                        && connection.route().is_some_and(|route| route.down)
-                    {
-                        // There was no other one. Waiting for an answer first would only be longer silence.
-                        let _ = connection.switch_route(now, route);
-                    }
+            match self.take_up(handle, local) {
+                Ok(()) => {}
+                // It goes on when the server supplies one, or when an attempt is over,
+                Err(Error::Route(RouteError::NoSpareCid) | Error::Path(PathError::Busy)) => {
+                    return self.following.agenda.wait(handle);
                 }
-                // It goes on when the server supplies one,
-                Err(Error::Route(RouteError::NoSpareCid)) => {
-                    return self.following.agenda.wait_for_cid(handle);
+                Err(Error::Path(PathError::NoCid | PathError::NoPathId)) => {
+                    self.give_up_path(handle);
+                    return self.following.agenda.wait(handle);
                 }
                 // or when a route ends.
-                Err(Error::Route(RouteError::Full)) => {
+                Err(Error::Route(RouteError::Full) | Error::Path(PathError::Full)) => {
                     self.system.routes_refused += 1;
                     return;
                 }
@@ -125,7 +134,7 @@ impl Engine {
                     }
                 }
                 // This one moves nowhere.
-                Err(Error::Route(_)) => return,
+                Err(Error::Route(_) | Error::Path(_)) => return,
                 Err(_) => {
                     self.system.routes_refused += 1;
                     self.spread_later(handle);
@@ -133,5 +142,35 @@ impl Engine {
             }
             self.following.agenda.on_tried(handle, ip);
         }
+    }
+
+    /// Gives up a path from an address that is gone: another one needs its place.
+    fn give_up_path(&mut self, handle: Handle) {
+        let Some((connection, now)) = self.connection(handle) else { return };
+        let is_gone =
+            |path: &PathView| path.abandoned.is_none() && path.route.is_some_and(|route| route.down);
+        let gone = connection.paths().find(is_gone);
+        if let Some(path) = gone {
+            // Refused for the last one, which stays until the idle timeout.
+            let _ = connection.abandon_path(now, path.id, AbandonCode::Unstable);
+        }
+    }
+
+    /// Opens a route or a path from a network that a client is not on yet.
+    fn take_up(&mut self, handle: Handle, local: SocketAddr) -> Result<(), Error> {
+        let connection = self.core.connection_mut(handle).ok_or(Error::Shutdown)?;
+        if let OtherNetworks::Paths(status) = self.other_networks
+            && connection.is_multipath()
+        {
+            return self.open_path(handle, local, None, status).map(drop);
+        }
+        let route = self.add_route(handle, local)?;
+        if let Some((connection, now)) = self.connection(handle)
+            && connection.route().is_some_and(|route| route.down)
+        {
+            // There was no other one. Waiting for an answer first would only be longer silence.
+            let _ = connection.switch_route(now, route);
+        }
+        Ok(())
     }
 }

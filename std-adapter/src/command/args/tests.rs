@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use peregrine_core::connection::{AckReturn, MultipathConfig};
+use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::wire::Dialect;
 
@@ -100,6 +101,10 @@ fn mistakes_are_named() {
         ("get https://a/ --path 127.0.0.1", "give it for each address"),
         ("get https://a/ --path 127.0.0.1,spare --path ::1", "192.0.2.1,backup"),
         ("get https://a/ --path wlan0 --path ::1", "expected an IP address"),
+        ("get https://a/ --path others,spare", "192.0.2.1,backup"),
+        ("get https://a/ --path others --path ::1", "one address before it at most"),
+        ("get https://a/ --path ::1 --path ::2 --path others", "one address before it at most"),
+        ("get https://a/ --path others --path others", "one address before it at most"),
         ("get https://a/ --path ::1 --path ::2 --bind ::3", "cannot be used with"),
         ("get https://a/ --path ::1 --path ::2 --backup ::3", "cannot be used with"),
         (&format!("get https://a/ {}", "--path ::1 ".repeat(9)), "8 paths at most"),
@@ -133,10 +138,10 @@ fn paths_are_read_with_what_they_are_for() {
     let get = get(line);
     let first = "127.0.0.1:0".parse().unwrap();
     let paths = vec![
-        From { local: first, is_backup: true },
-        From { local: "[::1]:5".parse().unwrap(), is_backup: false },
+        From { local: first, status: Availability::Backup },
+        From { local: "[::1]:5".parse().unwrap(), status: Availability::Available },
     ];
-    assert_eq!(get.several.first(), Some(first));
+    assert_eq!((get.several.most(), get.several.others()), (Some(2), None));
     assert_eq!(get.orders(), [Order { when: Moment::NOW, what: Act::Paths(paths) }]);
     let mut config = MultipathConfig::speaking(Dialect::ALL).unwrap();
     get.several.terms.configure(&mut config);
@@ -159,4 +164,15 @@ fn help_documents_the_exit_codes() {
         assert_eq!(help.exit_code(), Exit::Done as i32);
         assert!(help.to_string().contains(&Exit::help()), "{help}");
     }
+}
+
+#[test]
+fn paths_from_all_other_networks_are_read_with_what_they_are_for() {
+    let others = |line: &str| {
+        let get = get(&format!("https://a/ {line}"));
+        (get.several.most(), get.several.named().count(), get.several.others())
+    };
+    assert_eq!(others("--path others"), (Some(8), 0, Some(Availability::Available)));
+    assert_eq!(others("--path ::1 --path others,backup"), (Some(8), 1, Some(Availability::Backup)));
+    assert_eq!(others(""), (None, 0, None));
 }
