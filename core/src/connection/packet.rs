@@ -32,7 +32,7 @@ pub(super) enum Allowed {
     Probe,
     /// CONNECTION_CLOSE.
     Close,
-    /// What asks and answers whether a route works, and nothing that moves the connection (RFC 9000 9.1).
+    /// What asks and answers whether a route works, and nothing that moves the connection (RFC 9000 9.1): a PING only on the one in use.
     Path,
     /// PING and padding up to the size of the datagram (RFC 9000 14.4).
     MtuProbe,
@@ -214,7 +214,14 @@ impl State {
                 out.push(&Frame::Ping(Ping)).ok();
                 return;
             }
-            Allowed::Path => return self.contribute_path(now, lent, order, out),
+            Allowed::Path => {
+                self.contribute_path(now, lent, order, out);
+                let path = lent.buffers.paths.get(order.path.index());
+                if path.is_some_and(|path| path.ping.is_wanted() && usize::from(path.active) == order.route) {
+                    out.push(&Frame::Ping(Ping)).ok();
+                }
+                return;
+            }
             Allowed::AckOnly | Allowed::All | Allowed::Probe => {}
         }
         let confirm = self.contribute_acks(now, lent, order, out, acks);
@@ -452,12 +459,13 @@ impl State {
             if packet.mtu_probe {
                 route.mtu.on_probe_sent(packet.size);
             }
-        }
-        if packet.kinds.has(Kind::Stream) && self.side.is_client() {
-            self.liveness.on_expecting(now);
+            // From who is heard and has left probes without an answer nothing is expected: it would be asked after each sign of life.
+            if packet.kinds.has(Kind::Stream) && self.side.is_client() && route.pto.count() == 0 {
+                self.liveness.on_expecting(now);
+            }
         }
         if packet.ack_eliciting {
-            self.lifecycle.on_ack_eliciting_sent(now, pto);
+            self.lifecycle.on_ack_eliciting_sent(now, self.longest_base_pto(lent));
         }
         if level == Level::OneRtt
             && sent.pings

@@ -152,7 +152,7 @@ impl State {
         {
             return Some(Grant { allowed: Allowed::MtuProbe, levels: ONE_RTT, max, budget });
         }
-        if self.may_overdraw(lent, row) {
+        if self.may_overdraw(lent, path, row) {
             return Some(Grant { allowed: Allowed::Path, levels: ONE_RTT, max, budget });
         }
         let levels = self.owing(now, lent, path, LevelSet::NONE);
@@ -193,12 +193,14 @@ impl State {
     }
 
     /// What asks or answers whether the route in use works may exceed the window by one datagram. A peer that heard nothing
-    /// because a whole window was lost on a new route would give the route up before a probe is due.
-    fn may_overdraw(&self, lent: &Lent<'_>, row: usize) -> bool {
-        let congestion = lent.buffers.routes.get(row).map(|route| &route.congestion);
+    /// because a whole window was lost on a new route would give the route up before a probe is due. Nor does a window that was
+    /// full when the peer fell silent keep a PING back: of those there are few, and ever fewer.
+    fn may_overdraw(&self, lent: &Lent<'_>, path: PathRow, row: usize) -> bool {
+        let Some(route) = lent.buffers.routes.get(row) else { return false };
+        let is_asked = || lent.buffers.paths.get(path.index()).is_some_and(|path| path.ping.is_wanted());
+        let in_window = || route.congestion.in_flight() <= route.congestion.window();
         self.levels.is_confirmed()
-            && self.wants_on_route(lent, row)
-            && congestion.is_some_and(|congestion| congestion.in_flight() <= congestion.window())
+            && (self.wants_on_route(lent, row) && in_window() || route.is_suspect() && is_asked())
             && self.may_take_rows(lent, row, Allowed::Path)
     }
 

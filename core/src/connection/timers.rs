@@ -9,6 +9,7 @@ use super::receive::Seat;
 use super::start::{PROBES, State};
 use crate::ids::{PathId, PathRow, SpaceId};
 use crate::lifecycle::{Due, Silence};
+use crate::path::failover::asked_again_at;
 use crate::recovery::pto::Situation;
 use crate::recovery::{Alarm, Flight, Numbers};
 use crate::session::Level;
@@ -30,6 +31,7 @@ impl State {
         let alarms = self.path_rows().filter_map(|path| self.alarm(lent, path));
         let alarm = alarms.map(|(at, _)| Deadline::at(at)).min().unwrap_or_default();
         let alive = self.liveness.next_timeout(self.liveness_pto(lent));
+        let asks = self.path_rows().map(|path| self.next_question(lent, path)).min().unwrap_or_default();
         let route = self.next_route_timeout(lent).min(self.next_alarm_elsewhere(lent));
         let acks = self.next_ack(lent);
         let paths = self.next_path_timeout(lent);
@@ -38,6 +40,7 @@ impl State {
             self.levels.next_timeout(),
             alarm,
             alive,
+            asks,
             route,
             acks,
             paths,
@@ -87,6 +90,9 @@ impl State {
         self.on_path_timeout(now, lent);
         self.on_alarm_elsewhere(now, lent);
         for path in self.path_rows() {
+            if self.next_question(lent, path).is_due(now) {
+                want_ping(lent, path);
+            }
             let row = active(lent, path);
             match self.alarm(lent, path) {
                 Some((at, Alarm::Loss(space))) if at <= now => {
@@ -106,6 +112,19 @@ impl State {
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.ecn.on_silence();
         }
+    }
+
+    /// When a peer that does not answer over a path is asked again. The timeout that probes wait for has doubled all the while.
+    fn next_question(&self, lent: &Lent<'_>, row: PathRow) -> Deadline {
+        let path =
+            lent.buffers.paths.get(row.index()).filter(|path| path.is_open() && !path.ping.is_wanted());
+        let route = path.and_then(|path| lent.buffers.routes.get(usize::from(path.active)));
+        let Some(route) = route.filter(|route| route.is_suspect()) else { return Deadline::NEVER };
+        if self.is_blocked(lent, row) {
+            return Deadline::NEVER;
+        }
+        let asked = route.flight.last_ack_eliciting();
+        asked_again_at(route.left, asked, self.base_pto(lent, row))
     }
 
     /// Whether a packet ends a silence on the route in use in which the peer was out of reach. To be asked before an ACK in the

@@ -1,4 +1,4 @@
-//! When a route is silent, when a path that is suspect is given up, and how many paths are validated at once
+//! When a route is silent, when who does not answer is asked again, when a path that is suspect is given up, and how many paths are validated at once
 //! (draft-ietf-quic-multipath-21, PTO Expiration, Denial of Service with Multiple Paths). Pure decisions.
 //!
 //! ```text
@@ -58,6 +58,19 @@ pub fn last_silent_at(waiting: &Waiting) -> Deadline {
 pub fn given_up_at(suspect: Instant, other_works: Option<Instant>, patience: Option<Span>) -> Deadline {
     let due = |works: Instant| Some(suspect.max(works).after(patience?));
     other_works.and_then(due).into()
+}
+
+/// Who does not answer is asked so often at most.
+const SELDOM: Span = Span::from_secs(1);
+
+/// When a peer that does not answer on a route since `suspect` is asked again, over which something that it should have acknowledged
+/// was `asked` last: when the silence is longer by an eighth. An hour of it takes some sixty PINGs, and what a tunnel has cost is an
+/// eighth of its length more. With nothing but probes, whose timeout doubles (RFC 9002 6.2.1), it might be as long again, or what
+/// the idle timeout leaves of the connection.
+pub fn asked_again_at(suspect: Instant, asked: Option<Instant>, pto: Span) -> Deadline {
+    let asked = asked.map_or(suspect, |asked| asked.max(suspect));
+    let eighth = Span::from_micros(asked.since(suspect).as_micros() / 8);
+    Deadline::at(asked.after(eighth.max(SELDOM).max(pto)))
 }
 
 /// Validations that run at once.
@@ -125,6 +138,22 @@ mod tests {
         assert_eq!(given_up_at(ms(1000), Some(ms(0)), None), Deadline::NEVER);
         // All were silent for two minutes; another one is back.
         assert_eq!(given_up_at(ms(1000), Some(ms(120_000)), patience), Deadline::at(ms(150_000)));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_asked_whenever_the_silence_is_an_eighth_longer() {
+        let (suspect, mut asked) = (ms(1000), None);
+        let mut seconds = std::vec::Vec::new();
+        while asked < Some(ms(3_600_000)) {
+            asked = asked_again_at(suspect, asked, span(300)).instant();
+            seconds.extend(asked.map(|asked| asked.since(suspect).as_millis() as f64 / 1e3));
+        }
+        assert_eq!(seconds[..9], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+        assert!(seconds[7..].windows(2).all(|two| two[1] <= two[0] * 1.1251), "{seconds:?}");
+        assert!((55..65).contains(&seconds.len()), "{}", seconds.len());
+        // What was sent before counts for nothing, and on a slow network there is time for an answer.
+        assert_eq!(asked_again_at(ms(5000), Some(ms(4900)), span(100)), Deadline::at(ms(6000)));
+        assert_eq!(asked_again_at(ms(5000), None, span(3000)), Deadline::at(ms(8000)));
     }
 
     #[test]

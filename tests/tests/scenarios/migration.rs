@@ -545,6 +545,31 @@ fn a_client_that_downloads_notices_silence_and_moves_by_itself() {
     assert!(silence < Duration::from_millis(300).into(), "{silence:?}");
 }
 
+/// A tunnel: nothing comes through for a while, and no system says so. A probe timeout has doubled until then, to as long as the
+/// tunnel or beyond the idle timeout.
+#[test]
+fn after_an_outage_that_nobody_told_of_all_goes_on_soon() {
+    for up in [false, true] {
+        for outage in [2_000, 5_000, 12_000, 25_000] {
+            let mut pair = phone(|_, _| {});
+            let id = stream(&mut pair);
+            pair.client(|connection, _| connection.write_stream(id, b"x").unwrap());
+            pair.run_ms(40);
+            let (now, client) = (pair.world.now().as_micros() / 1000, pair.client);
+            let back = now + 100 + outage;
+            pair.world.at_ms(now + 100, move |world| world.interface(client, 0).unplug());
+            pair.world.at_ms(back, move |world| world.interface(client, 0).plug());
+            let id = if up { stream(&mut pair) } else { id };
+            pair.carry(up, id, MIB);
+            let since = pair.world.now().as_micros() / 1000 - back;
+            assert!(
+                since < 1_800 + outage / 8,
+                "up {up}, {outage} ms of outage: all came {since} ms after it"
+            );
+        }
+    }
+}
+
 /// The server has probed in vain for most of the outage: its next probe by itself would come as late again.
 #[test]
 fn a_server_that_hears_its_client_again_does_not_wait_for_its_next_probe() {
