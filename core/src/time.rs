@@ -147,6 +147,7 @@ impl Deadline {
 
     /// The earlier of two.
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn min(self, other: Self) -> Self {
         Ord::min(self, other)
     }

@@ -121,6 +121,7 @@ impl State {
     }
 
     /// The peer retires a connection ID of ours of a path.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn on_retire_cid(
         &self,
         lent: &mut Lent<'_>,

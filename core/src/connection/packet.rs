@@ -312,6 +312,7 @@ impl State {
         }
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn contribute_crypto(
         &mut self,
         lent: &mut Lent<'_>,

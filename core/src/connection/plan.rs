@@ -310,6 +310,7 @@ impl State {
 
     /// Whether a packet may take a free row of the sent table. A few are kept for probes, unless nothing is under way that
     /// could be probed for.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn may_take_rows(&self, lent: &Lent<'_>, route: usize, allowed: Allowed) -> bool {
         let kept = if allowed == Allowed::Probe || is_idle(lent, route) { 0 } else { ROWS_FOR_PROBES };
         self.sent.room(lent.buffers.sent) > kept

@@ -130,6 +130,7 @@ impl CryptoStreams {
     }
 
     /// Whether [`Self::write`] has something to write on `level`.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn wants_to_send(&self, level: Level, session: &dyn Session) -> bool {
         let flight = number(level).and_then(|number| self.flights.get(number));
         flight.is_some_and(|flight| flight.chunks.has_lost() || session.crypto_len(level) > flight.sent)

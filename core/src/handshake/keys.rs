@@ -64,6 +64,7 @@ impl PathPhase {
     pub const NEW: Self =
         Self { generation: 0, first_sent: None, lowest: None, highest: None, highest_old: None };
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn catch_up(&mut self, generation: u32) {
         if !self.is_of(generation) {
             let highest_old = self.highest_before(generation);

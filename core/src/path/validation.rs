@@ -262,6 +262,7 @@ impl Responses {
     }
 
     /// The place of the oldest answer of `route`.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn oldest(&self, route: u8) -> Option<usize> {
         self.owed.iter().position(|place| place.is_some_and(|answer| answer.route == route))
     }

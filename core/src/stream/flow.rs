@@ -183,6 +183,7 @@ impl Inflow {
     }
 
     /// So many bytes take no memory any more.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) const fn on_consumed(&mut self, len: u64) {
         self.consumed = self.consumed.saturating_add(len);
         self.credit.on_consumed(self.consumed, self.window);

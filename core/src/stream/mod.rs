@@ -194,6 +194,7 @@ impl Streams {
         rows.iter().take(self.unused.into()).filter(|row| !row.is_vacant()).count()
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn slot_of(&self, memory: &StreamMemory<'_>, id: StreamId) -> Option<u16> {
         self.index.find(memory.index, memory.rows, id.0)
     }

@@ -46,6 +46,7 @@ impl Streams {
     }
 
     /// Whether streams have bytes to send over a path, or their end.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn wants_data(&self, memory: &StreamMemory<'_>, over: &Over) -> bool {
         self.order.next(memory.rows, self.outflow.room() > 0, over).is_some()
     }

@@ -176,6 +176,7 @@ impl Chunks {
     }
 
     /// Up to where everything is acknowledged, if everything below `sent` was sent once.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn acked_to<R: HasChunk>(&self, rows: &[R], sent: u64) -> u64 {
         self.all.head().and_then(|head| at(rows, head)).map_or(sent, |row| row.chunk().offset())
     }

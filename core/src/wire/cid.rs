@@ -26,6 +26,7 @@ impl Cid {
     }
 
     /// Its bytes.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len()).unwrap_or_default()
     }

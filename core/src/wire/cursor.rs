@@ -201,6 +201,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`NoSpace`] if it does not fit.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn u8(&mut self, value: u8) -> Result<(), NoSpace> {
         self.bytes(&[value])
     }
