@@ -208,7 +208,6 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// The next thing the application should know.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_event(&mut self) -> Option<Event> {
         let (state, mut lent) = self.lend();
         state.poll_event(&mut lent)

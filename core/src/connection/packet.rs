@@ -8,6 +8,7 @@ use crate::error::{Code, TransportError, Trap};
 use crate::ids::{Ecn, PathId, PathRow};
 use crate::lifecycle::{Cause, Close};
 use crate::limits::{SAMPLE_LEN, TAG_LEN};
+use crate::path::Route;
 use crate::recovery::{Draft, Packet};
 use crate::session::{Key, Level};
 use crate::time::Instant;
@@ -312,7 +313,6 @@ impl State {
         }
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
     fn contribute_crypto(
         &mut self,
         lent: &mut Lent<'_>,
@@ -441,13 +441,13 @@ impl State {
             }
         }
         if sent.in_flight {
+            let is_suspect = lent.buffers.routes.get(order.route).is_some_and(Route::is_suspect);
             let Some(InFlight { flight, rows, table, .. }) = self.in_flight(lent, level, order.route) else {
                 return Ok(());
             };
-            let kept = flight.on_sent(rows, table, now, draft, packet);
-            if kept.is_ok()
-                && let Some(route) = lent.buffers.routes.get_mut(order.route)
-            {
+            let kept = is_suspect && flight.on_asked_again(rows, now, packet)
+                || flight.on_sent(rows, table, now, draft, packet).is_ok();
+            if kept && let Some(route) = lent.buffers.routes.get_mut(order.route) {
                 route.congestion.on_sent(now, packet.size);
             }
         } else if let Some(flight) = self.flight_mut(lent, level, order.route) {

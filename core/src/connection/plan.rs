@@ -197,11 +197,16 @@ impl State {
     /// full when the peer fell silent keep a PING back: of those there are few, and ever fewer.
     fn may_overdraw(&self, lent: &Lent<'_>, path: PathRow, row: usize) -> bool {
         let Some(route) = lent.buffers.routes.get(row) else { return false };
-        let is_asked = || lent.buffers.paths.get(path.index()).is_some_and(|path| path.ping.is_wanted());
+        let has_row =
+            || self.sent.room(lent.buffers.sent) > 0 || route.flight.ends_in_question(lent.buffers.sent);
+        let asks_again = || {
+            let path = lent.buffers.paths.get(path.index());
+            route.is_suspect() && path.is_some_and(|path| path.ping.is_wanted()) && has_row()
+        };
         let in_window = || route.congestion.in_flight() <= route.congestion.window();
-        self.levels.is_confirmed()
-            && (self.wants_on_route(lent, row) && in_window() || route.is_suspect() && is_asked())
-            && self.may_take_rows(lent, row, Allowed::Path)
+        let asks =
+            || self.wants_on_route(lent, row) && in_window() && self.may_take_rows(lent, row, Allowed::Path);
+        self.levels.is_confirmed() && (asks() || asks_again())
     }
 
     /// What the congestion window and the pacer let out.

@@ -91,7 +91,7 @@ impl State {
         self.on_alarm_elsewhere(now, lent);
         for path in self.path_rows() {
             if self.next_question(lent, path).is_due(now) {
-                want_ping(lent, path);
+                self.ask_again(lent, path);
             }
             let row = active(lent, path);
             match self.alarm(lent, path) {
@@ -125,6 +125,20 @@ impl State {
         }
         let asked = route.flight.last_ack_eliciting();
         asked_again_at(route.left, asked, self.base_pto(lent, row))
+    }
+
+    /// Asks whether the peer is back on a path. With no row for that, what has been sent again already gives its own.
+    fn ask_again(&mut self, lent: &mut Lent<'_>, path: PathRow) {
+        want_ping(lent, path);
+        let Some(route) = lent.buffers.routes.get_mut(active(lent, path)) else { return };
+        if self.sent.room(lent.buffers.sent) > 0 || route.flight.ends_in_question(lent.buffers.sent) {
+            return;
+        }
+        if let Some(dropped) = route.flight.drop_oldest(lent.buffers.sent) {
+            let size = lent.buffers.sent.get(usize::from(dropped)).map_or(0, |row| row.size);
+            route.congestion.on_discarded(size.into());
+            self.sent.free(lent.buffers.sent, dropped);
+        }
     }
 
     /// Whether a packet ends a silence on the route in use in which the peer was out of reach. To be asked before an ACK in the

@@ -143,6 +143,26 @@ impl Flight {
         Ok(())
     }
 
+    /// Whether the newest packet under way only asks for an acknowledgment.
+    pub fn ends_in_question(&self, rows: &[SentPacket]) -> bool {
+        rows.get(usize::from(self.packets.tail)).is_some_and(|row| is_question(row.kinds, row.is_mtu_probe()))
+    }
+
+    /// A packet asks once more what the one before it has asked in vain: it takes that one's row, so that many questions take no more
+    /// of the table than one. Only the newest can be acknowledged from now on; its row has the bytes of all. Returns whether both
+    /// are such packets.
+    pub fn on_asked_again(&mut self, rows: &mut [SentPacket], now: Instant, packet: &Packet) -> bool {
+        let before = row(rows, self.packets.tail).filter(|row| is_question(row.kinds, row.is_mtu_probe()));
+        let Some(row) = before.filter(|_| is_question(packet.kinds, packet.mtu_probe)) else { return false };
+        row.set_sent(now);
+        row.pn = packet.pn as u32;
+        row.size = row.size.saturating_add(packet.size);
+        row.marks = row.marks.with(Marks::ECT0, packet.ect0);
+        self.newest = packet.pn;
+        self.last_ack_eliciting = now;
+        true
+    }
+
     /// A packet was sent that only acknowledges. No row remembers it, but that it arrived tells of what went before (RFC 9002 6.1).
     pub const fn on_ack_only_sent(&mut self, pn: u64) {
         self.newest = pn;
@@ -235,6 +255,15 @@ impl Flight {
         repeated
     }
 
+    /// The oldest packet leaves if it has no content, or what it had went again already: its row is needed. The row belongs to the
+    /// caller as if popped.
+    pub fn drop_oldest(&mut self, rows: &mut [SentPacket]) -> Option<u16> {
+        let oldest = self.packets.head;
+        let packet = *row(rows, oldest).filter(|row| !has_content(row.kinds))?;
+        self.stand_in(rows, None, NONE, oldest, &packet);
+        Some(oldest)
+    }
+
     /// Puts a packet of no content in the place of one, so that its acknowledgment still counts; the row of the first is the
     /// caller's, its `size` what left the flight. With no row for that it has no place any more.
     fn stand_in(
@@ -306,6 +335,12 @@ fn has_content(kinds: Kinds) -> bool {
     const PADDED: Kinds = PING.with(Kind::Padding);
     let kinds = kinds.without(Kind::Ack).without(Kind::PathAck);
     ![Kinds::NONE, PING, PADDED].contains(&kinds)
+}
+
+/// Whether a packet of `kinds` has nothing that is to be acknowledged but a PING, which is there for its own sake.
+fn is_question(kinds: Kinds, mtu_probe: bool) -> bool {
+    let kinds = kinds.without(Kind::Ack).without(Kind::PathAck).without(Kind::Padding);
+    kinds == Kinds::NONE.with(Kind::Ping) && !mtu_probe
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ pub fn take_rest(rows: &mut [SentPacket], handle: u16) -> Option<u16> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
     pub(super) head: u16,
-    tail: u16,
+    pub(super) tail: u16,
 }
 
 impl Chain {

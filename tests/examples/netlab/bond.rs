@@ -1,7 +1,7 @@
 //! Two links at once, and three: how much of both a download gets, and what the loss of one costs.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,9 +50,7 @@ const RACES: [Race; 4] = [
 
 /// Runs all so many times, and prints the medians.
 pub(crate) fn all(peregrine: &str, runs: usize) {
-    let folder = std::env::temp_dir().join(format!("pg-netlab-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    noq::issue(&folder);
+    let folder = issue();
     println!("10 MiB, seconds, medians of {runs}:\n");
     println!("| links | all would take | first alone | all | noq, all |");
     println!("|---|---|---|---|---|");
@@ -82,6 +80,31 @@ pub(crate) fn all(peregrine: &str, runs: usize) {
     std::fs::remove_dir_all(&folder).ok();
 }
 
+/// Lets all links fall silent for a while, so many times, and prints the medians.
+pub(crate) fn outages(peregrine: &str, runs: usize) {
+    let folder = issue();
+    println!("An outage that nobody is told of; ms from its end until data come, medians of {runs}:\n");
+    println!("| nothing passes for | over the first | over both | noq, over both |");
+    println!("|---|---|---|---|");
+    for seconds in [5, 20] {
+        let outage = Duration::from_secs(seconds);
+        let back = [Who::OursOnFirst, Who::Ours, Who::Noq].map(|who| {
+            let back = median((0..runs).map(|_| outlive(peregrine, who, &folder, outage)));
+            format!("{:.0}", back * 1e3)
+        });
+        println!("| {seconds} s | {} |", back.join(" | "));
+    }
+    std::fs::remove_dir_all(&folder).ok();
+}
+
+/// A folder with what noq's server shows of itself.
+fn issue() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("pg-netlab-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    noq::issue(&folder);
+    folder
+}
+
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -97,28 +120,54 @@ impl Race {
     fn run(&self, peregrine: &str, who: Who, folder: &Path) -> f64 {
         let _lab = Lab::up();
         let _links = links(self.links, &Arrivals::default());
-        let folder = folder.to_str().expect("a path in UTF-8");
-        let this = std::env::current_exe().expect("a path");
-        let this = this.to_str().expect("a path in UTF-8");
-        let addresses = &ADDRESSES[..self.links.len()];
-        match who {
-            Who::OursOnFirst => took(server(peregrine), get(peregrine, &["--bind", WIFI])),
-            Who::Ours => {
-                let paths: Vec<_> = addresses.iter().flat_map(|address| ["--path", address]).collect();
-                took(server(peregrine), get(peregrine, &paths))
-            }
-            Who::Noq => {
-                let listen = format!("{BEHIND}:4433");
-                let mut server = command_in("pg-server", this);
-                let server = ready(server.args(["noq-serve", folder, &listen]));
-                let (to, len) = (format!("{SERVER}:4433"), BYTES.to_string());
-                let mut client = command_in("pg-client", this);
-                client.args(["noq-get", folder, &to, &len]).args(&addresses[1..]);
-                let told = report(server, spawn(&mut client));
-                told.trim().parse().unwrap_or_else(|_| panic!("no time in {told}"))
-            }
+        let [server, client] = start(peregrine, who, &ADDRESSES[..self.links.len()], folder);
+        let told = report(server, client);
+        if who == Who::Noq {
+            return told.trim().parse().unwrap_or_else(|_| panic!("no time in {told}"));
+        }
+        check(&told);
+        number(&told, "seconds")
+    }
+}
+
+/// A server, and a client that downloads from these addresses.
+fn start(peregrine: &str, who: Who, addresses: &[&str], folder: &Path) -> [Child; 2] {
+    let folder = folder.to_str().expect("a path in UTF-8");
+    let this = std::env::current_exe().expect("a path");
+    let this = this.to_str().expect("a path in UTF-8");
+    match who {
+        Who::OursOnFirst => [server(peregrine), get(peregrine, &["--bind", WIFI])],
+        Who::Ours => {
+            let paths: Vec<_> = addresses.iter().flat_map(|address| ["--path", address]).collect();
+            [server(peregrine), get(peregrine, &paths)]
+        }
+        Who::Noq => {
+            let listen = format!("{BEHIND}:4433");
+            let mut server = command_in("pg-server", this);
+            let server = ready(server.args(["noq-serve", folder, &listen]));
+            let (to, len) = (format!("{SERVER}:4433"), BYTES.to_string());
+            let mut client = command_in("pg-client", this);
+            client.args(["noq-get", folder, &to, &len]).args(&addresses[1..]);
+            [server, spawn(&mut client)]
         }
     }
+}
+
+/// How much longer than an outage the silence is: nothing passes over any of the links of the second race for so long.
+fn outlive(peregrine: &str, who: Who, folder: &Path, outage: Duration) -> f64 {
+    let _lab = Lab::up();
+    let arrivals = Arrivals::default();
+    let links = links(RACES[1].links, &arrivals);
+    let [server, client] = start(peregrine, who, &ADDRESSES[..2], folder);
+    flow(&arrivals);
+    links.iter().for_each(Link::cut);
+    thread::sleep(outage);
+    let mended = Instant::now();
+    links.iter().for_each(Link::mend);
+    report(server, client);
+    let arrivals = arrivals.lock().unwrap();
+    let back = arrivals.iter().find(|came| **came > mended).expect("it went on");
+    (*back - mended).as_secs_f64()
 }
 
 /// Downloads, and cuts a link meanwhile; returns the longest silence and how long it took.
@@ -127,9 +176,20 @@ fn lose(peregrine: &str, second: &str, cut: Option<usize>) -> (f64, f64) {
     let arrivals = Arrivals::default();
     let links = links(RACES[1].links, &arrivals);
     let server = server(peregrine);
-    let begun = Instant::now();
     let second = format!("{CELLULAR}{second}");
     let client = get(peregrine, &["--path", WIFI, "--path", &second]);
+    flow(&arrivals);
+    if let Some(cut) = cut {
+        links[cut].cut();
+    }
+    let told = report(server, client);
+    check(&told);
+    (number(&told, "longest_silence_seconds"), number(&told, "seconds"))
+}
+
+/// Waits until data have flowed for a while.
+fn flow(arrivals: &Arrivals) {
+    let begun = Instant::now();
     let first = loop {
         if let Some(first) = arrivals.lock().unwrap().first() {
             break *first;
@@ -138,12 +198,6 @@ fn lose(peregrine: &str, second: &str, cut: Option<usize>) -> (f64, f64) {
         thread::yield_now();
     };
     thread::sleep(BEFORE.saturating_sub(first.elapsed()));
-    if let Some(cut) = cut {
-        links[cut].cut();
-    }
-    let told = report(server, client);
-    check(&told);
-    (number(&told, "longest_silence_seconds"), number(&told, "seconds"))
 }
 
 fn server(peregrine: &str) -> Child {
@@ -169,12 +223,6 @@ fn get(peregrine: &str, more: &[&str]) -> Child {
 
 fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a client")
-}
-
-fn took(server: Child, client: Child) -> f64 {
-    let told = report(server, client);
-    check(&told);
-    number(&told, "seconds")
 }
 
 /// That it was the right bytes.

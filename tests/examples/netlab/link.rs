@@ -140,6 +140,11 @@ impl Link {
         self.shared.cut.store(true, Ordering::Relaxed);
     }
 
+    /// What was cut passes again.
+    pub(crate) fn mend(&self) {
+        self.shared.cut.store(false, Ordering::Relaxed);
+    }
+
     /// The NAT takes another port; what comes to the old one is lost.
     pub(crate) fn rebind(&self) {
         *self.shared.far.write().unwrap() = far_socket(self.namespace);

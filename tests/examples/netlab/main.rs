@@ -3,7 +3,7 @@
 //!
 //! `tests/netlab.sh` builds and runs it (Linux, root). For each way to lose a network: medians of the longest silence at the
 //! client and of the time of the whole download, and a picture of an unwarned loss. `tests/netlab.sh multipath` uses several
-//! links at once.
+//! links at once, `tests/netlab.sh outage` lets all of them fall silent for a while.
 
 #![cfg_attr(target_os = "linux", expect(clippy::disallowed_methods, reason = "a lab measures wall time"))]
 
@@ -26,10 +26,11 @@ fn main() {
     match words[..] {
         ["migration", peregrine, count, picture] => trial::all(peregrine, runs(count), picture),
         ["multipath", peregrine, count] => bond::all(peregrine, runs(count)),
+        ["outage", peregrine, count] => bond::outages(peregrine, runs(count)),
         ["noq-serve", folder, at] => noq::serve(folder, at),
         ["noq-get", folder, server, len, ref others @ ..] => noq::get(folder, server, len, others),
         _ => {
-            eprintln!("netlab migration PEREGRINE RUNS PICTURE\nnetlab multipath PEREGRINE RUNS");
+            eprintln!("netlab migration PEREGRINE RUNS PICTURE\nnetlab multipath|outage PEREGRINE RUNS");
             std::process::exit(2);
         }
     }

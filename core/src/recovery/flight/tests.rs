@@ -352,6 +352,45 @@ fn a_probe_repeats_the_oldest_content_and_the_packet_stays_in_flight() {
 }
 
 #[test]
+fn many_questions_take_one_row_and_the_last_of_them_counts() {
+    const QUESTION: Kinds = Kinds::NONE.with(Kind::Ping).with(Kind::Padding);
+    let mut bench = Bench::new(4);
+    let question =
+        |pn| Packet { pn, size: 40, kinds: QUESTION, ack_eliciting: true, mtu_probe: false, ect0: false };
+    bench.send(ms(0));
+    assert!(!bench.flight.ends_in_question(&bench.rows));
+    assert!(!bench.flight.on_asked_again(&mut bench.rows, ms(1), &question(1)), "that was data");
+    bench.send_with(ms(1), |packet| (packet.kinds, packet.size) = (QUESTION, 40));
+    for pn in 2..=9 {
+        assert!(bench.flight.ends_in_question(&bench.rows));
+        assert!(bench.flight.on_asked_again(&mut bench.rows, ms(pn * 100), &question(pn)));
+    }
+    let data = Packet { kinds: STREAM, ..question(10) };
+    assert!(!bench.flight.on_asked_again(&mut bench.rows, ms(1000), &data));
+    assert_eq!((bench.table.room(&bench.rows), bench.flight.last_ack_eliciting()), (2, Some(ms(900))));
+    assert_eq!(bench.ack(ms(950), &[5..=5]).bytes, 0);
+    let acked = bench.ack(ms(950), &[9..=9]);
+    assert_eq!((acked.bytes, acked.sample), (360, Some(Span::from_millis(50))));
+    assert_eq!(bench.drain(acked.packets), [9]);
+    // A probe for a larger MTU is no question, though it looks like one.
+    bench.next_pn = 10;
+    bench.send_with(ms(1000), |packet| (packet.kinds, packet.mtu_probe) = (QUESTION, true));
+    assert!(!bench.flight.ends_in_question(&bench.rows));
+}
+
+#[test]
+fn what_was_repeated_gives_its_row_and_what_was_not_keeps_it() {
+    let mut bench = Bench::new(3);
+    bench.send_many(2, ms(0));
+    assert_eq!(bench.flight.drop_oldest(&mut bench.rows), None);
+    bench.flight.repeat_oldest(&mut bench.rows, &mut bench.table).unwrap();
+    let dropped = bench.flight.drop_oldest(&mut bench.rows).unwrap();
+    assert_eq!(bench.rows[usize::from(dropped)].size, 1000);
+    assert_eq!(bench.flight.drop_oldest(&mut bench.rows), None);
+    assert_eq!(bench.drain(bench.flight.packets), [1]);
+}
+
+#[test]
 fn discarded_keys_take_everything() {
     let mut bench = Bench::new(8);
     bench.send_many(5, ms(0));
