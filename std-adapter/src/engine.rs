@@ -422,11 +422,14 @@ impl Engine {
         match news {
             Some((handle, Event::Token)) => self.keep_token(handle),
             Some((handle, Event::Confirmed)) => self.spread(handle),
-            Some((handle, Event::SpareCid | Event::PathPossible)) => self.spread_on(handle),
+            Some((handle, Event::SpareCid)) => self.spread_on(handle),
+            // What a path that has failed leaves behind is for the attempt that is planned, not for one network after the other at once.
+            Some((handle, Event::PathPossible)) if !self.following.agenda.is_planned(handle) => {
+                self.spread_on(handle);
+            }
             Some((handle, Event::Route(_, RouteEvent::Closed | RouteEvent::Failed))) => {
                 self.close_unused(handle);
                 self.spread_later(handle);
-                self.spread_on(handle);
             }
             Some((handle, Event::Route(_, RouteEvent::Validated))) => {
                 self.following.agenda.on_validated(handle);

@@ -160,7 +160,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.streams.set_priority(&mut lent.buffers.streams, id, urgency)
     }
 
-    /// Ends the connection with a code and words of the application. Only the first close counts.
+    /// Ends the connection with a code and words of the application, which without the feature `reasons` are not sent. Only the first
+    /// close counts.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn close(&mut self, now: Instant, code: u64, words: &str) {
         let (state, mut lent) = self.lend();

@@ -445,10 +445,18 @@ impl State {
             let Some(InFlight { flight, rows, table, .. }) = self.in_flight(lent, level, order.route) else {
                 return Ok(());
             };
-            let kept = is_suspect && flight.on_asked_again(rows, now, packet)
-                || flight.on_sent(rows, table, now, draft, packet).is_ok();
-            if kept && let Some(route) = lent.buffers.routes.get_mut(order.route) {
-                route.congestion.on_sent(now, packet.size);
+            let before = if is_suspect { flight.on_asked_again(rows, now, packet) } else { None };
+            let kept = before.is_some() || flight.on_sent(rows, table, now, draft, packet).is_ok();
+            if let Some(route) = lent.buffers.routes.get_mut(order.route) {
+                if let Some(before) = before {
+                    route.congestion.on_discarded(before.size.into());
+                    if before.is_ect0() {
+                        route.ecn.on_lost();
+                    }
+                }
+                if kept {
+                    route.congestion.on_sent(now, packet.size);
+                }
             }
         } else if let Some(flight) = self.flight_mut(lent, level, order.route) {
             flight.on_ack_only_sent(packet.pn);
@@ -460,7 +468,7 @@ impl State {
             if packet.mtu_probe {
                 route.mtu.on_probe_sent(packet.size);
             }
-            // From who is heard and has left probes without an answer nothing is expected: it would be asked after each sign of life.
+            // From who is heard and leaves probes without an answer nothing is expected: it would be asked after each sign of life.
             if packet.kinds.has(Kind::Stream) && self.side.is_client() && route.pto.count() == 0 {
                 self.liveness.on_expecting(now);
             }

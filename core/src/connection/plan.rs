@@ -194,7 +194,7 @@ impl State {
 
     /// What asks or answers whether the route in use works may exceed the window by one datagram. A peer that heard nothing
     /// because a whole window was lost on a new route would give the route up before a probe is due. Nor does a window that was
-    /// full when the peer fell silent keep a PING back: of those there are few, and ever fewer.
+    /// full when the peer fell silent keep a PING back on a route that is suspect.
     fn may_overdraw(&self, lent: &Lent<'_>, path: PathRow, row: usize) -> bool {
         let Some(route) = lent.buffers.routes.get(row) else { return false };
         let has_row =

@@ -9,7 +9,7 @@ use super::receive::Seat;
 use super::start::{PROBES, State};
 use crate::ids::{PathId, PathRow, SpaceId};
 use crate::lifecycle::{Due, Silence};
-use crate::path::failover::asked_again_at;
+use crate::path::failover::{asked_again_at, timeouts_in};
 use crate::recovery::pto::Situation;
 use crate::recovery::{Alarm, Flight, Numbers};
 use crate::session::Level;
@@ -91,7 +91,7 @@ impl State {
         self.on_alarm_elsewhere(now, lent);
         for path in self.path_rows() {
             if self.next_question(lent, path).is_due(now) {
-                self.ask_again(lent, path);
+                self.ask_again(now, lent, path);
             }
             let row = active(lent, path);
             match self.alarm(lent, path) {
@@ -127,10 +127,13 @@ impl State {
         asked_again_at(route.left, asked, self.base_pto(lent, row))
     }
 
-    /// Asks whether the peer is back on a path. With no row for that, what has been sent again already gives its own.
-    fn ask_again(&mut self, lent: &mut Lent<'_>, path: PathRow) {
+    /// Asks whether the peer is back on a path. With no row for that, the oldest packet gives its own if it was sent again already.
+    fn ask_again(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
         want_ping(lent, path);
-        let Some(route) = lent.buffers.routes.get_mut(active(lent, path)) else { return };
+        let (row, pto) = (active(lent, path), self.base_pto(lent, path));
+        let Some(suspect) = lent.buffers.routes.get(row).map(|route| route.left) else { return };
+        self.doubt_way(now, lent, row, timeouts_in(now.since(suspect), pto));
+        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
         if self.sent.room(lent.buffers.sent) > 0 || route.flight.ends_in_question(lent.buffers.sent) {
             return;
         }
@@ -171,11 +174,8 @@ impl State {
         self.stats.probe_timeouts = self.stats.probe_timeouts.saturating_add(1);
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.pto.on_timeout(now);
-            route.ecn.on_pto(route.pto.count().into());
-            if route.mtu.on_pto(now, route.pto.count()) {
-                route.congestion.set_mtu(route.mtu.current());
-                self.facts.note(Fact::Mtu);
-            }
+            let timeouts = route.pto.count();
+            self.doubt_way(now, lent, row, timeouts);
         }
         self.owe(lent, level, row);
         // Who probes one space probes all that wait for an acknowledgment, in the same datagrams.
@@ -190,6 +190,16 @@ impl State {
         }
         self.repeat(lent, level, row, PROBES.saturating_sub(others).max(1));
         self.free_unowned(lent);
+    }
+
+    /// After so many probe timeouts without an answer: what is marked may be dropped, or what is large.
+    fn doubt_way(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize, timeouts: u8) {
+        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
+        route.ecn.on_pto(timeouts.into());
+        if route.mtu.on_pto(now, timeouts) {
+            route.congestion.set_mtu(route.mtu.current());
+            self.facts.note(Fact::Mtu);
+        }
     }
 
     /// A probe timeout expired: of the path of this route something ack-eliciting is to be sent.

@@ -97,7 +97,8 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     /// turned away is worse than that one of those packets draws a stateless reset, which a peer that closes ignores. RFC 9000 10.2
     /// has it that a server SHOULD NOT; so none ends early while there is a free slot.
     pub(super) fn make_way(&mut self) {
-        if self.used.saturating_sub(self.over) < self.memory.tables().slots.len() {
+        let is_full = self.used.saturating_sub(self.over) >= self.memory.tables().slots.len();
+        if !self.config.server || !is_full {
             return;
         }
         while let Some(slot) = self.draining.pop(self.memory.tables().slots) {

@@ -1,4 +1,4 @@
-//! When a route is silent, when who does not answer is asked again, when a path that is suspect is given up, and how many paths are validated at once
+//! When a route is silent, when who does not answer is asked again, when a path that is suspect is given up, how many paths are validated at once
 //! (draft-ietf-quic-multipath-21, PTO Expiration, Denial of Service with Multiple Paths). Pure decisions.
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! With one path there is nothing better to do than to wait for an answer, and a probe timeout declares nothing lost (RFC 9002
 //! 6.2). With two, waiting costs what the other could do meanwhile: what is under way on a silent path is sent over another,
 //! once, and who was wrong has lost one flight's worth of bytes. Nothing else changes: the packets stay under way, the
-//! window is not touched, and probes go on by their backoff.
+//! window is not touched, and who is silent is asked again ever more rarely.
 
 use crate::path::Opener;
 use crate::path::newcomers::Newcomers;
@@ -70,7 +70,15 @@ const SELDOM: Span = Span::from_millis(250);
 pub fn asked_again_at(suspect: Instant, asked: Option<Instant>, pto: Span) -> Deadline {
     let asked = asked.map_or(suspect, |asked| asked.max(suspect));
     let part = Span::from_micros(asked.since(suspect).as_micros() / 16);
-    Deadline::at(asked.after(part.max(SELDOM).max(pto)))
+    // Of several questions only the last can be answered.
+    Deadline::at(asked.after(part.max(SELDOM).max(pto.saturating_mul(2))))
+}
+
+/// How many probe timeouts, each twice as long as the one before, pass in so long a silence: the questions keep the timer from counting
+/// them.
+pub fn timeouts_in(silence: Span, pto: Span) -> u8 {
+    let times = silence.as_micros().checked_div(pto.as_micros()).unwrap_or(0);
+    times.saturating_add(1).checked_ilog2().and_then(|timeouts| u8::try_from(timeouts).ok()).unwrap_or(0)
 }
 
 /// Validations that run at once.
@@ -153,7 +161,15 @@ mod tests {
         assert!((125..135).contains(&seconds.len()), "{}", seconds.len());
         // What was sent before counts for nothing, and on a slow network there is time for an answer.
         assert_eq!(asked_again_at(ms(5000), Some(ms(4900)), span(100)), Deadline::at(ms(5250)));
-        assert_eq!(asked_again_at(ms(5000), None, span(3000)), Deadline::at(ms(8000)));
+        assert_eq!(asked_again_at(ms(5000), None, span(3000)), Deadline::at(ms(11_000)));
+    }
+
+    #[test]
+    fn a_silence_is_as_many_timeouts_as_would_have_doubled() {
+        for (silence, timeouts) in [(0, 0), (99, 0), (100, 1), (299, 1), (300, 2), (700, 3), (1500, 4)] {
+            assert_eq!(timeouts_in(span(silence), span(100)), timeouts, "{silence}");
+        }
+        assert_eq!((timeouts_in(span(5), Span::ZERO), timeouts_in(Span::MAX, Span::from_micros(1))), (0, 63));
     }
 
     #[test]

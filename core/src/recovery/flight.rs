@@ -148,19 +148,28 @@ impl Flight {
         rows.get(usize::from(self.packets.tail)).is_some_and(|row| is_question(row.kinds, row.is_mtu_probe()))
     }
 
-    /// A packet asks once more what the one before it has asked in vain: it takes that one's row, so that many questions take no more
-    /// of the table than one. Only the newest can be acknowledged from now on; its row has the bytes of all. Returns whether both
-    /// are such packets.
-    pub fn on_asked_again(&mut self, rows: &mut [SentPacket], now: Instant, packet: &Packet) -> bool {
+    /// A packet asks once more what the one before it has asked in vain, and takes that one's row, so that many questions take no more
+    /// of the table than one. The one before leaves the flight, and is returned as it was; `None`, and nothing changes, if one of the two
+    /// is no such packet.
+    pub fn on_asked_again(
+        &mut self,
+        rows: &mut [SentPacket],
+        now: Instant,
+        packet: &Packet,
+    ) -> Option<SentPacket> {
         let before = row(rows, self.packets.tail).filter(|row| is_question(row.kinds, row.is_mtu_probe()));
-        let Some(row) = before.filter(|_| is_question(packet.kinds, packet.mtu_probe)) else { return false };
+        let row = before.filter(|_| is_question(packet.kinds, packet.mtu_probe))?;
+        let before = *row;
         row.set_sent(now);
         row.pn = packet.pn as u32;
-        row.size = row.size.saturating_add(packet.size);
-        row.marks = row.marks.with(Marks::ECT0, packet.ect0);
+        row.size = packet.size;
+        row.marks = Marks::NONE
+            .with(Marks::ACK_ELICITING, true)
+            .with(Marks::ECT0, packet.ect0)
+            .with(Marks::AFTER_ACKED, before.marks.has(Marks::AFTER_ACKED));
         self.newest = packet.pn;
         self.last_ack_eliciting = now;
-        true
+        Some(before)
     }
 
     /// A packet was sent that only acknowledges. No row remembers it, but that it arrived tells of what went before (RFC 9002 6.1).
@@ -255,11 +264,11 @@ impl Flight {
         repeated
     }
 
-    /// The oldest packet leaves if it has no content, or what it had went again already: its row is needed. The row belongs to the
+    /// The oldest packet leaves if it has no content, or what it had went again already, and is no MTU probe: its row is needed. The row belongs to the
     /// caller as if popped.
     pub fn drop_oldest(&mut self, rows: &mut [SentPacket]) -> Option<u16> {
         let oldest = self.packets.head;
-        let packet = *row(rows, oldest).filter(|row| !has_content(row.kinds))?;
+        let packet = *row(rows, oldest).filter(|row| !has_content(row.kinds) && !row.is_mtu_probe())?;
         self.stand_in(rows, None, NONE, oldest, &packet);
         Some(oldest)
     }

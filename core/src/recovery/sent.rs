@@ -8,7 +8,7 @@
 //! ```text
 //!             SentTable::take             Flight::on_sent
 //!   free ───────────────────▶ Draft ────────────────────────▶ Flight  (in packet number order)
-//!    ▲                          ▲                               │ on_ack · detect_lost · repeat_oldest · take_all
+//!    ▲                          ▲                               │ on_ack · detect_lost · repeat_oldest · drop_oldest · take_all
 //!    │ SentTable::free          │ sent again                    ▼
 //!    ├──────────────────────────┼────────────────────────── Chain → popped: the caller
 //!    │                          │                               │ lost, and its chunk is stream or CRYPTO data
@@ -98,6 +98,11 @@ impl SentPacket {
     /// Whether the peer had to acknowledge it.
     pub const fn is_ack_eliciting(&self) -> bool {
         self.marks.has(Marks::ACK_ELICITING)
+    }
+
+    /// Whether it was marked ECT(0).
+    pub const fn is_ect0(&self) -> bool {
+        self.marks.has(Marks::ECT0)
     }
 
     /// Whether it was sent to find out a larger MTU, so that its loss says nothing of congestion (RFC 9000 14.4).

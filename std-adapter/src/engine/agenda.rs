@@ -72,6 +72,11 @@ impl<User: Copy + Eq + Hash> Agenda<User> {
         self.row(user).waits = true;
     }
 
+    /// Whether an attempt is due at some time.
+    pub(super) fn is_planned(&self, user: User) -> bool {
+        self.rows.get(&user).is_some_and(|row| row.due.is_set())
+    }
+
     /// It may be there now. Returns whether it was waited for.
     pub(super) fn take_waiting(&mut self, user: User) -> bool {
         self.rows.get_mut(&user).is_some_and(|row| std::mem::take(&mut row.waits))

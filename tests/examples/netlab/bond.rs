@@ -164,7 +164,10 @@ fn outlive(peregrine: &str, who: Who, folder: &Path, outage: Duration) -> f64 {
     thread::sleep(outage);
     let mended = Instant::now();
     links.iter().for_each(Link::mend);
-    report(server, client);
+    let told = report(server, client);
+    if who != Who::Noq {
+        check(&told);
+    }
     let arrivals = arrivals.lock().unwrap();
     let back = arrivals.iter().find(|came| **came > mended).expect("it went on");
     (*back - mended).as_secs_f64()

@@ -356,26 +356,30 @@ fn many_questions_take_one_row_and_the_last_of_them_counts() {
     const QUESTION: Kinds = Kinds::NONE.with(Kind::Ping).with(Kind::Padding);
     let mut bench = Bench::new(4);
     let question =
-        |pn| Packet { pn, size: 40, kinds: QUESTION, ack_eliciting: true, mtu_probe: false, ect0: false };
+        |pn| Packet { pn, size: 40, kinds: QUESTION, ack_eliciting: true, mtu_probe: false, ect0: pn < 4 };
     bench.send(ms(0));
     assert!(!bench.flight.ends_in_question(&bench.rows));
-    assert!(!bench.flight.on_asked_again(&mut bench.rows, ms(1), &question(1)), "that was data");
-    bench.send_with(ms(1), |packet| (packet.kinds, packet.size) = (QUESTION, 40));
+    assert!(bench.flight.on_asked_again(&mut bench.rows, ms(1), &question(1)).is_none(), "that was data");
+    bench.send_with(ms(1), |packet| *packet = question(1));
     for pn in 2..=9 {
         assert!(bench.flight.ends_in_question(&bench.rows));
-        assert!(bench.flight.on_asked_again(&mut bench.rows, ms(pn * 100), &question(pn)));
+        let before = bench.flight.on_asked_again(&mut bench.rows, ms(pn * 100), &question(pn)).unwrap();
+        assert_eq!((u64::from(before.pn), before.size, before.is_ect0()), (pn - 1, 40, pn <= 4));
     }
     let data = Packet { kinds: STREAM, ..question(10) };
-    assert!(!bench.flight.on_asked_again(&mut bench.rows, ms(1000), &data));
+    assert!(bench.flight.on_asked_again(&mut bench.rows, ms(1000), &data).is_none());
     assert_eq!((bench.table.room(&bench.rows), bench.flight.last_ack_eliciting()), (2, Some(ms(900))));
     assert_eq!(bench.ack(ms(950), &[5..=5]).bytes, 0);
     let acked = bench.ack(ms(950), &[9..=9]);
-    assert_eq!((acked.bytes, acked.sample), (360, Some(Span::from_millis(50))));
+    assert_eq!((acked.bytes, acked.ect0, acked.sample), (40, 0, Some(Span::from_millis(50))));
     assert_eq!(bench.drain(acked.packets), [9]);
-    // A probe for a larger MTU is no question, though it looks like one.
+    // A probe for a larger MTU is no question, though it looks like one, and stays until it is acknowledged or lost.
     bench.next_pn = 10;
     bench.send_with(ms(1000), |packet| (packet.kinds, packet.mtu_probe) = (QUESTION, true));
     assert!(!bench.flight.ends_in_question(&bench.rows));
+    let rest = bench.ack(ms(1001), &[0..=0]);
+    bench.drain(rest.packets);
+    assert_eq!(bench.flight.drop_oldest(&mut bench.rows), None);
 }
 
 #[test]
