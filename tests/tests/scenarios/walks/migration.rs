@@ -27,7 +27,8 @@ pub(super) struct Used {
 /// its own, than the server had IDs to answer with (RFC 9000 9.5), fewer if they were being replaced when the outage began.
 /// Neither side can mend that.
 pub(super) fn is_starved(scene: &Scene, used: Used) -> bool {
-    let last = scene.pair.server_node().events.iter().rev().take(16);
+    // It is told again and again that a route is suspect, until the idle timeout.
+    let last = scene.pair.server_node().events.iter().rev().take(32);
     (used.opened >= CIDS_PER_PATH as u64 || used.rotated)
         && last.into_iter().any(|(_, _, event)| *event == Event::NoSpareCid)
 }
