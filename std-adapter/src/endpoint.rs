@@ -87,7 +87,7 @@ impl Endpoint {
     /// is better. With none left, it moves to the first that comes. Sockets that [`Self::rebind`] has put in the place of
     /// others are not followed. With [`OtherNetworks::Paths`](crate::OtherNetworks::Paths) it uses them all at once, where the
     /// server knows several paths: what follows of routes holds for paths, of which it has as many as there are
-    /// [`Sizes::paths`](crate::Sizes::paths).
+    /// `paths` in [`Sizes`](crate::Sizes).
     ///
     /// A connection has [`ROUTES_PER_PATH`](peregrine_core::connection::ROUTES_PER_PATH) routes at most, the one in use
     /// among them. Where there are more links than that, hardware comes before bridges and tunnels, and those that lead
