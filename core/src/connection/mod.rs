@@ -333,13 +333,13 @@ impl<M: Memory, S: Session> Connection<M, S> {
     }
 
     /// Whether the peer has ended it, so that nothing more will be sent.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", test))]
     pub(crate) fn is_draining(&self) -> bool {
         self.state.lifecycle.is_draining()
     }
 
     /// Drained before its time, if the peer has ended it. Returns whether it has.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", test))]
     pub(crate) fn stop_draining(&mut self) -> bool {
         self.state.lifecycle.stop_draining()
     }
