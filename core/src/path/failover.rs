@@ -1,5 +1,5 @@
-//! When a route is silent, when who does not answer is asked again, when a path that is suspect is given up, how many paths are validated at once
-//! (draft-ietf-quic-multipath-21, PTO Expiration, Denial of Service with Multiple Paths). Pure decisions.
+//! When a route is silent, when who does not answer is asked again, when a path that is suspect is given up, and how many paths
+//! are validated at once (draft-ietf-quic-multipath-21, PTO Expiration, Denial of Service with Multiple Paths). Pure decisions.
 //!
 //! ```text
 //!           no answer within a PTO or the limit set, and another path works      silent for long, and another path works

@@ -264,8 +264,8 @@ impl Flight {
         repeated
     }
 
-    /// The oldest packet leaves if it has no content, or what it had went again already, and is no MTU probe: its row is needed. The row belongs to the
-    /// caller as if popped.
+    /// The oldest packet leaves if it has no content, or what it had went again already, and is no MTU probe: its row is needed,
+    /// which belongs to the caller as if popped.
     pub fn drop_oldest(&mut self, rows: &mut [SentPacket]) -> Option<u16> {
         let oldest = self.packets.head;
         let packet = *row(rows, oldest).filter(|row| !has_content(row.kinds) && !row.is_mtu_probe())?;
@@ -348,8 +348,7 @@ fn has_content(kinds: Kinds) -> bool {
 
 /// Whether a packet of `kinds` has nothing that is to be acknowledged but a PING, which is there for its own sake.
 fn is_question(kinds: Kinds, mtu_probe: bool) -> bool {
-    let kinds = kinds.without(Kind::Ack).without(Kind::PathAck).without(Kind::Padding);
-    kinds == Kinds::NONE.with(Kind::Ping) && !mtu_probe
+    kinds.has(Kind::Ping) && !has_content(kinds) && !mtu_probe
 }
 
 #[cfg(test)]
