@@ -155,11 +155,13 @@ impl<M: Memory, S: Session> Connection<M, S> {
 
     /// Writes the next datagrams to send into `out`, which should hold at least the largest datagram of the path; several of
     /// one size if they fit. `None` when all is said for now.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        let (state, mut lent) = self.lend();
         // A path may turn out to have nothing to say after all: what it would have repeated has arrived.
         for _ in 0..MAX_PATHS {
-            let plan = self.next_transmit(now)?;
-            let transmit = self.write(now, &plan, out);
+            let plan = state.next_transmit(now, &mut lent)?;
+            let transmit = state.write(now, &mut lent, &plan, out);
             if transmit.len > 0 {
                 return Some(transmit);
             }

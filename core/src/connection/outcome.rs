@@ -1,6 +1,8 @@
 //! What becomes of sent packets: an acknowledgment, a loss or a discarded key reaches the owners of what they carried
 //! (RFC 9000 13.3, RFC 9002 6, 6.4).
 
+use core::ops::Range;
+
 use super::Lent;
 use super::events::Fact;
 use super::path::{active, path_of};
@@ -78,8 +80,8 @@ impl State {
             Level::OneRtt => decode_delay(ack.delay, self.peer.ack_delay_exponent),
             _ => Span::ZERO,
         };
-        for route in 0..lent.buffers.routes.len() {
-            if path_of(lent, route) == of && self.has_flight(lent, seat.level, route) {
+        for route in rows_with_flight(lent, of) {
+            if self.has_flight(lent, seat.level, route) && path_of(lent, route) == of {
                 // An acknowledgment that came another way than its packet went tells the RTT of neither. Between paths it does: that is
                 // how long an answer takes (draft-21 5.4).
                 let delay = (seat.route == route || seat.path != of).then_some(delay);
@@ -396,10 +398,17 @@ impl State {
     }
 
     /// Whether packets of a level may be under way on a route: those of the handshake only on the active one.
-    fn has_flight(&self, lent: &Lent<'_>, level: Level, route_row: usize) -> bool {
-        let in_use = lent.buffers.routes.get(route_row).is_some_and(|route| route.role != Role::Free);
-        in_use && (level == Level::OneRtt || route_row == active(lent, PathRow::FIRST))
+    fn has_flight(&self, lent: &Lent<'_>, level: Level, row: usize) -> bool {
+        let in_use = lent.buffers.routes.get(row).is_some_and(|route| route.role != Role::Free);
+        in_use && (level == Level::OneRtt || row == active(lent, PathRow::FIRST))
     }
+}
+
+/// Rows of routes that packets of a path may be under way on: that of the one in use, or any where it has others.
+fn rows_with_flight(lent: &Lent<'_>, path: PathRow) -> Range<usize> {
+    let Some(path) = lent.buffers.paths.get(path.index()) else { return 0..0 };
+    let active = usize::from(path.active);
+    if path.others == 0 { active..active.saturating_add(1) } else { 0..lent.buffers.routes.len() }
 }
 
 fn carried(lent: &Lent<'_>, handle: u16) -> Carried {

@@ -11,7 +11,7 @@ use crate::limits::{SAMPLE_LEN, TAG_LEN};
 use crate::path::Route;
 use crate::recovery::{Draft, Packet};
 use crate::session::{Key, Level};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::frame::{Frame, HandshakeDone, Kind, Kinds, NewToken, Ping};
 use crate::wire::header::{Layout, LongHeader, LongType, ShortHeader};
 use crate::wire::packet_number::{Truncated, encoded_len};
@@ -243,7 +243,12 @@ impl State {
             {
                 self.handshake_done.on_sent();
             }
-            self.contribute_cids(lent, order, pn, out);
+            if self
+                .path_rows()
+                .any(|row| lent.buffers.paths.get(row.index()).is_some_and(Path::has_cids_to_tell))
+            {
+                self.contribute_cids(lent, order, pn, out);
+            }
         }
         if level == Level::OneRtt && has_rows && order.shared {
             self.contribute_facts(lent, order.path, pn, out);
@@ -429,7 +434,6 @@ impl State {
         sent: &Sent,
     ) -> Result<(), TransportError> {
         let (level, packet) = (order.level, &sent.packet);
-        let pto = self.pto(lent, order.path);
         self.stats.sent_packets = self.stats.sent_packets.saturating_add(1);
         self.space_mut(lent, level, order.path).on_sent();
         for path in sent.acks.rows() {
@@ -461,6 +465,7 @@ impl State {
         } else if let Some(flight) = self.flight_mut(lent, level, order.route) {
             flight.on_ack_only_sent(packet.pn);
         }
+        let pto = if packet.ect0 { self.pto(lent, order.path) } else { Span::ZERO };
         if let Some(route) = lent.buffers.routes.get_mut(order.route) {
             if packet.ect0 {
                 route.ecn.on_sent(now, pto);
@@ -473,7 +478,7 @@ impl State {
                 self.liveness.on_expecting(now);
             }
         }
-        if packet.ack_eliciting {
+        if packet.ack_eliciting && self.lifecycle.is_answered() {
             self.lifecycle.on_ack_eliciting_sent(now, self.longest_base_pto(lent));
         }
         if level == Level::OneRtt

@@ -120,6 +120,11 @@ impl Path {
         self.beside.get().is_none_or(|beside| beside.abandon.is_open())
     }
 
+    /// Whether the peer is to be told of connection IDs, of ours or of those of its own that are retired.
+    pub(super) const fn has_cids_to_tell(&self) -> bool {
+        self.local_cids.has_wanted() || self.peer_cids.has_wanted()
+    }
+
     /// Whether both sides have connection IDs for it, so that it can be opened (draft-21 3.2.1).
     pub(super) fn has_cids(&self, peer_cids: &[PeerCid]) -> bool {
         self.local_cids.has_shown() && self.peer_cids.has_cid_for_another(peer_cids)

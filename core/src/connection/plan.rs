@@ -54,11 +54,12 @@ struct Grant {
     levels: LevelSet,
     /// The largest datagram, in bytes.
     max: usize,
-    /// What may be put in flight, in bytes.
+    /// What may be put in flight in all, in bytes, where the window counts.
     budget: u64,
 }
 
 impl State {
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn next_transmit(&mut self, now: Instant, lent: &mut Lent<'_>) -> Option<Plan> {
         self.paced_until = Deadline::NEVER;
         if self.lifecycle.is_open()
@@ -136,27 +137,28 @@ impl State {
             let levels = self.speaking(now, lent, path, shared);
             return Some(Grant { allowed: Allowed::Probe, levels, max, budget: max as u64 });
         }
-        let (window, paced) = self.window(now, lent, row)?;
-        let budget = window.min(paced);
         let wanting = self.wanting(lent, path, shared);
         if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.congestion.set_app_limited(wanting.is_none());
         }
-        let wanted = !wanting.is_none() || self.owes_confirmation(now, lent, path);
-        if wanted && budget >= max as u64 && self.has_rows(lent, path, row, shared) {
-            let levels = wanting.with(self.owing(now, lent, path, wanting));
-            return Some(Grant { allowed: Allowed::All, levels, max, budget });
-        }
-        if paced > 0
-            && let Some(max) = self.mtu_probe(lent, row, window)
-        {
-            return Some(Grant { allowed: Allowed::MtuProbe, levels: ONE_RTT, max, budget });
+        let owing = self.owing(now, lent, path);
+        let wanted = !wanting.is_none() || owing.has(Level::OneRtt) && wants_confirmation(lent, path);
+        // What is not to be in flight asks neither the window nor the pacer: most often there is only an acknowledgment to send.
+        if wanted || self.mtu_probe(lent, row).is_some() {
+            let (window, paced) = self.window(now, lent, row)?;
+            let budget = window.min(paced);
+            if wanted && budget >= max as u64 && self.has_rows(lent, path, row, shared) {
+                return Some(Grant { allowed: Allowed::All, levels: wanting.with(owing), max, budget });
+            }
+            let probe = self.mtu_probe(lent, row).filter(|size| paced > 0 && u64::from(*size) <= window);
+            if let Some(size) = probe {
+                return Some(Grant { allowed: Allowed::MtuProbe, levels: ONE_RTT, max: size.into(), budget });
+            }
         }
         if self.may_overdraw(lent, path, row) {
-            return Some(Grant { allowed: Allowed::Path, levels: ONE_RTT, max, budget });
+            return Some(Grant { allowed: Allowed::Path, levels: ONE_RTT, max, budget: 0 });
         }
-        let levels = self.owing(now, lent, path, LevelSet::NONE);
-        (!levels.is_none()).then_some(Grant { allowed: Allowed::AckOnly, levels, max, budget })
+        (!owing.is_none()).then_some(Grant { allowed: Allowed::AckOnly, levels: owing, max, budget: 0 })
     }
 
     /// The levels that have something to say, be it that they are probed.
@@ -169,8 +171,7 @@ impl State {
     ) -> LevelSet {
         let probes = lent.buffers.paths.get(path.index()).map_or(Probes::NONE, |path| path.probes);
         let probed = probes.owed().among(self.levels.sealable());
-        let speaking = self.wanting(lent, path, shared).with(probed);
-        speaking.with(self.owing(now, lent, path, speaking))
+        self.wanting(lent, path, shared).with(probed).with(self.owing(now, lent, path))
     }
 
     /// The levels whose packets have something to say that counts as in flight.
@@ -182,9 +183,9 @@ impl State {
         if wanted { handshake.with(ONE_RTT) } else { handshake }
     }
 
-    /// The levels, but for some of them, that owe an acknowledgment over a path.
-    fn owing(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow, but: LevelSet) -> LevelSet {
-        let levels = self.levels.sealable().without(but);
+    /// The levels that owe an acknowledgment over a path.
+    fn owing(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) -> LevelSet {
+        let levels = self.levels.sealable();
         let is_due = |level| self.space_mut(lent, level, path).received.due().is_due(now);
         let first = if path == PathRow::FIRST { levels } else { LevelSet::NONE };
         let handshake = first.without(ONE_RTT).that(is_due);
@@ -224,15 +225,13 @@ impl State {
     }
 
     /// The size of an MTU probe, if one is wanted.
-    fn mtu_probe(&mut self, lent: &mut Lent<'_>, row: usize, window: u64) -> Option<usize> {
-        if !self.levels.is_confirmed() || self.sent.room(lent.buffers.sent) <= ROWS_FOR_PROBES {
-            return None;
-        }
-        let route = lent.buffers.routes.get_mut(row)?;
+    fn mtu_probe(&self, lent: &Lent<'_>, row: usize) -> Option<u16> {
+        let route = lent.buffers.routes.get(row)?;
+        let size = route.mtu.next_probe()?;
         // A search that began on another port goes on where nothing was proved yet (RFC 9000 8).
-        let allowance = route.amplification.allowance();
-        let size = route.mtu.next_probe().filter(|size| u64::from(*size) <= window.min(allowance))?;
-        Some(size.into())
+        let allowed = u64::from(size) <= route.amplification.allowance();
+        let has_row = || self.sent.room(lent.buffers.sent) > ROWS_FOR_PROBES;
+        (allowed && self.levels.is_confirmed() && has_row()).then_some(size)
     }
 
     /// Whether an acknowledgment of 1-RTT packets cannot wait that goes over this path.
@@ -244,20 +243,15 @@ impl State {
         })
     }
 
-    /// Whether an acknowledgment that cannot wait should ask to be acknowledged itself (RFC 9000 13.2.4).
-    fn owes_confirmation(&self, now: Instant, lent: &Lent<'_>, path: PathRow) -> bool {
-        lent.buffers.paths.get(path.index()).is_some_and(|path| path.space.received.wants_confirmation())
-            && self.owes_ack(now, lent, path)
-    }
-
     /// Whether nothing can be sent whatever there is to say: the address may be sent no more until something comes from it, or
     /// the peer has withdrawn all its connection IDs.
     pub(super) fn is_blocked(&self, lent: &Lent<'_>, path: PathRow) -> bool {
-        let row = active(lent, path);
-        let Some(route) = lent.buffers.routes.get(row) else { return true };
+        let Some(path) = lent.buffers.paths.get(path.index()) else { return true };
+        let Some(route) = lent.buffers.routes.get(usize::from(path.active)) else { return true };
         route.is_down()
             || route.amplification.allowance() < self.smallest_datagram()
-            || !(self.levels.in_handshake() || holds_cid(lent, path, row))
+            || !(self.levels.in_handshake()
+                || path.peer_cids.of(lent.buffers.peer_cids, path.active).is_some())
     }
 
     /// The smallest datagram worth sending. A server's Initial packets want 1,200 bytes (RFC 9000 14.1): what credit there
@@ -269,12 +263,12 @@ impl State {
 
     /// Whether 1-RTT packets have something to say over a path that counts as in flight.
     fn wants(&self, lent: &Lent<'_>, path: PathRow, shared: bool) -> bool {
-        let own = |path: &Path| path.ping.is_wanted() || path.peer_cids.has_wanted();
-        let own = lent.buffers.paths.get(path.index()).is_some_and(own);
-        let tied = || self.has_ties() && (self.has_copies(path) || self.wants_tied(lent, path, shared));
-        own || shared && self.wants_somewhere(lent, Some(path))
-            || tied()
-            || self.wants_on_route(lent, active(lent, path))
+        let Some(own) = lent.buffers.paths.get(path.index()) else { return false };
+        own.ping.is_wanted()
+            || own.peer_cids.has_wanted()
+            || shared && self.wants_somewhere(lent, Some(path))
+            || self.has_ties() && (self.has_copies(path) || self.wants_tied(lent, path, shared))
+            || self.wants_on_route(lent, usize::from(own.active))
     }
 
     /// Whether there is something to say that is tied to no path, over this one, or over whichever it may be.
@@ -367,6 +361,11 @@ fn holds_cid(lent: &Lent<'_>, path: PathRow, row: usize) -> bool {
     path.is_some_and(|path| {
         u8::try_from(row).is_ok_and(|row| path.peer_cids.of(lent.buffers.peer_cids, row).is_some())
     })
+}
+
+/// Whether an acknowledgment that cannot wait should ask to be acknowledged itself (RFC 9000 13.2.4).
+fn wants_confirmation(lent: &Lent<'_>, path: PathRow) -> bool {
+    lent.buffers.paths.get(path.index()).is_some_and(|path| path.space.received.wants_confirmation())
 }
 
 /// Whether nothing is under way on a route.

@@ -4,7 +4,7 @@ use core::iter::once;
 use core::num::NonZeroU8;
 
 use super::Lent;
-use super::multipath::AckReturn;
+use super::multipath::{AckReturn, Spoken};
 use super::path::{Path, active, is_open, is_suspect, is_unproved};
 use super::path_app::PathTold;
 use super::start::State;
@@ -110,13 +110,16 @@ impl State {
 
     /// What streams are to know of a packet of this path, or of any; `chosen` is whether it takes what is tied to none.
     pub(super) fn over(&self, lent: &Lent<'_>, path: Option<PathRow>, chosen: bool) -> Over {
+        let plain = if chosen { Over::Any } else { Over::Nothing };
+        let Some(spoken) = self.spoken() else { return plain };
         // Nobody is sent data before the peer was reached there, be it the only path left (draft-21 3.1).
-        if self.spoken().is_some() && path.is_some_and(|row| is_unproved(lent, row)) {
+        if path.is_some_and(|row| is_unproved(lent, row)) {
             return Over::Nothing;
         }
-        let Some(dialect) = self.dialect().filter(|_| self.has_ties()) else {
-            return if chosen { Over::Any } else { Over::Nothing };
-        };
+        if !self.has_ties() {
+            return plain;
+        }
+        let dialect = spoken.dialect;
         let id = |row: PathRow| lent.buffers.paths.get(row.index()).map_or(NO_PATH, Path::id);
         let (mut open, mut working) = (Paths::NONE, Paths::NONE);
         for row in self.open_paths(lent) {
@@ -169,9 +172,15 @@ impl State {
     /// The path over which acknowledgments of a path's packets return. Those of the handshake have one way only, and what is owed
     /// on a path that does not answer, or was abandoned, goes over another.
     pub(super) fn ack_path(&self, lent: &Lent<'_>, level: Level, path: PathRow) -> PathRow {
-        let Some(spoken) = self.spoken().filter(|_| level == Level::OneRtt) else {
-            return PathRow::FIRST;
-        };
+        match self.spoken() {
+            Some(spoken) if level == Level::OneRtt => self.way_back(lent, spoken, path),
+            _ => PathRow::FIRST,
+        }
+    }
+
+    // Apart, so that who knows of no paths does not call it.
+    #[inline(never)]
+    fn way_back(&self, lent: &Lent<'_>, spoken: &Spoken, path: PathRow) -> PathRow {
         let serves = |path: &PathRow| !self.is_blocked(lent, *path) && !is_suspect(lent, *path);
         if spoken.terms.acks == AckReturn::SamePath && serves(&path) {
             return path;

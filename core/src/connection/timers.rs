@@ -284,6 +284,9 @@ impl State {
 
     fn alarm(&self, lent: &Lent<'_>, path: PathRow) -> Option<(Instant, Alarm)> {
         let route = lent.buffers.routes.get(active(lent, path))?;
+        if self.levels.is_confirmed() && !route.flight.is_watched() {
+            return None;
+        }
         let flights: [(SpaceId, &Flight); 3] = [
             (SpaceId::App(PathId::ZERO), &route.flight),
             (SpaceId::Initial, &self.initial.flight),

@@ -60,9 +60,14 @@ impl Idle {
         self.restart(now, pto);
     }
 
+    /// Whether nothing that asks for an answer was sent since something was received.
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.last, Last::Received)
+    }
+
     /// Only the first one since something was received: a peer that is gone must not be kept alive by probes to it.
     pub(super) fn on_ack_eliciting_sent(&mut self, now: Instant, pto: Span) {
-        if self.last == Last::Received {
+        if self.is_answered() {
             self.last = Last::Sent;
             self.restart(now, pto);
         }

@@ -161,6 +161,14 @@ impl Lifecycle {
         }
     }
 
+    /// Whether the next ack-eliciting packet is the first one since something was received: of others there is nothing to note.
+    pub const fn is_answered(&self) -> bool {
+        match &self.0 {
+            Phase::Handshaking { idle, .. } | Phase::Established { idle } => idle.is_answered(),
+            Phase::Ended { .. } => false,
+        }
+    }
+
     /// An ack-eliciting packet was sent.
     pub fn on_ack_eliciting_sent(&mut self, now: Instant, pto: Span) {
         if let Some(idle) = self.idle() {

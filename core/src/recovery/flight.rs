@@ -97,6 +97,11 @@ impl Flight {
         self.loss_time
     }
 
+    /// Whether packets are under way that will be found lost in time, or probed for.
+    pub const fn is_watched(&self) -> bool {
+        self.ack_eliciting > 0 || self.loss_time.is_set()
+    }
+
     /// When the newest ack-eliciting packet was sent, under way or not.
     pub const fn last_sent(&self) -> Instant {
         self.last_ack_eliciting

@@ -31,6 +31,11 @@ impl Order {
     pub(super) const EMPTY: Self =
         Self { lists: [List::EMPTY; PRIORITIES], waiting: 0, tied: WithMultipath::new(false) };
 
+    /// Whether no stream waits.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
     /// The slot that sends next over a path; with `fresh`, bytes that were never sent may be among it. Where streams are tied to
     /// paths, the first few of each urgency are looked at: so many that wait for a path hold back those behind them.
     pub(super) fn next(&self, rows: &[Stream], fresh: bool, over: &Over) -> Option<u16> {

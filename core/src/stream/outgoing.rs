@@ -48,7 +48,7 @@ impl Streams {
     /// Whether streams have bytes to send over a path, or their end.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn wants_data(&self, memory: &StreamMemory<'_>, over: &Over) -> bool {
-        self.order.next(memory.rows, self.outflow.room() > 0, over).is_some()
+        !self.order.is_empty() && self.order.next(memory.rows, self.outflow.room() > 0, over).is_some()
     }
 
     /// Whether a stream was ever tied to a path.

@@ -39,6 +39,7 @@ impl<'a> Ack<'a> {
     }
 
     /// Parses what follows the type, and the path ID of a PATH_ACK.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub(super) fn parse_body(with_ecn: bool, from: &mut Reader<'a>) -> Result<Self, Malformed> {
         let largest = from.varint()?;
         let delay = from.varint()?;
