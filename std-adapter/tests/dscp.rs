@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::process::Command;
 use std::thread;
 
 use nix::sys::socket::SetSockOpt;
@@ -15,6 +14,7 @@ use peregrine_std::socket::{Families, Marks, Sent, Socket};
 
 mod common;
 use common::eye::{self, Header, see, watchman};
+use common::lab::where_codepoints_are_refused;
 use common::{NAME, PATIENCE, Pair, fetch, serve};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -153,24 +153,7 @@ fn without_a_codepoint_that_is_refused_everything_arrives() {
     const RULES: [(u8, &str); 2] = [(4, "prohibit"), (5, "blackhole")];
     const FREE: u8 = 46;
 
-    if !nix::unistd::geteuid().is_root() {
-        return println!("skipped: making network namespaces needs root");
-    }
-    let ip = |args: &str| Command::new("ip").args(args.split(' ')).status().is_ok_and(|done| done.success());
-    let apart = thread::spawn(move || {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        let mut ready = ip("link set lo up");
-        for family in ["-4", "-6"] {
-            // After the table of local addresses no rule would be asked.
-            ready &= ip(&format!("{family} rule add pref 1 lookup local"));
-            ready &= ip(&format!("{family} rule del pref 0"));
-            for (dscp, refuses) in RULES {
-                ready &= ip(&format!("{family} rule add pref 0 tos {:#x} {refuses}", dscp << 2));
-            }
-        }
-        if !ready {
-            return println!("skipped: there is no iproute2, no IPv6, or no routing by codepoints");
-        }
+    where_codepoints_are_refused(&RULES, || {
         for (on, to) in [(V4, V4), (V6, V6), (ANY_V6, V4)] {
             let Some((socket, route, eye)) = scene(on, to, to) else { continue };
             let segments = socket.max_segments();
@@ -200,5 +183,4 @@ fn without_a_codepoint_that_is_refused_everything_arrives() {
         assert!(unmarked(RULES[0].0) > 0);
         assert_eq!(pair.client.system_stats().sends_failed, 0);
     });
-    apart.join().unwrap();
 }
