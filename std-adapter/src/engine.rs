@@ -78,8 +78,8 @@ pub struct SystemStats {
     /// Batches of datagrams that went out without the flow label they should bear (RFC 9000 9.7): what the system puts there
     /// may be the same on several routes.
     pub flow_labels_not_supported: u64,
-    /// Batches of datagrams that went out without the Differentiated Services codepoint asked for with
-    /// `set_path_dscp`: no library here sets one beside the ECN mark.
+    /// Batches of datagrams that went out without the Differentiated Services codepoint asked for with `set_path_dscp`: systems
+    /// other than Linux set none here, and a firewall or a rule of routing may refuse one.
     pub dscp_not_supported: u64,
     /// Batches that the system refused to send, which is loss to connections.
     pub sends_failed: u64,
@@ -367,14 +367,14 @@ impl Engine {
         let on = bound.real(FourTuple { local, remote, interface: key });
         let part = self.out.get(bytes.clone()).unwrap_or_default();
         let segment = transmit.segment_size.unwrap_or(part.len());
-        let marks = Marks { ecn: transmit.ecn, flow_label: transmit.flow_label };
-        let sent = bound.socket.send(&on, marks, segment, part);
-        self.system.dscp_not_supported += u64::from(transmit.dscp != 0);
-        if bound.socket.leaves_out(transmit.flow_label, remote) {
-            self.system.flow_labels_not_supported += 1;
-        }
-        match sent {
-            Sent::All => bound.full_since = None,
+        let Transmit { ecn, flow_label, dscp, .. } = transmit;
+        match bound.socket.send(&on, Marks { ecn, flow_label, dscp }, segment, part) {
+            Sent::All => {
+                bound.full_since = None;
+                let unlabelled = bound.socket.leaves_out_label(flow_label, remote);
+                self.system.flow_labels_not_supported += u64::from(unlabelled);
+                self.system.dscp_not_supported += u64::from(!bound.socket.sets_dscp(dscp));
+            }
             Sent::Blocked { done } => {
                 let now = self.clock.now();
                 let since = *bound.full_since.get_or_insert(now);

@@ -1,20 +1,23 @@
 //! A UDP socket as QUIC wants it: many datagrams per system call (GSO, GRO), ECN both ways, the local address of what
-//! comes in, no fragments. `quinn-udp` knows each system's way to that; here is the shape core works with.
+//! comes in, no fragments. `quinn-udp` knows each system's way to that; here is the shape core works with, and what Linux
+//! can write into the IP header besides: flow labels, codepoints of Differentiated Services.
 //!
-//! Does not: wait (see [`crate::wait`]), set DSCP, tell interfaces apart.
+//! Does not: wait (see [`crate::wait`]), tell interfaces apart.
 
+mod dscp;
 mod flow_label;
 
 use std::array;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use peregrine_core::ids::{Ecn, FourTuple};
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 
+use dscp::{Codepoints, Marked};
 use flow_label::Labelled;
 
 /// What the system is asked for, each way. A burst of one congestion window must fit; Linux grants less where
@@ -42,8 +45,12 @@ pub struct Socket {
     socket: UdpSocket,
     /// What was learned about the system. Written only by [`Socket::forget_refusals`].
     state: RwLock<UdpSocketState>,
+    /// How many datagrams the system takes at once.
+    segments: AtomicUsize,
     /// Whether the system takes flow labels from us.
     labels: AtomicBool,
+    /// Which codepoints of Differentiated Services it takes.
+    codepoints: Codepoints,
     local: SocketAddr,
 }
 
@@ -54,11 +61,13 @@ pub struct Marks {
     pub ecn: Ecn,
     /// The flow label of IPv6 (RFC 9000 9.7), 20 bits; zero leaves it to the system, as does a system that takes none.
     pub flow_label: u32,
+    /// The Differentiated Services codepoint (RFC 2474), six bits; zero is no mark, and what a system makes of it that takes none.
+    pub dscp: u8,
 }
 
 impl From<Ecn> for Marks {
     fn from(ecn: Ecn) -> Self {
-        Self { ecn, flow_label: 0 }
+        Self { ecn, flow_label: 0, dscp: 0 }
     }
 }
 
@@ -95,8 +104,10 @@ impl Socket {
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), BUFFER_BYTES);
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), BUFFER_BYTES);
         let local = socket.local_addr()?;
+        let segments = AtomicUsize::new(state.max_gso_segments());
         let labels = AtomicBool::new(local.is_ipv6() && flow_label::enable(&socket));
-        Ok(Self { socket, state: RwLock::new(state), labels, local })
+        let codepoints = Codepoints::new();
+        Ok(Self { socket, state: RwLock::new(state), segments, labels, codepoints, local })
     }
 
     /// Binds to any free port of the family of `remote`.
@@ -117,7 +128,7 @@ impl Socket {
     /// The most datagrams that [`Self::send`] hands over in one system call, if they are at most 65,507 bytes together;
     /// 1 without segmentation offload. Falls to 1 if the system turns out to refuse it.
     pub fn max_segments(&self) -> usize {
-        self.state().max_gso_segments()
+        self.segments.load(Ordering::Relaxed)
     }
 
     /// Whether the system may split datagrams of ours on their way. Then MTU discovery must not be tried.
@@ -131,8 +142,14 @@ impl Socket {
         self.labels.load(Ordering::Relaxed)
     }
 
+    /// Whether datagrams bear this Differentiated Services codepoint if [`Self::send`] is given it; without one they are always
+    /// as they should be. Falls to `false` if the system turns out to refuse it.
+    pub fn sets_dscp(&self, dscp: u8) -> bool {
+        self.codepoints.has(dscp)
+    }
+
     /// Whether datagrams to `remote` go out without this flow label, which they should bear.
-    pub(crate) fn leaves_out(&self, flow_label: u32, remote: SocketAddr) -> bool {
+    pub(crate) fn leaves_out_label(&self, flow_label: u32, remote: SocketAddr) -> bool {
         flow_label != 0 && flow_label::suits(remote) && !self.sets_flow_labels()
     }
 
@@ -154,16 +171,17 @@ impl Socket {
         segment_size: usize,
         bytes: &[u8],
     ) -> Sent {
-        let Marks { ecn, flow_label } = marks.into();
+        let Marks { ecn, flow_label, dscp } = marks.into();
         let destination = self.to_system(route.remote);
         let src_ip = Some(route.local.ip()).filter(|ip| !ip.is_unspecified());
         let src_ip = src_ip.map(|ip| self.to_system(SocketAddr::new(ip, 0)).ip());
         let ecn = EcnCodepoint::from_bits(ecn.bits());
         let mut address = Labelled::new(destination, if self.sets_flow_labels() { flow_label } else { 0 });
+        let mut marked = Marked::new(dscp, &self.codepoints);
+        let segment_size = segment_size.max(1);
         let mut done = 0;
         while done < bytes.len() {
-            let segments = self.max_segments();
-            let at_once = (SEND_BYTES / segment_size.max(1)).clamp(1, segments);
+            let at_once = (SEND_BYTES / segment_size).clamp(1, self.max_segments());
             let len = segment_size.saturating_mul(at_once).clamp(1, bytes.len() - done);
             let contents = &bytes[done..done + len];
             let part = quinn_udp::Transmit {
@@ -173,22 +191,30 @@ impl Socket {
                 segment_size: Some(segment_size),
                 src_ip,
             };
-            let result = self.state().try_send(self.io(), &part);
+            let result = match marked.get() {
+                0 => self.state().try_send(self.io(), &part),
+                dscp => dscp::send(&self.socket, &part, dscp),
+            };
             match result {
                 Ok(()) => {
                     done += len;
                     if address.was_refused() {
                         self.labels.store(false, Ordering::Relaxed);
                     }
+                    if let Some(dscp) = marked.refused() {
+                        self.codepoints.remove(dscp);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Blocked { done },
                 // Perhaps the driver refuses segmentation offload, which only trying can tell: now one by one.
-                Err(_) if len > segment_size && self.max_segments() < segments => {}
+                Err(error) if len > segment_size && may_be_about_segments(&error) => {
+                    self.segments.store(1, Ordering::Relaxed);
+                }
                 Err(error) => {
                     if error.kind() == ErrorKind::InvalidInput {
                         self.forget_refusals();
                     }
-                    if !address.goes_on_without(&error) {
+                    if !marked.goes_on_without(&error) && !address.goes_on_without(&error) {
                         return Sent::Lost(error);
                     }
                 }
@@ -215,10 +241,12 @@ impl Socket {
         Ok(inbox.filled)
     }
 
-    /// Linux answers EINVAL where segmentation offload, ECN or a flow label are not to be had, and where our address is gone.
-    /// `quinn-udp` takes it for the first two and from then on does without; a single datagram refused means the others.
+    /// Linux answers EINVAL where segmentation offload, ECN, a flow label or a codepoint are not to be had, and where our address is
+    /// gone. [`Self::send`] takes it for the first of these, `quinn-udp` for the second, and from then on they do without; a single
+    /// datagram refused means the others.
     fn forget_refusals(&self) {
         if let Ok(fresh) = UdpSocketState::new(self.io()) {
+            self.segments.store(fresh.max_gso_segments(), Ordering::Relaxed);
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
     }
@@ -281,6 +309,18 @@ const fn is_about_a_peer(kind: ErrorKind) -> bool {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
     )
+}
+
+/// Whether many datagrams at once were perhaps refused for that.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn may_be_about_segments(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL))
+}
+
+/// Whether many datagrams at once were perhaps refused for that.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn may_be_about_segments(_: &io::Error) -> bool {
+    false
 }
 
 /// Whether an error on sending says that nothing at all can be sent from here to there: our address, our network or the

@@ -1,92 +1,44 @@
 //! The flow labels of IPv6 as they arrive (RFC 9000 9.7).
 #![cfg(target_os = "linux")]
 
-use std::collections::BTreeMap;
-use std::io::IoSliceMut;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex};
 use std::thread;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SetSockOpt, SockaddrIn6, recvmsg};
-use nix::{libc, setsockopt_impl, sockopt_impl};
+use nix::libc;
 use peregrine_core::ids::{Ecn, FourTuple};
 use peregrine_std::socket::{Families, Marks, Sent, Socket};
 
 mod common;
-use common::relay::relay;
+use common::eye::{self, see, watchman};
 use common::{NAME, PATIENCE, Pair, fetch, serve};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
 
-sockopt_impl!(
-    /// Tells the flow label of what arrives.
-    ReceiveFlowInfo,
-    SetOnly,
-    libc::IPPROTO_IPV6,
-    libc::IPV6_FLOWINFO,
-    bool
-);
-
-/// A socket that sees flow labels. Machines without IPv6 exist; there these tests have nothing to say.
-fn eye() -> Option<UdpSocket> {
-    let socket = UdpSocket::bind(LOOPBACK).inspect_err(|error| println!("skipped, no IPv6: {error}")).ok()?;
-    ReceiveFlowInfo.set(&socket, &true).unwrap();
-    Some(socket)
-}
-
-/// A datagram: its length, where it came from, and its flow label.
-fn see(socket: &UdpSocket, out: &mut [u8]) -> (usize, SocketAddr, u32) {
-    let mut room = nix::cmsg_space!(u32);
-    let mut out = [IoSliceMut::new(out)];
-    let message =
-        recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut out, Some(&mut room), MsgFlags::empty()).unwrap();
-    let label = message.cmsgs().unwrap().find_map(|told| match told {
-        ControlMessageOwned::Unknown(told) => {
-            Some(u32::from_be_bytes(told.data_bytes[..4].try_into().unwrap()))
-        }
-        _ => None,
-    });
-    let from = SocketAddrV6::from(message.address.unwrap());
-    (message.bytes, from.into(), label.unwrap_or(0) & 0x000f_ffff)
-}
-
 #[test]
 fn a_datagram_bears_the_label_it_is_given() {
-    let Some(eye) = eye() else { return };
+    let Some(eye) = eye::open(Ipv6Addr::LOCALHOST) else { return };
     let socket = Socket::bind(LOOPBACK, Families::Both).unwrap();
     assert!(socket.sets_flow_labels());
     let route = FourTuple { local: socket.local_addr(), remote: eye.local_addr().unwrap(), interface: 0 };
     for flow_label in [1, 0x8_0000, 0xf_ffff, 0xa_bcde] {
-        assert!(matches!(socket.send(&route, Marks { ecn: Ecn::Ect0, flow_label }, 1, b"xy"), Sent::All));
+        assert!(matches!(
+            socket.send(&route, Marks { ecn: Ecn::Ect0, flow_label, dscp: 0 }, 1, b"xy"),
+            Sent::All
+        ));
         for _ in 0..2 {
-            assert_eq!(see(&eye, &mut [0; 8]).2, flow_label);
+            assert_eq!(see(&eye, &mut [0; 8]).header.flow_label, flow_label);
         }
     }
 }
 
-/// By where datagrams came from: their flow labels, one after the other.
-type Labels = Arc<Mutex<BTreeMap<SocketAddr, Vec<u32>>>>;
-
-/// Stands before a server and notes the flow labels of what comes.
-fn watchman(server: SocketAddr) -> Option<(SocketAddr, Labels)> {
-    let labels = Labels::default();
-    let notes = Arc::clone(&labels);
-    let address = relay(eye()?, server, move |front, datagram| {
-        let (len, from, label) = see(front, datagram);
-        notes.lock().unwrap().entry(from).or_default().push(label);
-        (len, from)
-    });
-    Some((address, labels))
-}
-
 #[test]
 fn a_move_changes_the_label() {
-    if eye().is_none() {
+    if eye::open(Ipv6Addr::LOCALHOST).is_none() {
         return;
     }
     let pair = Pair::with(|builder| builder.listen(LOOPBACK));
-    let Some((address, labels)) = watchman(pair.server.local_addrs()[1]) else { return };
+    let Some((address, headers)) = watchman(pair.server.local_addrs()[1]) else { return };
     let client = pair.client.connect(address, NAME).unwrap();
     let server = pair.server.accept_within(PATIENCE).unwrap();
     thread::spawn(move || serve(&server));
@@ -95,9 +47,9 @@ fn a_move_changes_the_label() {
     client.migrate(LOOPBACK).unwrap();
     fetch(&client, 100_000);
     let second = client.route().unwrap().local;
-    let labels = labels.lock().unwrap();
+    let headers = headers.lock().unwrap();
     let [first, second] = [first, second].map(|of| {
-        let mut labels = labels[&of].clone();
+        let mut labels: Vec<_> = headers[&of].iter().map(|header| header.flow_label).collect();
         labels.dedup();
         labels
     });
@@ -132,7 +84,8 @@ fn without_labels_of_ones_own_everything_arrives() {
     let apart = thread::spawn(|| {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
         let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        let (true, Some(eye)) = (up.is_ok_and(|up| up.success()), eye()) else { return };
+        let eye = eye::open(Ipv6Addr::LOCALHOST).filter(|_| up.is_ok_and(|up| up.success()));
+        let Some(eye) = eye else { return };
         let lease = Lease {
             to: Ipv6Addr::LOCALHOST.octets(),
             label: 0x1_2345_u32.to_be(),
@@ -155,11 +108,11 @@ fn without_labels_of_ones_own_everything_arrives() {
         let segments = socket.max_segments();
         let route = FourTuple { local: socket.local_addr(), remote: eye.local_addr().unwrap(), interface: 0 };
         for _ in 0..2 {
-            let marks = Marks { ecn: Ecn::Ect0, flow_label: 7 };
+            let marks = Marks { ecn: Ecn::Ect0, flow_label: 7, dscp: 0 };
             assert!(matches!(socket.send(&route, marks, 2, b"okay"), Sent::All));
             for _ in 0..2 {
-                let (len, _, label) = see(&eye, &mut [0; 8]);
-                assert!(len == 2 && label != 7);
+                let seen = see(&eye, &mut [0; 8]);
+                assert!(seen.len == 2 && seen.header.flow_label != 7);
             }
             assert!(!socket.sets_flow_labels() && socket.max_segments() == segments);
         }

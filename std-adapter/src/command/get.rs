@@ -142,6 +142,11 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     if let Some(error) = watcher.as_ref().and_then(Watcher::failure) {
         complain(&format!("{watching}: {error}"));
     }
+    if endpoint.system_stats().dscp_not_supported > 0 {
+        complain(
+            "--path: this system has sent without the codepoint of dscp=, which it refuses or never sets",
+        );
+    }
     let took = clock.now().since(peregrine_core::time::Instant::ZERO).into();
     let (mut routes, mut paths) = (Vec::new(), Vec::new());
     for connection in servers.iter().filter_map(Server::connected) {

@@ -18,8 +18,9 @@ pub(crate) const MOST: usize = 8;
 pub(crate) struct Several {
     /// Use several paths at once, one from each of these local addresses, the first of which the connection begins on; a backup
     /// carries nothing while another path works. To be given for each path. others: one from each other network that this host
-    /// is on or comes to be on (Linux)
-    #[arg(long = "path", value_name = "ADDR|others[,backup]", conflicts_with_all = ["bind", "backup"])]
+    /// is on or comes to be on (Linux). dscp: mark what this side sends from there with a Differentiated Services codepoint,
+    /// 0 to 63 (Linux)
+    #[arg(long = "path", value_name = "ADDR[,backup][,dscp=N]|others[,backup]", conflicts_with_all = ["bind", "backup"])]
     paths: Vec<Wish>,
     #[command(flatten)]
     pub(crate) terms: Terms,
@@ -52,6 +53,8 @@ enum Wish {
 pub(crate) struct From {
     pub(crate) local: SocketAddr,
     pub(crate) status: Availability,
+    /// The Differentiated Services codepoint of what is sent.
+    pub(crate) dscp: Option<u8>,
 }
 
 /// How data is shared among paths.
@@ -77,16 +80,29 @@ impl FromStr for Wish {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (place, status) = match text.split_once(',') {
-            None => (text, Availability::Available),
-            Some((place, "backup")) => (place, Availability::Backup),
-            Some(_) => return Err("after the address may follow ,backup and nothing else: 192.0.2.1,backup"),
-        };
-        match place {
-            "others" => Ok(Self::Others(status)),
-            address => Ok(Self::One(From { local: bind_address(address)?, status })),
+        let mut words = text.split(',');
+        let place = words.next().unwrap_or_default();
+        let (mut status, mut dscp) = (Availability::Available, None);
+        for word in words {
+            match word.split_once('=') {
+                None if word == "backup" => status = Availability::Backup,
+                Some(("dscp", number)) => dscp = Some(codepoint(number)?),
+                _ => {
+                    return Err("after the address may follow ,backup and ,dscp=N: 192.0.2.1,backup,dscp=10");
+                }
+            }
+        }
+        match (place, dscp) {
+            ("others", None) => Ok(Self::Others(status)),
+            ("others", Some(_)) => Err("a codepoint is for the path from one address: 192.0.2.1,dscp=10"),
+            (address, _) => Ok(Self::One(From { local: bind_address(address)?, status, dscp })),
         }
     }
+}
+
+fn codepoint(text: &str) -> Result<u8, &'static str> {
+    let number = text.parse().ok().filter(|dscp| *dscp < 64);
+    number.ok_or("a Differentiated Services codepoint is a number from 0 to 63: 192.0.2.1,dscp=10")
 }
 
 impl Several {

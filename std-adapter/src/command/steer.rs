@@ -146,6 +146,7 @@ fn spread(connection: &Connection, paths: &[From], meter: &Meter) -> Result<(), 
     if first.status == Availability::Backup {
         connection.set_path_status(PathId::ZERO, true).map_err(|error| failure(&option(first), &error))?;
     }
+    mark(connection, PathId::ZERO, first).map_err(|error| failure(&option(first), &error))?;
     let begun: Vec<_> = others.iter().map(|from| (option(from), begin(connection, from, meter))).collect();
     let ended = begun.into_iter().map(|(option, begun)| {
         let path = begun.map_err(|error| failure(&option, &error))?;
@@ -156,14 +157,20 @@ fn spread(connection: &Connection, paths: &[From], meter: &Meter) -> Result<(), 
 }
 
 fn begin(connection: &Connection, from: &From, meter: &Meter) -> Result<PathId, Error> {
-    loop {
+    let path = loop {
         match connection.open_path(from.local, from.status) {
             Err(Error::Path(PathError::NoCid)) if !meter.is_over() => {
                 connection.wait_path_possible(Some(STEP)).or_else(until_timeout)?;
             }
-            outcome => return outcome,
+            outcome => break outcome?,
         }
-    }
+    };
+    mark(connection, path, from)?;
+    Ok(path)
+}
+
+fn mark(connection: &Connection, path: PathId, from: &From) -> Result<(), Error> {
+    from.dscp.map_or(Ok(()), |dscp| connection.set_path_dscp(path, dscp))
 }
 
 /// A wait that found nothing is no failure.

@@ -127,6 +127,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Marks what we send over a path with a Differentiated Services codepoint, of which the low six bits count; zero, as it begins, is
+    /// none. Linux; a system that takes none sends without, which is counted in
+    /// [`SystemStats::dscp_not_supported`](crate::SystemStats::dscp_not_supported).
+    ///
+    /// # Errors
+    /// [`Error::Path`]; [`Error::Closed`].
+    pub fn set_path_dscp(&self, path: PathId, dscp: u8) -> Result<(), Error> {
+        self.0.act(|connection| connection.set_path_dscp(path, dscp))??;
+        Ok(())
+    }
+
     /// As [`Self::rebind_port`], for the socket of a path.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The `peregrine` command, end to end: files, exit codes, and what is said when something is wrong.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod moving;
 mod multipath;
 mod uploads;

@@ -70,3 +70,39 @@ fn a_server_shares_what_it_sends_as_it_was_told() {
     let [first, second] = come(&["--scheduler", "weighted"]);
     assert!(first.abs_diff(second) < 10_000_000, "{first} {second}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_sent_over_a_path_bears_its_codepoint() {
+    let server = Server::start(&[]);
+    let (watched, headers) = common::eye::watchman(([127, 0, 0, 1], server.port).into()).unwrap();
+    let url = format!("hq://{watched}/60000000");
+    let got = Command::new(COMMAND)
+        .args(["get", &url, "--insecure", "--out", "-", "--path", "127.0.0.1,dscp=10"])
+        .args(["--path", "127.0.0.2,dscp=46", "--path", "127.0.0.3"])
+        .output()
+        .unwrap();
+    assert_eq!(code(&got), 0, "{}", said(&got));
+    let headers = headers.lock().unwrap();
+    for (last, dscp) in [(1, 10), (2, 46), (3, 0)] {
+        let of_path = headers.iter().filter(|(from, _)| from.ip() == Ipv4Addr::new(127, 0, 0, last));
+        let mut codepoints: Vec<_> = of_path.flat_map(|(_, headers)| headers).map(|seen| seen.dscp).collect();
+        codepoints.dedup();
+        // The first packets may go out before the path is given one.
+        assert!(codepoints == [dscp] || codepoints == [0, dscp], "{last}: {codepoints:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn that_a_codepoint_was_left_out_is_said() {
+    common::lab::where_codepoints_are_refused(&[(4, "prohibit")], || {
+        let server = Server::start(&[]);
+        let args = ["--insecure", "--out", "-", "--path", "127.0.0.1", "--path"];
+        for (second, is_left_out) in [("127.0.0.2,dscp=4", true), ("127.0.0.2,dscp=46", false)] {
+            let got = server.get(&["/60000000"], &[&args[..], &[second]].concat());
+            assert_eq!(code(&got), 0, "{}", said(&got));
+            assert_eq!(said(&got).contains("has sent without the codepoint"), is_left_out, "{}", said(&got));
+        }
+    });
+}

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::geteuid;
 
 /// Where the server is.
@@ -88,4 +88,33 @@ pub(crate) fn inside<R: Send + 'static>(namespace: &str, act: impl FnOnce() -> R
         act()
     });
     thread.join().unwrap()
+}
+
+/// Does something in a namespace with rules that refuse datagrams for their codepoints, `prohibit` with EACCES and `blackhole` with
+/// EINVAL. Nothing where there can be none, with the reason printed.
+pub(crate) fn where_codepoints_are_refused(
+    rules: &'static [(u8, &str)],
+    act: impl FnOnce() + Send + 'static,
+) {
+    if !geteuid().is_root() {
+        return println!("skipped: making network namespaces needs root");
+    }
+    let ip = |args: &str| Command::new("ip").args(args.split(' ')).status().is_ok_and(|done| done.success());
+    let apart = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let mut ready = ip("link set lo up");
+        for family in ["-4", "-6"] {
+            // After the table of local addresses no rule would be asked.
+            ready &= ip(&format!("{family} rule add pref 1 lookup local"));
+            ready &= ip(&format!("{family} rule del pref 0"));
+            for (dscp, refuses) in rules {
+                ready &= ip(&format!("{family} rule add pref 0 tos {:#x} {refuses}", dscp << 2));
+            }
+        }
+        match ready {
+            true => act(),
+            false => println!("skipped: there is no iproute2, no IPv6, or no routing by codepoints"),
+        }
+    });
+    apart.join().unwrap();
 }

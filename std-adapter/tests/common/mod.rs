@@ -12,6 +12,8 @@ use peregrine_std::tls::{self, ClientTls, ServerTls, Shown, Trust};
 use peregrine_std::{AnySession, Builder, Connection, Endpoint, Error, RecvStream};
 
 #[cfg(target_os = "linux")]
+pub(crate) mod eye;
+#[cfg(target_os = "linux")]
 pub(crate) mod lab;
 pub(crate) mod relay;
 

@@ -100,6 +100,12 @@ fn mistakes_are_named() {
         ("get https://a/ --bind lo", "expected an IP address"),
         ("get https://a/ --path 127.0.0.1", "give it for each address"),
         ("get https://a/ --path 127.0.0.1,spare --path ::1", "192.0.2.1,backup"),
+        ("get https://a/ --path 127.0.0.1, --path ::1", "192.0.2.1,backup,dscp=10"),
+        ("get https://a/ --path 127.0.0.1,dscp --path ::1", "192.0.2.1,backup,dscp=10"),
+        ("get https://a/ --path 127.0.0.1,dscp=64 --path ::1", "a number from 0 to 63"),
+        ("get https://a/ --path 127.0.0.1,dscp=ef --path ::1", "a number from 0 to 63"),
+        ("get https://a/ --path 127.0.0.1,dscp=-1 --path ::1", "a number from 0 to 63"),
+        ("get https://a/ --path others,dscp=10", "from one address"),
         ("get https://a/ --path wlan0 --path ::1", "expected an IP address"),
         ("get https://a/ --path others,spare", "192.0.2.1,backup"),
         ("get https://a/ --path others --path ::1", "one address before it at most"),
@@ -133,15 +139,16 @@ fn mistakes_are_named() {
 
 #[test]
 fn paths_are_read_with_what_they_are_for() {
-    let line =
-        "https://a/ --path 127.0.0.1,backup --path [::1]:5 --scheduler weighted --failover 80 --acks fastest";
+    let line = "https://a/ --path 127.0.0.1,backup --path [::1]:5,dscp=63 --path ::2,dscp=10,backup \
+        --scheduler weighted --failover 80 --acks fastest";
     let get = get(line);
     let first = "127.0.0.1:0".parse().unwrap();
     let paths = vec![
-        From { local: first, status: Availability::Backup },
-        From { local: "[::1]:5".parse().unwrap(), status: Availability::Available },
+        From { local: first, status: Availability::Backup, dscp: None },
+        From { local: "[::1]:5".parse().unwrap(), status: Availability::Available, dscp: Some(63) },
+        From { local: "[::2]:0".parse().unwrap(), status: Availability::Backup, dscp: Some(10) },
     ];
-    assert_eq!((get.several.most(), get.several.others()), (Some(2), None));
+    assert_eq!((get.several.most(), get.several.others()), (Some(3), None));
     assert_eq!(get.orders(), [Order { when: Moment::NOW, what: Act::Paths(paths) }]);
     let mut config = MultipathConfig::speaking(Dialect::ALL).unwrap();
     get.several.terms.configure(&mut config);
