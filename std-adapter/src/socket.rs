@@ -128,7 +128,7 @@ impl Socket {
     /// The most datagrams that [`Self::send`] hands over in one system call, if they are at most 65,507 bytes together;
     /// 1 without segmentation offload. Falls to 1 if the system turns out to refuse it.
     pub fn max_segments(&self) -> usize {
-        self.segments.load(Ordering::Relaxed)
+        self.segments.load(Ordering::Relaxed).min(self.state().max_gso_segments())
     }
 
     /// Whether the system may split datagrams of ours on their way. Then MTU discovery must not be tried.
@@ -181,7 +181,8 @@ impl Socket {
         let segment_size = segment_size.max(1);
         let mut done = 0;
         while done < bytes.len() {
-            let at_once = (SEND_BYTES / segment_size).clamp(1, self.max_segments());
+            let segments = self.max_segments();
+            let at_once = (SEND_BYTES / segment_size).clamp(1, segments);
             let len = segment_size.saturating_mul(at_once).clamp(1, bytes.len() - done);
             let contents = &bytes[done..done + len];
             let part = quinn_udp::Transmit {
@@ -210,6 +211,8 @@ impl Socket {
                 Err(error) if len > segment_size && may_be_about_segments(&error) => {
                     self.segments.store(1, Ordering::Relaxed);
                 }
+                // Or `quinn-udp` has found that out.
+                Err(_) if len > segment_size && self.max_segments() < segments => {}
                 Err(error) => {
                     if error.kind() == ErrorKind::InvalidInput {
                         self.forget_refusals();
