@@ -172,7 +172,8 @@ impl<M: Memory, S: Session> Connection<M, S> {
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn ping(&mut self) {
         let (state, mut lent) = self.lend();
-        want_ping(&mut lent, state.main);
+        let path = state.speaking_path(&lent);
+        want_ping(&mut lent, path);
     }
 
     /// Moves to new keys as soon as that is allowed (RFC 9001 6).

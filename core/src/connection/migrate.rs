@@ -8,7 +8,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use super::app::RouteView;
-use super::path::{active, path_of};
+use super::path::{PathSet, active, path_of};
 use super::path_app::PathTold;
 use super::routes::{MoveCause, id};
 use super::start::State;
@@ -268,30 +268,32 @@ impl State {
 
     fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
         let pto = self.longest_base_pto(lent);
-        let has_choice = self.has_choice(lent);
-        for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
+        let mut fallen = PathSet::NONE;
+        for (row, route) in lent.buffers.routes.iter_mut().enumerate().filter(|(_, route)| route.is_open()) {
             let on = route.on();
-            match change {
-                NetworkChange::AddressGone(ip) if on.local.ip() == ip => route.health = Health::Down,
-                NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => {
-                    route.health = Health::Works;
-                    route.left = now;
-                    if let Some(path) = lent.buffers.paths.get_mut(route.path.index()).filter(|_| has_choice)
-                    {
-                        path.tell(PathTold::RESTORED);
-                    }
-                    route.validation.start(now, pto);
-                }
-                NetworkChange::InterfaceGone(interface) if on.interface == interface => {
-                    route.health = Health::Down;
-                }
+            let health = match change {
+                NetworkChange::AddressGone(ip) if on.local.ip() == ip => Health::Down,
+                NetworkChange::InterfaceGone(interface) if on.interface == interface => Health::Down,
+                NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => Health::Works,
                 NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
-                    route.health = Health::Works;
-                    route.left = now;
                     route.forget_way(&self.new_routes);
-                    route.validation.start(now, pto);
+                    Health::Works
                 }
-                _ => {}
+                _ => continue,
+            };
+            let turns = route.turn(now, health);
+            if health == Health::Works {
+                route.validation.start(now, pto);
+            }
+            let path = lent.buffers.paths.get_mut(route.path.index());
+            let Some(path) = path.filter(|path| turns && usize::from(path.active) == row) else { continue };
+            if health == Health::Works {
+                path.tell(PathTold::RESTORED);
+                // What was under way before will hardly be acknowledged; without anything new that would be taken for silence.
+                path.ping.want();
+            } else {
+                path.tell(PathTold::SUSPECT);
+                fallen.note(route.path);
             }
         }
         for path in self.path_rows() {
@@ -299,10 +301,10 @@ impl State {
                 self.move_off(now, lent, path);
             }
             // Where it can move to no other route, other paths do what it cannot.
-            if lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_down)
-                && self.has_choice(lent)
-            {
-                self.suspect(now, lent, path);
+            let row = active(lent, path);
+            let is_down = lent.buffers.routes.get(row).is_some_and(Route::is_down);
+            if fallen.has(path) && is_down && self.has_choice(lent) {
+                self.repeat_all(lent, row);
             }
         }
     }

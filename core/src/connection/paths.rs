@@ -108,7 +108,7 @@ impl State {
         let route_row = self.open_route(now, lent, row, on, opener).ok_or(PathError::Full)?;
         let route = lent.buffers.routes.get_mut(route_row).ok_or(PathError::Full)?;
         route.role = Role::Active;
-        route.left = now;
+        route.since = now;
         if known {
             route.amplification.on_validated();
             route.validation.on_handshake(now);

@@ -5,7 +5,9 @@
 use super::Lent;
 use super::events::Fact;
 use super::path::{active, is_first, path_of, want_ping};
+use super::path_app::PathTold;
 use super::receive::{Addressee, Seat};
+use super::schedule::mark_suspect;
 use super::start::State;
 use crate::cid::peer::PeerCidRows;
 use crate::congestion::Pacer;
@@ -171,8 +173,8 @@ impl State {
             let of_path = routes.iter().enumerate().filter(|(_, route)| route.path == path);
             of_path.filter(|(_, route)| route.role == Role::Fallback)
         };
-        let last = left().max_by_key(|(_, route)| route.left).filter(|_| !settled).map(|(row, _)| row);
-        let (row, _) = left().filter(|(row, _)| Some(*row) != last).min_by_key(|(_, route)| route.left)?;
+        let last = left().max_by_key(|(_, route)| route.since).filter(|_| !settled).map(|(row, _)| row);
+        let (row, _) = left().filter(|(row, _)| Some(*row) != last).min_by_key(|(_, route)| route.since)?;
         self.release(lent, row, Told::CLOSED);
         Some(row)
     }
@@ -194,7 +196,10 @@ impl State {
         route.last_packet = now;
         // With several paths a route that brings something need not carry anything: that an acknowledgment tells.
         if route.is_suspect() && !has_choice {
-            route.health = Health::Works;
+            route.turn(now, Health::Works);
+            if usize::from(path.active) == seat.route {
+                path.tell(PathTold::RESTORED);
+            }
         }
         let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn, seat.route);
         if newest && !self.side.is_client() {
@@ -237,7 +242,8 @@ impl State {
             return;
         }
         let moved = Moved { from: id(old, from), to: id(row, to), cause };
-        let known = to.role == Role::Fallback && now.since(to.left) <= KEPT;
+        let restores = from.health != Health::Works && to.health == Health::Works;
+        let known = to.role == Role::Fallback && now.since(to.since) <= KEPT;
         if !known && to.addresses.differ_in_port_only(&from.addresses) {
             to.inherit(from);
         }
@@ -263,7 +269,7 @@ impl State {
             }
         }
         route.role = Role::Active;
-        route.left = now;
+        route.since = now;
         route.pto.on_keys_discarded(now);
         if !route.validation.is_validated() && !route.validation.is_running() {
             route.validation.start(now, pto);
@@ -276,6 +282,9 @@ impl State {
             path.active = active;
             if validated {
                 path.on_proved();
+            }
+            if restores {
+                path.tell(PathTold::RESTORED);
             }
         }
         self.facts.note(Fact::Remote);
@@ -311,7 +320,7 @@ impl State {
             return self.release(lent, row, Told::CLOSED);
         }
         route.role = Role::Fallback;
-        route.left = now;
+        route.since = now;
         route.mtu.stop();
         if cause == MoveCause::Peer {
             // Packets that this draws from the peer tell a move from a forgery (RFC 9000 9.3.3).
@@ -319,20 +328,12 @@ impl State {
         }
     }
 
-    /// What was sent over the active route is not answered.
+    /// A question as to whether the peer is there was not answered. Of several paths each judges for itself what was asked over it.
     pub(super) fn on_silence(&mut self, now: Instant, lent: &mut Lent<'_>) {
-        let path = self.main;
-        if let Some(route) = lent.buffers.routes.get_mut(active(lent, path)) {
-            if route.health == Health::Works {
-                route.health = Health::Suspect;
-                route.left = now;
-            }
-            route.told.note(Told::SUSPECT);
+        if !self.has_choice(lent) {
+            mark_suspect(now, lent, self.main);
+            self.leave_ill_route(now, lent, self.main);
         }
-        if self.has_choice(lent) {
-            self.suspect(now, lent, path);
-        }
-        self.leave_ill_route(now, lent, path);
     }
 
     /// Moves off a route over which nothing can be sent, or, if we may then, off one over which nothing comes or whose connection
@@ -378,6 +379,7 @@ impl State {
         }
         if renew {
             self.renew_token();
+            self.rescue(lent);
         }
         let awaited = |route: &Route| route.role == Role::Awaited && route.validation.is_validated();
         if let Some(row) = lent.buffers.routes.iter().position(awaited) {
@@ -434,7 +436,7 @@ impl State {
             return Deadline::NEVER;
         }
         if !route.validation.is_validated() && !route.validation.is_running() {
-            return Deadline::at(route.left);
+            return Deadline::at(route.since);
         }
         let scarce = lent
             .buffers
@@ -443,7 +445,7 @@ impl State {
             .is_some_and(|path| !path.peer_cids.has_cid_for_another(lent.buffers.peer_cids));
         let kept =
             if scarce { self.base_pto(lent, route.path).saturating_mul(LINGER).min(KEPT) } else { KEPT };
-        Deadline::at(route.left.after(kept))
+        Deadline::at(route.since.after(kept))
     }
 
     /// The peer was not reached over a route.
@@ -475,8 +477,8 @@ impl State {
                 if several || route.amplification.is_validated() {
                     // The peer was there once, and may be again: that is waited for until the idle timeout. Or it was reached over
                     // paths that have ended since, and somebody else sent the first packet of this one on from elsewhere.
-                    route.told.note(Told::SUSPECT);
                     route.validation.start(now, pto);
+                    mark_suspect(now, lent, path);
                 } else {
                     // Who answers an address that never was the peer's has nobody to tell (RFC 9000 9.3.2).
                     self.lifecycle.abandon(Cause::NoRoute);

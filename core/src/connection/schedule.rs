@@ -12,7 +12,7 @@ use crate::congestion::{Budget, Coupling};
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{Waiting, given_up_at, last_silent_at, silent_at};
 use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, leave_suspects, next_wait};
-use crate::path::{Availability, Health};
+use crate::path::{Availability, Health, Told};
 use crate::session::Level;
 use crate::stream::tie::{Over, Paths};
 use crate::time::{Deadline, Instant, Span};
@@ -199,7 +199,7 @@ impl State {
         let Some(route) = lent.buffers.routes.get(active(lent, path)) else { return Deadline::NEVER };
         let Some(spoken) = self.spoken() else { return Deadline::NEVER };
         if route.is_suspect() || route.is_down() {
-            return given_up_at(route.left, self.works_elsewhere(lent, path), spoken.terms.patience());
+            return given_up_at(route.since, self.works_elsewhere(lent, path), spoken.terms.patience());
         }
         // Of a path that is being opened more is known by its validation.
         if !self.has_choice(lent) || is_unproved(lent, path) {
@@ -208,7 +208,7 @@ impl State {
         let max_ack_delay = self.peer.max_ack_delay();
         let waiting = Waiting {
             oldest: route.flight.oldest(lent.buffers.sent),
-            progress: route.pto.restarted(),
+            progress: route.pto.restarted().max(route.since),
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
@@ -222,7 +222,7 @@ impl State {
     pub(super) fn works_elsewhere(&self, lent: &Lent<'_>, path: PathRow) -> Option<Instant> {
         let others = self.open_paths(lent).filter(|other| *other != path && self.is_usable(lent, *other));
         let routes = others.filter_map(|other| lent.buffers.routes.get(active(lent, other)));
-        routes.filter(|route| route.health == Health::Works).map(|route| route.left).min()
+        routes.filter(|route| route.health == Health::Works).map(|route| route.since).min()
     }
 
     pub(super) fn on_failover(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
@@ -230,19 +230,16 @@ impl State {
             return;
         }
         match lent.buffers.routes.get(active(lent, path)).map(|route| route.health) {
-            Some(Health::Works) if self.works_elsewhere(lent, path).is_some() => {
-                self.suspect(now, lent, path);
+            Some(Health::Works) => {
+                mark_suspect(now, lent, path);
+                if self.works_elsewhere(lent, path).is_some() {
+                    self.repeat_all(lent, active(lent, path));
+                }
+                self.leave_ill_route(now, lent, path);
             }
-            Some(Health::Works) => mark_suspect(now, lent, path),
             Some(Health::Suspect | Health::Down) => self.abandon_path(now, lent, path, AbandonCode::Unstable),
             None => {}
         }
-    }
-
-    /// A path does not answer: what is under way on it is sent over others too. It is probed as ever.
-    pub(super) fn suspect(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
-        mark_suspect(now, lent, path);
-        self.repeat_all(lent, active(lent, path));
     }
 
     /// How the window of a route grows beside those of the other paths.
@@ -259,12 +256,10 @@ impl State {
         own.congestion.coupling(spoken.terms.coupled, own.rtt.smoothed(), others)
     }
 
-    /// A packet that was sent over a route was acknowledged: it works. Now there is a better way for what went over others since
-    /// none did.
+    /// A packet that was sent over a route was acknowledged: it works.
     pub(super) fn restore(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
         let Some(route) = lent.buffers.routes.get_mut(row).filter(|route| route.is_suspect()) else { return };
-        route.health = Health::Works;
-        route.left = now;
+        route.turn(now, Health::Works);
         let id = route.path;
         let Some(path) =
             lent.buffers.paths.get_mut(id.index()).filter(|path| usize::from(path.active) == row)
@@ -272,24 +267,33 @@ impl State {
             return;
         };
         path.tell(PathTold::RESTORED);
-        for other in self.path_rows().filter(|other| *other != id) {
-            let other = active(lent, other);
-            if lent.buffers.routes.get(other).is_some_and(|other| other.health != Health::Works) {
-                self.repeat_all(lent, other);
+        self.rescue(lent);
+    }
+
+    /// A path begins to work: what went over those that do not goes over it too.
+    pub(super) fn rescue(&mut self, lent: &mut Lent<'_>) {
+        if !self.has_choice(lent) {
+            return;
+        }
+        for path in self.path_rows() {
+            let row = active(lent, path);
+            if lent.buffers.routes.get(row).is_some_and(|route| route.health != Health::Works) {
+                self.repeat_all(lent, row);
             }
         }
     }
 }
 
-fn mark_suspect(now: Instant, lent: &mut Lent<'_>, path: PathRow) {
-    let row = active(lent, path);
-    let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-    if route.health == Health::Works {
-        route.health = Health::Suspect;
-    }
-    route.left = now;
-    if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-        path.tell(PathTold::SUSPECT);
+/// What is sent over the route in use of a path is not answered. Told when that begins.
+pub(super) fn mark_suspect(now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+    let route = lent.buffers.routes.get_mut(active(lent, path)).filter(|route| !route.is_down());
+    if let Some(route) = route
+        && route.turn(now, Health::Suspect)
+    {
+        route.told.note(Told::SUSPECT);
+        if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
+            path.tell(PathTold::SUSPECT);
+        }
     }
 }
 

@@ -104,13 +104,16 @@ impl State {
         }
     }
 
-    /// Asks the peer for a sign of life.
+    /// Asks the peer for a sign of life, over all paths over which one could come.
     fn ask(&mut self, lent: &mut Lent<'_>) {
-        let path = self.speaking_path(lent);
-        want_ping(lent, path);
-        let row = active(lent, path);
-        if let Some(route) = lent.buffers.routes.get_mut(row) {
-            route.ecn.on_silence();
+        let speaking = self.speaking_path(lent);
+        for path in self.path_rows() {
+            if path == speaking || self.carries(lent, path) {
+                want_ping(lent, path);
+                if let Some(route) = lent.buffers.routes.get_mut(active(lent, path)) {
+                    route.ecn.on_silence();
+                }
+            }
         }
     }
 
@@ -124,14 +127,14 @@ impl State {
             return Deadline::NEVER;
         }
         let asked = route.flight.last_ack_eliciting();
-        asked_again_at(route.left, asked, self.base_pto(lent, row))
+        asked_again_at(route.since, asked, self.base_pto(lent, row))
     }
 
     /// Asks whether the peer is back on a path. With no row for that, the oldest packet gives its own if it was sent again already.
     fn ask_again(&mut self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
         want_ping(lent, path);
         let (row, pto) = (active(lent, path), self.base_pto(lent, path));
-        let Some(suspect) = lent.buffers.routes.get(row).map(|route| route.left) else { return };
+        let Some(suspect) = lent.buffers.routes.get(row).map(|route| route.since) else { return };
         self.doubt_way(now, lent, row, timeouts_in(now.since(suspect), pto));
         let Some(route) = lent.buffers.routes.get_mut(row) else { return };
         if self.sent.room(lent.buffers.sent) > 0 || route.flight.ends_in_question(lent.buffers.sent) {
@@ -313,7 +316,7 @@ impl State {
     fn liveness_pto(&self, lent: &Lent<'_>) -> Span {
         // One half of the time that the application grants is for the question, the other for the answer.
         let most = Span::from_millis(u64::from(self.suspect_after_ms) / 2);
-        self.base_pto(lent, self.main).max(LEAST_SILENCE).min(most)
+        self.longest_base_pto(lent).max(LEAST_SILENCE).min(most)
     }
 
     /// The PTO as RFC 9002 6.2.1 defines it, without the backoff of its timer. Routes and the end of a connection are measured by

@@ -27,7 +27,7 @@ pub const PATIENCE: Span = Span::from_secs(30);
 pub struct Waiting {
     /// When the oldest ack-eliciting packet under way was sent, if there is one.
     pub oldest: Option<Instant>,
-    /// When a packet of it was last newly acknowledged.
+    /// When a packet of it was last newly acknowledged, or it began to work.
     pub progress: Instant,
     /// How long an answer takes at the least: 9/8 of the round-trip time (RFC 9002 6.1.2) and the peer's ACK delay.
     pub answer: Span,

@@ -195,8 +195,8 @@ pub struct Route {
     pub stats: RouteStats,
     /// When something authentic last came over it.
     pub last_packet: Instant,
-    /// When it ceased to be the active one, or, while it is that, to work, or began to again.
-    pub left: Instant,
+    /// When its role changed last, or whether it works.
+    pub since: Instant,
 }
 
 /// What a new route begins with.
@@ -249,7 +249,7 @@ impl Route {
             ce_packets: 0,
         },
         last_packet: Instant::ZERO,
-        left: Instant::ZERO,
+        since: Instant::ZERO,
     };
 
     /// Zeros, of memory that no connection has used yet.
@@ -291,6 +291,16 @@ impl Route {
     /// Whether a datagram that was `seen` on these addresses came over the route.
     pub fn takes(&self, seen: &Addresses) -> bool {
         self.is_open() && self.addresses.takes(seen)
+    }
+
+    /// Something was learned of its health. Returns whether it begins to work, or ceases to.
+    pub fn turn(&mut self, now: Instant, health: Health) -> bool {
+        let turns = (self.health == Health::Works) != (health == Health::Works);
+        self.health = health;
+        if turns {
+            self.since = now;
+        }
+        turns
     }
 
     /// Whether the row is in use.
