@@ -80,8 +80,25 @@ pub enum NetworkChange {
     AddressBack(IpAddr),
     /// Nothing can be sent through this interface any more.
     InterfaceGone(u32),
+    /// Nothing can be sent over this route any more, whatever becomes of others from its address or through its interface: for who
+    /// is on two networks with one address, say.
+    RouteGone(RouteId),
+    /// This route, which was gone, is there again, in the same network.
+    RouteBack(RouteId),
     /// The local address is the same, the network behind it is not: what was known of the routes from there is void.
     NewNetwork(IpAddr),
+}
+
+impl NetworkChange {
+    fn concerns(&self, row: usize, route: &Route) -> bool {
+        match *self {
+            Self::AddressGone(ip) | Self::AddressBack(ip) | Self::NewNetwork(ip) => {
+                route.on().local.ip() == ip
+            }
+            Self::InterfaceGone(interface) => route.on().interface == interface,
+            Self::RouteGone(named) | Self::RouteBack(named) => id(row, route) == named,
+        }
+    }
 }
 
 impl<M: Memory, S: Session> Connection<M, S> {
@@ -269,11 +286,16 @@ impl State {
     fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
         let pto = self.longest_base_pto(lent);
         let has_choice = self.has_choice(lent);
-        for route in lent.buffers.routes.iter_mut().filter(|route| route.is_open()) {
-            let on = route.on();
+        for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
+            if !route.is_open() || !change.concerns(row, route) {
+                continue;
+            }
             match change {
-                NetworkChange::AddressGone(ip) if on.local.ip() == ip => route.health = Health::Down,
-                NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => {
+                NetworkChange::AddressGone(_)
+                | NetworkChange::InterfaceGone(_)
+                | NetworkChange::RouteGone(_) => route.health = Health::Down,
+                NetworkChange::AddressBack(_) | NetworkChange::RouteBack(_) if !route.is_down() => {}
+                NetworkChange::AddressBack(_) | NetworkChange::RouteBack(_) => {
                     route.health = Health::Works;
                     route.left = now;
                     if let Some(path) = lent.buffers.paths.get_mut(route.path.index()).filter(|_| has_choice)
@@ -282,16 +304,12 @@ impl State {
                     }
                     route.validation.start(now, pto);
                 }
-                NetworkChange::InterfaceGone(interface) if on.interface == interface => {
-                    route.health = Health::Down;
-                }
-                NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
+                NetworkChange::NewNetwork(_) => {
                     route.health = Health::Works;
                     route.left = now;
                     route.forget_way(&self.new_routes);
                     route.validation.start(now, pto);
                 }
-                _ => {}
             }
         }
         for path in self.path_rows() {
