@@ -334,10 +334,7 @@ impl<S: EndpointSession> Engine<S> {
 
     /// The network that a socket is on.
     pub(crate) fn network_of(&self, interface: u32) -> Option<NetworkId> {
-        match self.sockets.get(usize::try_from(interface).ok()?)? {
-            Place::Bound(bound) => u8::try_from(bound.network).ok().map(NetworkId),
-            _ => None,
-        }
+        u8::try_from(bound(self.sockets, interface)?.network).ok().map(NetworkId)
     }
 
     /// Everything that can be done now; whose context it is is woken when there is more.
@@ -462,6 +459,14 @@ impl<S: EndpointSession> Engine<S> {
             self.waiters.wake(None, Wait::Endpoint);
         }
         self.waiters.wake(Some(handle), Wait::Connected);
+    }
+}
+
+/// The socket behind an interface's number.
+fn bound(sockets: &[Place], interface: u32) -> Option<&Bound> {
+    match sockets.get(usize::try_from(interface).ok()?)? {
+        Place::Bound(bound) => Some(bound),
+        _ => None,
     }
 }
 

@@ -349,7 +349,7 @@ fn act(connection: &mut NullConnection, now: Instant, input: &mut Input<'_>) {
     let local = format!("10.0.0.{}:700", input.byte() % 8).parse().unwrap();
     let some = usize::from(input.byte() % 4);
     let route = connection.routes().nth(some).map(|route| route.id);
-    match kind % 24 {
+    match kind % 26 {
         0 => drop(connection.open(Dir::Bi)),
         1 => drop(connection.open(Dir::Uni)),
         2 => drop(connection.accept(Dir::Bi)),
@@ -379,6 +379,8 @@ fn act(connection: &mut NullConnection, now: Instant, input: &mut Input<'_>) {
         20 => connection.network_changed(now, NetworkChange::AddressGone(local.ip())),
         21 => connection.network_changed(now, NetworkChange::NewNetwork(local.ip())),
         22 => drop(connection.rotate_cids()),
+        23 => drop(route.map(|route| connection.network_changed(now, NetworkChange::RouteGone(route)))),
+        24 => drop(route.map(|route| connection.network_changed(now, NetworkChange::RouteBack(route)))),
         _ => connection.close(now, u64::from(input.byte()), "fuzz"),
     }
 }

@@ -16,7 +16,7 @@ use super::{Connection, Lent, Memory};
 use crate::ids::{FourTuple, PathId, PathRow};
 use crate::path::choice::{Standing, compare, is_worth_it};
 use crate::path::{Health, Opener, Preference, Role, Route, RouteId, Told};
-use crate::session::Session;
+use crate::session::{Level, Session};
 use crate::time::Instant;
 
 /// Why a route was not opened or taken.
@@ -80,8 +80,25 @@ pub enum NetworkChange {
     AddressBack(IpAddr),
     /// Nothing can be sent through this interface any more.
     InterfaceGone(u32),
+    /// Nothing can be sent over this route any more, whatever becomes of others from its address or through its interface: for who
+    /// is on two networks with one address, say.
+    RouteGone(RouteId),
+    /// This route, which was gone, is there again, in the same network.
+    RouteBack(RouteId),
     /// The local address is the same, the network behind it is not: what was known of the routes from there is void.
     NewNetwork(IpAddr),
+}
+
+impl NetworkChange {
+    fn concerns(&self, row: usize, route: &Route) -> bool {
+        match *self {
+            Self::AddressGone(ip) | Self::AddressBack(ip) | Self::NewNetwork(ip) => {
+                route.on().local.ip() == ip
+            }
+            Self::InterfaceGone(interface) => route.on().interface == interface,
+            Self::RouteGone(named) | Self::RouteBack(named) => id(row, route) == named,
+        }
+    }
 }
 
 impl<M: Memory, S: Session> Connection<M, S> {
@@ -269,32 +286,37 @@ impl State {
     fn network_changed(&mut self, now: Instant, lent: &mut Lent<'_>, change: NetworkChange) {
         let pto = self.longest_base_pto(lent);
         let mut fallen = PathSet::NONE;
-        for (row, route) in lent.buffers.routes.iter_mut().enumerate().filter(|(_, route)| route.is_open()) {
-            let on = route.on();
+        for row in 0..lent.buffers.routes.len() {
+            let concerned = |route: &&mut Route| route.is_open() && change.concerns(row, route);
+            let Some(route) = lent.buffers.routes.get_mut(row).filter(concerned) else { continue };
             let health = match change {
-                NetworkChange::AddressGone(ip) if on.local.ip() == ip => Health::Down,
-                NetworkChange::InterfaceGone(interface) if on.interface == interface => Health::Down,
-                NetworkChange::AddressBack(ip) if route.is_down() && on.local.ip() == ip => Health::Works,
-                NetworkChange::NewNetwork(ip) if on.local.ip() == ip => {
+                NetworkChange::AddressGone(_)
+                | NetworkChange::InterfaceGone(_)
+                | NetworkChange::RouteGone(_) => Health::Down,
+                NetworkChange::AddressBack(_) | NetworkChange::RouteBack(_) if !route.is_down() => continue,
+                NetworkChange::AddressBack(_) | NetworkChange::RouteBack(_) => Health::Works,
+                NetworkChange::NewNetwork(_) => {
                     route.forget_way(&self.new_routes);
                     Health::Works
                 }
-                _ => continue,
             };
             let turns = route.turn(now, health);
-            if health == Health::Works {
-                route.validation.start(now, pto);
-            }
             let path = lent.buffers.paths.get_mut(route.path.index());
-            let Some(path) = path.filter(|path| turns && usize::from(path.active) == row) else { continue };
-            if health == Health::Works {
-                path.tell(PathTold::RESTORED);
-                // What was under way before will hardly be acknowledged; without anything new that would be taken for silence.
-                path.ping.want();
-            } else {
-                path.tell(PathTold::SUSPECT);
-                fallen.note(route.path);
+            let path = path.filter(|path| turns && usize::from(path.active) == row);
+            if health == Health::Down {
+                if let Some(path) = path {
+                    path.tell(PathTold::SUSPECT);
+                    fallen.note(route.path);
+                }
+                continue;
             }
+            route.validation.start(now, pto);
+            if let Some(path) = path {
+                path.tell(PathTold::RESTORED);
+                path.ping.want();
+            }
+            // Of what is under way nothing need have arrived, and while it fills the window nobody would ask.
+            self.lose_flight(lent, Level::OneRtt, row);
         }
         for path in self.path_rows() {
             if lent.buffers.routes.get(active(lent, path)).is_some_and(Route::is_down) {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::error::Code;
-use crate::ids::PathId;
+use crate::ids::{PathId, PathRow};
 use crate::lifecycle::{Cause, Reason};
 use crate::limits::{MAX_PACKET_NUMBER, SAMPLE_LEN, TAG_LEN};
+use crate::path::{Opener, RouteId};
 use crate::recovery::Space;
 use crate::session::{AeadLimits, Key, KeyError, Level, SessionEvent};
 use std::vec::Vec;
@@ -96,6 +97,27 @@ fn rows_in_use_are_counted() {
     assert_eq!(connection.usage(), first);
     assert_eq!(datagrams(&mut connection, Instant::ZERO), 1);
     assert_eq!(connection.usage(), Usage { sent: 1, ..first });
+}
+
+#[test]
+fn a_route_by_name_goes_and_comes_without_others_from_its_address() {
+    let mut connection = client(&[]);
+    let on = connection.routes().next().map(|route| (route.local, route.remote)).unwrap();
+    let (state, mut lent) = connection.lend();
+    let on = FourTuple { local: on.0, remote: on.1, interface: 7 };
+    state.open_route(Instant::ZERO, &mut lent, PathRow::FIRST, on, Opener::Local).unwrap();
+    let names: Vec<_> = connection.routes().map(|route| route.id).collect();
+    let mut told = |change| {
+        connection.network_changed(Instant::ZERO, change);
+        connection.routes().map(|route| route.down).collect::<Vec<_>>()
+    };
+    assert_eq!(told(NetworkChange::RouteGone(names[1])), [false, true]);
+    assert_eq!(told(NetworkChange::RouteBack(names[0])), [false, true]);
+    assert_eq!(told(NetworkChange::RouteBack(names[1])), [false, false]);
+    assert_eq!(told(NetworkChange::AddressGone(on.local.ip())), [true, true]);
+    assert_eq!(told(NetworkChange::RouteBack(names[0])), [false, true]);
+    let another = RouteId { serial: names[0].serial + 1, ..names[0] };
+    assert_eq!(told(NetworkChange::RouteGone(another)), [false, true], "one that is gone names no other");
 }
 
 #[test]

@@ -8,16 +8,13 @@ use peregrine_core::endpoint::Handle;
 use peregrine_core::ids::FourTuple;
 use peregrine_core::path::{Role, RouteId};
 
-use super::{Engine, Row, now};
+use super::{Engine, Row, bound, now};
 use crate::error::Error;
 use crate::network::{Addresses, NetworkId};
 use crate::resources::Lendable;
 use crate::socket::Place;
 use crate::tls::EndpointSession;
 use crate::waiters::Wait;
-
-const LOCAL_V4: IpAddr = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
-const LOCAL_V6: IpAddr = IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED);
 
 impl<S: EndpointSession> Engine<S> {
     /// Opens a route from a network: from a socket there that the connection has none from.
@@ -99,34 +96,19 @@ impl<S: EndpointSession> Engine<S> {
         for slot in 0..self.rows.len() {
             let Some(handle) = self.rows.get(slot).and_then(|row| row.handle) else { continue };
             let Some(connection) = self.core.connection_mut(handle) else { continue };
-            // An address that is gone is not told as such: other networks may have the same.
-            for family in [LOCAL_V4, LOCAL_V6] {
-                let (old, new) = (before.toward(family), after.toward(family));
-                if old == new {
-                    continue;
-                }
-                for (place, interface) in self.sockets.iter().zip(0..) {
-                    let is_here = matches!(place, Place::Bound(bound) if bound.network == number);
-                    let is_lost =
-                        |route: RouteView| route.interface == interface && old == Some(route.local.ip());
-                    if is_here && connection.routes().any(is_lost) {
-                        connection.network_changed(now(), NetworkChange::InterfaceGone(interface));
-                    }
-                }
-            }
             let sockets = &*self.sockets;
+            let is_here =
+                |route: &RouteView| bound(sockets, route.interface).is_some_and(|at| at.network == number);
+            // Addresses are not told as such: other networks may have the same.
+            lose(connection, |route| {
+                let is_lost = before.contains(route.local.ip()) && !after.contains(route.local.ip());
+                is_lost && is_here(route)
+            });
             close_lost(connection, |route| is_stale(sockets, route));
-            for family in [LOCAL_V4, LOCAL_V6] {
-                if let Some(ip) = after.toward(family).filter(|ip| !before.contains(*ip)) {
-                    connection.network_changed(now(), NetworkChange::AddressBack(ip));
-                }
-            }
-            let stale = |route: &RouteView| !route.down && is_stale(sockets, route);
-            loop {
-                let active = connection.paths().filter_map(|path| path.route).find(stale);
-                let Some(active) = active else { break };
-                connection.network_changed(now(), NetworkChange::InterfaceGone(active.interface));
-            }
+            restore(connection, |route| {
+                let is_new = after.contains(route.local.ip()) && !before.contains(route.local.ip());
+                is_new && is_here(route) && !is_stale(sockets, route)
+            });
             self.rescue(handle);
         }
     }
@@ -187,8 +169,25 @@ fn is_cut_off<S: EndpointSession>(connection: &mut Connection<Lendable, S>) -> b
 
 /// Whether a route's socket has another port by now: its address alone does not bring it back.
 fn is_stale(sockets: &[Place], route: &RouteView) -> bool {
-    let bound = usize::try_from(route.interface).ok().and_then(|interface| sockets.get(interface));
-    !matches!(bound, Some(Place::Bound(bound)) if bound.port == route.local.port())
+    bound(sockets, route.interface).is_none_or(|bound| bound.port != route.local.port())
+}
+
+/// Leaves such routes, those in use last: none is to be taken that is gone as well.
+fn lose<S: EndpointSession>(connection: &mut Connection<Lendable, S>, such: impl Fn(&RouteView) -> bool) {
+    loop {
+        let lost = connection.routes().filter(|route| !route.down && such(route));
+        let Some(lost) = lost.max_by_key(|route| route.role != Role::Active) else { return };
+        connection.network_changed(now(), NetworkChange::RouteGone(lost.id));
+    }
+}
+
+/// Brings back such routes that are down, those in use first: then none has to be left.
+fn restore<S: EndpointSession>(connection: &mut Connection<Lendable, S>, such: impl Fn(&RouteView) -> bool) {
+    loop {
+        let back = connection.routes().filter(|route| route.down && such(route));
+        let Some(back) = back.min_by_key(|route| route.role != Role::Active) else { return };
+        connection.network_changed(now(), NetworkChange::RouteBack(back.id));
+    }
 }
 
 /// Closes those of such routes that are down, but the one in use.

@@ -1,9 +1,11 @@
 //! What is under IP, and which IP.
 
 use std::cell::Cell;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use embassy_net::{Config, ConfigV4, ConfigV6, Ipv6Cidr, StaticConfigV6};
+use embassy_time::Timer;
+use peregrine_core::connection::Config as ConnectionConfig;
 use sha2::{Digest, Sha256};
 
 use crate::work::{ask, file, read_all, serve_files};
@@ -45,18 +47,26 @@ fn ipv6_carries_a_connection_from_one_network_to_another() {
     fetch(world, &[wifi, ethernet], (SERVER_V6, PORT).into());
 }
 
+fn v4(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 9, host)
+}
+
+fn v6(host: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 9, 0, 0, 0, host.into())
+}
+
+/// A host on one segment with the others, with an address of both versions.
+fn both(host: u8) -> Config {
+    let mut config = Config::default();
+    config.ipv4 = ConfigV4::Static(of(v4(host)));
+    let address = Ipv6Cidr::new(v6(host), 64);
+    let dns_servers = Default::default();
+    config.ipv6 = ConfigV6::Static(StaticConfigV6 { address, gateway: None, dns_servers });
+    config
+}
+
 #[test]
 fn on_ethernet_the_link_address_is_asked_for_first_over_arp_and_over_ndp() {
-    let v4 = |host| Ipv4Addr::new(10, 0, 9, host);
-    let v6 = |host| Ipv6Addr::new(0x2001, 0xdb8, 0, 9, 0, 0, 0, host);
-    let both = |host: u8| {
-        let mut config = Config::default();
-        config.ipv4 = ConfigV4::Static(of(v4(host)));
-        let address = Ipv6Cidr::new(v6(host.into()), 64);
-        let dns_servers = Default::default();
-        config.ipv6 = ConfigV6::Static(StaticConfigV6 { address, gateway: None, dns_servers });
-        config
-    };
     for server in [v4(1).into(), v6(1).into()] {
         let mut world = World::new();
         let (stack, _) = world.ethernet(1, both(1));
@@ -66,4 +76,35 @@ fn on_ethernet_the_link_address_is_asked_for_first_over_arp_and_over_ndp() {
         world.spawn(serve_files(endpoint));
         fetch(world, &[client], SocketAddr::new(server, PORT));
     }
+}
+
+#[test]
+fn another_ipv4_address_does_not_disturb_what_goes_over_ipv6_from_the_same_socket() {
+    let mut world = World::new();
+    let (stack, _) = world.ethernet(1, both(1));
+    let (ethernet, _) = world.ethernet(2, both(2));
+    let preferred = SocketAddrV6::new(v6(1), PORT, 0, 0);
+    let prefers = ConnectionConfig { preferred_v6: Some(preferred), ..config() };
+    let server = world.server_on(stack, prefers, psk_server());
+    world.spawn(serve_files(server));
+    let (client, _) = world.client(&[ethernet], config());
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, (v4(1), PORT).into(), session).unwrap();
+        connection.wait_confirmed().await.unwrap();
+        while !connection.route().is_some_and(|route| route.remote == preferred.into() && route.validated) {
+            Timer::after_millis(1).await;
+        }
+        let in_use = connection.route().unwrap();
+        assert!(connection.routes().iter().any(|route| route.local.ip() == v4(2)), "the one before is kept");
+        ethernet.set_config_v4(ConfigV4::Static(of(v4(7))));
+        let mut recv = ask(&connection, 50_000).await.unwrap();
+        let hash = read_all(&mut recv, &Cell::new(0)).await.unwrap();
+        assert_eq!(hash[..], Sha256::digest(file(50_000))[..]);
+        for route in connection.routes() {
+            assert_eq!(route.down, route.id != in_use.id, "{}", route.local);
+        }
+        assert_eq!(connection.route().unwrap().id, in_use.id);
+    });
 }

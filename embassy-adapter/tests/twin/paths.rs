@@ -246,6 +246,29 @@ fn all_networks_down_is_an_outage_and_the_first_that_is_back_carries_on() {
 }
 
 #[test]
+fn of_two_networks_with_one_address_only_the_one_that_is_back_is_used_again() {
+    let mut scene = Scene::configured([WIFI, WIFI], several());
+    let (nics, networks) = (scene.nics.clone(), scene.networks);
+    scene.run(60, async |connection| {
+        connection.wait_path_possible().await.unwrap();
+        let second = connection.open_path(networks[1], Availability::Available).await.unwrap();
+        connection.wait_path(second).await.unwrap();
+        let down = async |expected| {
+            Timer::after_millis(3).await;
+            let is_down = |path: &PathView| path.route.is_some_and(|route| route.down);
+            assert_eq!(connection.paths().iter().map(is_down).collect::<Vec<_>>(), expected);
+        };
+        down([false, false]).await;
+        nics.iter().for_each(|nic| nic.set_up(false));
+        down([true, true]).await;
+        nics[0].set_up(true);
+        down([false, true]).await;
+        nics[1].set_up(true);
+        down([false, false]).await;
+    });
+}
+
+#[test]
 fn who_has_no_multipath_is_told_so() {
     let mut scene = Scene::with_files([WIFI, ETHERNET]);
     let networks = scene.networks;

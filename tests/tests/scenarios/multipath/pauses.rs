@@ -152,12 +152,10 @@ fn what_is_told_suspect_is_told_restored() {
             for change in changes {
                 pair.client(|connection, now| connection.network_changed(now, *change));
             }
-            for _ in 0..4 { println!("DBG {} {:?}", pair.world.now().as_micros()/1000, view(&mut pair, true, FIRST)); pair.run_ms(5); }
             if alone {
                 pair.client(|it, now| it.abandon_path(now, SECOND, AbandonCode::Application).unwrap());
             }
             pair.run_ms(5_000);
-            for (at, _, e) in &pair.client_node().events { println!("DBG {} {e:?}", at.as_micros()/1000); }
             let events = told(pair.client_node(), FIRST);
             let turns: Vec<_> = events
                 .into_iter()
