@@ -93,6 +93,8 @@ pub struct QuicNode {
     pub opened: Vec<Handle>,
     /// Connections that drained and were taken out, with their last counters and their sessions.
     pub ended: Vec<(Handle, Stats, NullSession)>,
+    /// Whether nobody may have anything to say once the endpoint has nothing to send, which is asked each time.
+    pub strict: bool,
     setup: Setup,
     sessions: u64,
     downloads: BTreeMap<usize, Download>,
@@ -126,6 +128,7 @@ impl QuicNode {
             accepted: Vec::new(),
             opened: Vec::new(),
             ended: Vec::new(),
+            strict: false,
             sessions: 0,
             downloads: BTreeMap::new(),
             uploads: BTreeMap::new(),
@@ -325,6 +328,13 @@ impl Node for QuicNode {
             if self.events.len() == told {
                 break;
             }
+        }
+        if self.strict
+            && let Some(handle) = self.latest()
+            && self.endpoint.connection_mut(handle).is_some()
+        {
+            let left = self.endpoint.poll_transmit(now, out);
+            assert!(left.is_none(), "all was said, but not {left:?}");
         }
         self.timeout = self.endpoint.next_timeout();
         None

@@ -23,6 +23,7 @@ use core::time::Duration;
 use crate::connection::{Config, Connection, Event, Plan, Transmit};
 use crate::error::Why;
 use crate::ids::{Ecn, FourTuple};
+use crate::path::schedule::MAX_PATHS;
 use crate::session::EndpointCrypto;
 use crate::table::heap::Heap;
 use crate::time::{Deadline, Instant};
@@ -114,6 +115,8 @@ pub struct Endpoint<T: EndpointMemory, C> {
     /// Tells our tokens from those of an earlier run with the same key.
     epoch: u64,
     ready: List,
+    /// Plans of the first of them, one after the other, that came to nothing.
+    idle_plans: u8,
     news: List,
     draining: List,
     free: FreeSlots,
@@ -140,6 +143,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             crypto,
             hash_key: HashKey::new(random),
             ready: List::new(Which::Ready),
+            idle_plans: 0,
             news: List::new(Which::News),
             draining: List::new(Which::Draining),
             free: FreeSlots::new(),
@@ -222,10 +226,16 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
             if let Some(plan) = row.connection.as_mut().and_then(|connection| connection.next_transmit(now)) {
                 return Some((handle, plan));
             }
-            self.ready.pop(tables.slots);
+            self.pop_ready();
             self.settle(slot);
         }
         None
+    }
+
+    /// It is another connection's turn.
+    fn pop_ready(&mut self) {
+        self.idle_plans = 0;
+        self.ready.pop(self.memory.tables().slots);
     }
 
     /// Writes what [`Self::next_transmit`] planned, with nothing in between, into `out` of at least [`Plan::max`] bytes; then
@@ -238,10 +248,14 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         let tables = self.memory.tables();
         let row = tables.slots.get_mut(handle.slot as usize)?;
         let transmit = row.connection.as_mut().map(|connection| connection.write(now, plan, out))?;
-        self.ready.pop(tables.slots);
         if transmit.len > 0 {
-            self.ready.push(tables.slots, handle.slot);
+            self.pop_ready();
+            self.ready.push(self.memory.tables().slots, handle.slot);
+        } else if usize::from(self.idle_plans) < MAX_PATHS {
+            // What a path would have repeated has arrived: another one may have something to say.
+            self.idle_plans = self.idle_plans.saturating_add(1);
         } else {
+            self.pop_ready();
             self.settle(handle.slot);
         }
         Some(transmit)

@@ -189,6 +189,10 @@ impl Scene {
             pair.world.interface(pair.client, interface).set_down(link);
         }
         let mut pair = pair.connected();
+        // Half of the walks: to be asked is something too.
+        for host in [pair.client, pair.server] {
+            pair.world.with(host, |node, _| node.strict = seed % 2 == 1);
+        }
         let flows = [true, false].repeat(each_way);
         let flows = flows.into_iter().map(|from_client| {
             let id = pair.client(|connection, _| open(connection, Dir::Bi));
