@@ -19,6 +19,8 @@ use crate::time::{Deadline, Instant, Span};
 use crate::wire::PacketWriter;
 use crate::wire::dialect::AbandonCode;
 
+/// A path over which nothing came for so long is asked before it is used: there are NATs that forget UDP after half a minute.
+const SLEEP: Span = Span::from_secs(30);
 /// No path has this ID.
 const NO_PATH: PathId = PathId(u32::MAX);
 
@@ -51,9 +53,19 @@ impl State {
         if !self.wants_somewhere(lent, None) {
             return None;
         }
-        let facts = self.facts_of_paths(now, lent);
-        let spoken = self.spoken()?;
-        match spoken.terms.scheduler.choose(&spoken.scheduling, &facts) {
+        let mut facts = self.facts_of_paths(now, lent);
+        let mut choice = self.choose(&facts);
+        if let Choice::Path(row) = choice
+            && is_asleep(now, lent, PathRow::new(row))
+        {
+            self.wake(now, lent, PathRow::new(row));
+            for (row, facts) in self.path_rows().zip(&mut facts) {
+                facts.usable &= !is_asleep(now, lent, row);
+            }
+            // Where no other can be used the question goes with the data: that loses no time.
+            choice = Some(self.choose(&facts)).filter(|awake| *awake != Choice::None).unwrap_or(choice);
+        }
+        match choice {
             Choice::Path(row) => Some(PathRow::new(row)),
             Choice::Wait => {
                 let wait = next_wait(&facts).map(|wait| now.after(wait));
@@ -62,6 +74,19 @@ impl State {
             }
             // None was validated yet, or none can be sent from: whatever the first one can do is better than nothing.
             Choice::None => Some(self.main),
+        }
+    }
+
+    fn choose(&self, facts: &[Facts]) -> Choice {
+        self.spoken().map_or(Choice::None, |spoken| spoken.terms.scheduler.choose(&spoken.scheduling, facts))
+    }
+
+    /// Whether a path still works is asked anew.
+    fn wake(&self, now: Instant, lent: &mut Lent<'_>, path: PathRow) {
+        let pto = self.base_pto(lent, path);
+        let route = lent.buffers.routes.get_mut(active(lent, path));
+        if let Some(route) = route.filter(|route| !route.validation.is_running()) {
+            route.validation.start(now, pto);
         }
     }
 
@@ -282,6 +307,12 @@ impl State {
             }
         }
     }
+}
+
+/// Whether so long ago was anything heard over a path, or acknowledged of it, that it need not work any more.
+fn is_asleep(now: Instant, lent: &Lent<'_>, path: PathRow) -> bool {
+    let route = lent.buffers.routes.get(active(lent, path));
+    route.is_some_and(|route| now.since(route.last_packet.max(route.pto.restarted())) >= SLEEP)
 }
 
 /// What is sent over the route in use of a path is not answered. Told when that begins.

@@ -1,9 +1,12 @@
 //! Who says little now and then, while a path is slow, silent or gone: whom that is blamed on, and what the application is told.
 
+use std::time::Duration;
+
 use peregrine_core::connection::{NetworkChange, RouteEvent};
 use peregrine_core::ids::StreamId;
+use peregrine_core::time::Instant;
 use peregrine_core::wire::dialect::AbandonCode;
-use peregrine_tests::pair::write_pattern;
+use peregrine_tests::pair::{read_pattern, write_pattern};
 
 use super::*;
 
@@ -185,7 +188,7 @@ fn what_went_with_a_network_goes_over_the_next_one() {
     until_validated(&mut pair, SECOND);
     pair.client(|connection, _| connection.finish(id).unwrap());
     let (begin, mut received) = (pair.world.now(), 0);
-    while !pair.server(|it, _| peregrine_tests::pair::read_pattern(it, id, &mut received)) {
+    while !pair.server(|it, _| read_pattern(it, id, &mut received)) {
         pair.run_ms(1);
         assert!(pair.world.now().since(begin).as_millis() < 1_000, "{received} bytes so far");
     }
@@ -208,4 +211,88 @@ fn a_silent_route_is_told_of_once() {
     let suspect = |event: &Event| matches!(event, Event::Route(_, RouteEvent::Suspect));
     let events = pair.client_node().events.iter().filter(|(_, _, event)| suspect(event)).count();
     assert_eq!(events, 1);
+}
+
+/// When a side was told that a route of a path is validated, the first time and again.
+fn validated(node: &QuicNode, path: &PathView) -> Vec<u64> {
+    let id = path.route.unwrap().id;
+    let at = |(at, _, event): &(Instant, _, Event)| {
+        (*event == Event::Route(id, RouteEvent::Validated)).then_some(at.as_micros() / 1_000)
+    };
+    node.events.iter().filter_map(at).collect()
+}
+
+/// Both paths, of which only Wi-Fi is kept awake for a minute and a half.
+fn cellular_asleep(cellular: Availability) -> Pair {
+    let mut pair = phone(|client, server| {
+        for side in [client, server] {
+            side.endpoint.connection.max_idle_timeout = Duration::from_secs(120);
+        }
+    });
+    let opened = pair.client(|it, now| it.open_path(now, self::cellular(), cellular));
+    assert_eq!(opened, Ok(SECOND));
+    until_validated(&mut pair, SECOND);
+    let awake = Some(Duration::from_secs(10));
+    pair.client(|connection, _| connection.set_path_keep_alive(FIRST, awake).unwrap());
+    pair.run_ms(90_000);
+    pair
+}
+
+/// While another path works, one that has slept carries nothing but the question whether it works, until that is answered.
+#[test]
+fn a_path_that_slept_is_asked_before_it_is_used() {
+    for up in [true, false] {
+        let mut pair = cellular_asleep(Availability::Available);
+        let id = if up { stream(&mut pair) } else { stream_down(&mut pair) };
+        let of = |pair: &mut Pair| view(pair, up, SECOND);
+        let before = of(&mut pair).route.unwrap().stats.sent_bytes;
+        let asked = |pair: &Pair, path: &PathView| validated(node(pair, up), path).len();
+        let path = of(&mut pair);
+        let first = asked(&pair, &path);
+        let mut sent = 0;
+        loop {
+            on(&mut pair, up, |connection| write_pattern(connection, id, &mut sent, 4 * MIB));
+            pair.run_ms(1);
+            let path = of(&mut pair);
+            let carried = path.route.unwrap().stats.sent_bytes - before;
+            if asked(&pair, &path) > first {
+                break;
+            }
+            // One question, and perhaps one more after a PTO.
+            assert!(carried < 3_000, "up {up}: {carried} bytes and no answer yet");
+            on(&mut pair, !up, |connection| read_all(connection, id));
+        }
+        pair.run_ms(300);
+        let carried = of(&mut pair).route.unwrap().stats.sent_bytes - before;
+        assert!(carried > 30_000, "up {up}: used then: {carried}");
+        assert_well(&pair);
+    }
+}
+
+/// Where no other path works, a backup that has slept is asked and used at once.
+#[test]
+fn a_backup_that_slept_takes_over_without_delay_and_is_asked() {
+    for up in [true, false] {
+        let mut pair = cellular_asleep(Availability::Backup);
+        let id = if up { stream(&mut pair) } else { stream_down(&mut pair) };
+        set_wifi(&mut pair, &dead());
+        let path = view(&mut pair, up, SECOND);
+        let first = validated(node(&pair, up), &path).len();
+        let (begin, mut sent, mut received) = (pair.world.now(), 0, 0);
+        on(&mut pair, up, |connection| write_pattern(connection, id, &mut sent, 20_000));
+        while received < 20_000 {
+            pair.run_ms(1);
+            on(&mut pair, !up, |connection| read_pattern(connection, id, &mut received));
+        }
+        // A PTO of Wi-Fi, 20 ms and an ACK delay of 25, until that is suspect; then cellular's 20 ms, and two windows.
+        let took = pair.world.now().since(begin).as_millis();
+        assert!(took < 200, "up {up}: {took}");
+        pair.run_ms(100);
+        assert_eq!(validated(node(&pair, up), &path).len(), first + 1, "up {up}: asked");
+        assert_well(&pair);
+    }
+}
+
+fn node(pair: &Pair, client: bool) -> &QuicNode {
+    if client { pair.client_node() } else { pair.server_node() }
 }
