@@ -56,8 +56,8 @@ pub struct MultipathConfig {
     pub acks: AckReturn,
     /// How the windows of paths grow that may share a bottleneck; only those of NewReno are coupled.
     pub coupled: Coupled,
-    /// How long a path may leave what is sent over it without an answer, until it is sent over another. A probe timeout, if
-    /// nothing else is said; not sooner than an answer can be there.
+    /// How long a path may leave what is sent over it without an answer, until it is sent over another, for who cannot wait for a probe
+    /// timeout: that is the longest it takes. Not sooner than an answer can be there.
     pub failover: Option<Duration>,
     /// For how long a path may stay silent until it is abandoned, if another one works; `None`: for ever.
     pub patience: Option<Duration>,
@@ -106,9 +106,9 @@ impl Terms {
     #[inline(always)]
     fn of(config: &MultipathConfig) -> Self {
         let &MultipathConfig { dialect, other, max_paths, acks, coupled, scheduler, .. } = config;
-        let failover = config.failover.and_then(|limit| u32::try_from(limit.as_micros()).ok());
-        let patience = config.patience.and_then(|limit| u32::try_from(limit.as_millis()).ok());
-        let (failover, patience) = (failover.unwrap_or(u32::MAX), patience.unwrap_or(u32::MAX));
+        let short = |limit: u128| u32::try_from(limit).unwrap_or(u32::MAX).min(u32::MAX.saturating_sub(1));
+        let failover = config.failover.map_or(u32::MAX, |limit| short(limit.as_micros()));
+        let patience = config.patience.map_or(u32::MAX, |limit| short(limit.as_millis()));
         Self { dialect, other, max_paths, acks, coupled, scheduler, failover, patience }
     }
 

@@ -35,10 +35,10 @@ pub struct Waiting {
     pub pto: Span,
 }
 
-/// When a route that hears nothing is silent: after a PTO, or the `limit` that the application has set, which is not held against what
-/// no peer could answer in time.
+/// When a route that hears nothing is silent. `limit` is the application's, if it cannot wait for a PTO; what no peer
+/// could answer in time it does not ask for.
 pub fn silent_at(waiting: &Waiting, limit: Option<Span>) -> Deadline {
-    let patience = limit.map_or(waiting.pto, |limit| limit.max(waiting.answer.min(waiting.pto)));
+    let patience = limit.map_or(waiting.pto, |limit| limit.max(waiting.answer).min(waiting.pto));
     waiting.oldest.map(|oldest| oldest.max(waiting.progress).after(patience)).into()
 }
 
@@ -130,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_where_it_can_be_met() {
-        for (limit, after) in [(500, 500), (150, 150), (100, 100), (60, 60), (10, 60), (0, 60)] {
+    fn the_limit_counts_where_it_is_shorter_than_a_pto_and_can_be_met() {
+        for (limit, after) in [(500, 150), (150, 150), (100, 100), (60, 60), (10, 60), (0, 60)] {
             assert_eq!(silent_at(&WAITING, Some(span(limit))), Deadline::at(ms(1000 + after)), "{limit}");
         }
         let slow = Waiting { answer: span(200), ..WAITING };

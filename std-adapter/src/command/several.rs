@@ -33,7 +33,7 @@ pub(crate) struct Terms {
     #[arg(long, value_name = "NAME")]
     scheduler: Option<Sharing>,
     /// Take a path for dead that has not answered for so many milliseconds, and repeat on others what this side has under way on it
-    /// (default: after a probe timeout)
+    /// (default, and at the latest: after a probe timeout)
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     failover: Option<u64>,
     /// Over which path acknowledgments return: that of the packets, or the fastest (default: same)
