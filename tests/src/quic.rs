@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use peregrine_core::connection::{Config, Connection, Event, Stats};
+use peregrine_core::connection::{Config, Connection, Event, Stats, Transmit};
 use peregrine_core::endpoint::{Connect, Endpoint, EndpointConfig, Handle, Handled};
 use peregrine_core::ids::{Dir, Ecn, FourTuple, Side, StreamId};
 use peregrine_core::stream::{Read, StreamEvent, WriteError};
@@ -95,6 +95,8 @@ pub struct QuicNode {
     pub ended: Vec<(Handle, Stats, NullSession)>,
     /// Whether nobody may have anything to say once the endpoint has nothing to send, which is asked each time.
     pub strict: bool,
+    /// Whether somebody has planned datagrams since then.
+    planned: bool,
     setup: Setup,
     sessions: u64,
     downloads: BTreeMap<usize, Download>,
@@ -129,6 +131,7 @@ impl QuicNode {
             opened: Vec::new(),
             ended: Vec::new(),
             strict: false,
+            planned: false,
             sessions: 0,
             downloads: BTreeMap::new(),
             uploads: BTreeMap::new(),
@@ -136,6 +139,19 @@ impl QuicNode {
             timeout: Deadline::NEVER,
             setup,
         }
+    }
+
+    /// As [`Endpoint::poll_transmit`]: in two steps, as adapters take them that have no buffer before they know what for.
+    fn next_datagrams(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        while let Some((handle, plan)) = self.endpoint.next_transmit(now) {
+            self.planned = true;
+            let transmit = self.endpoint.write(now, handle, &plan, out).filter(|transmit| transmit.len > 0);
+            assert!(transmit.is_some() || !plan.is_sure(), "{plan:?}");
+            if transmit.is_some() {
+                return transmit;
+            }
+        }
+        None
     }
 
     /// Connects and downloads `bytes` on each of `streams` streams.
@@ -307,7 +323,7 @@ impl Node for QuicNode {
             return Some(SimTransmit { four_tuple, ecn: Ecn::NotEct, len: bytes.len(), segment_size: None });
         }
         loop {
-            if let Some((_, transmit)) = self.endpoint.poll_transmit(now, out) {
+            if let Some(transmit) = self.next_datagrams(now, out) {
                 let four_tuple = FourTuple {
                     local: transmit.local,
                     remote: transmit.remote,
@@ -323,18 +339,20 @@ impl Node for QuicNode {
                     segment_size: transmit.segment_size,
                 });
             }
+            // Whoever had nothing planned may be let go on by the pacer a little before its timer.
+            if std::mem::take(&mut self.planned)
+                && self.strict
+                && let Some(handle) = self.latest()
+                && self.endpoint.connection_mut(handle).is_some()
+            {
+                let left = self.endpoint.poll_transmit(now, out);
+                assert!(left.is_none(), "all was said, but not {left:?}");
+            }
             let told = self.events.len();
             self.work(now);
             if self.events.len() == told {
                 break;
             }
-        }
-        if self.strict
-            && let Some(handle) = self.latest()
-            && self.endpoint.connection_mut(handle).is_some()
-        {
-            let left = self.endpoint.poll_transmit(now, out);
-            assert!(left.is_none(), "all was said, but not {left:?}");
         }
         self.timeout = self.endpoint.next_timeout();
         None

@@ -40,7 +40,7 @@ pub(super) enum Allowed {
 }
 
 impl Allowed {
-    const fn in_flight(self) -> bool {
+    pub(super) const fn in_flight(self) -> bool {
         matches!(self, Self::All | Self::Probe)
     }
 }

@@ -32,12 +32,19 @@ pub struct Plan {
     pub(super) shared: bool,
     /// What may be put in flight, in bytes.
     pub(super) budget: u64,
+    is_sure: bool,
 }
 
 impl Plan {
     /// From where to where. An unspecified local address is the system's choice.
     pub fn on(&self) -> FourTuple {
         self.addresses.get()
+    }
+
+    /// Whether something will be written, for who cannot take back a datagram that was begun. What is to be repeated may find no row,
+    /// a DATAGRAM frame may turn out too long, and a copy of a redundant stream too late.
+    pub const fn is_sure(&self) -> bool {
+        self.is_sure
     }
 }
 
@@ -94,6 +101,9 @@ impl State {
         let row = active(lent, path);
         let grant = self.allow(now, lent, path, row, shared)?;
         let mut plan = plan_for(lent, path, row, shared, grant)?;
+        let has_row = self.sent.room(lent.buffers.sent) > 0;
+        let is_plain = !self.streams.has_ties() && self.datagrams_out.is_empty();
+        plan.is_sure = !grant.allowed.in_flight() || has_row && is_plain;
         // A network that drops marked packets is not to be taken for one that drops all (RFC 9000 13.4.2): on a new route marks
         // wait until it is known to carry packets without, and no acknowledgment is lost to the test of it.
         let confirmed = self.levels.is_confirmed();
@@ -346,6 +356,7 @@ fn plan_for(lent: &Lent<'_>, path: PathRow, row: usize, shared: bool, grant: Gra
         levels: grant.levels,
         shared,
         budget: grant.budget,
+        is_sure: true,
     })
 }
 
