@@ -8,6 +8,7 @@ use embedded_io_async::{Read, Write};
 use peregrine_core::connection::{Config as ConnectionConfig, MultipathConfig, PathError, PathView};
 use peregrine_core::ids::PathId;
 use peregrine_core::path::Availability;
+use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::stream::Tie;
 use peregrine_core::wire::Dialect;
 use peregrine_embassy::{Connection, Error};
@@ -49,7 +50,11 @@ async fn take_uploads(server: Server, seen: Rc<Seen>) {
 }
 
 fn scene() -> (Scene<2>, Rc<Seen>) {
-    let mut scene = Scene::configured([WIFI, ETHERNET], several());
+    scene_of(several())
+}
+
+fn scene_of(config: ConnectionConfig) -> (Scene<2>, Rc<Seen>) {
+    let mut scene = Scene::configured([WIFI, ETHERNET], config);
     let seen = Rc::<Seen>::default();
     scene.world.spawn(take_uploads(scene.server, Rc::clone(&seen)));
     (scene, seen)
@@ -70,7 +75,10 @@ fn sent(connection: &Connection<ClientTls>) -> Vec<u64> {
 
 #[test]
 fn two_networks_carry_an_upload_and_when_one_goes_down_nothing_stops() {
-    let (mut scene, seen) = scene();
+    let mut config = several();
+    // What the stream holds would fit the window of the faster path alone.
+    config.multipath.as_mut().unwrap().scheduler = Scheduler::Weighted;
+    let (mut scene, seen) = scene_of(config);
     let ([wifi, _], [_, ethernet]) = (scene.nics.clone(), scene.networks);
     let (cut, told) = (Rc::clone(&seen), Rc::new(Cell::new(0)));
     let progress = Rc::clone(&told);
