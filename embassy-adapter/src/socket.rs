@@ -67,11 +67,11 @@ impl Bound {
         bound
     }
 
-    /// Goes to another port, if the application has left that to us: nobody should link two routes by it.
-    pub(crate) fn change_port(&mut self) {
+    /// Goes to another port, or to any if that is zero, if the application has left that to us: nobody should link two routes by it.
+    pub(crate) fn change_port(&mut self, port: u16) {
         if !self.is_fixed {
             self.socket.close();
-            self.port = 0;
+            self.port = port;
             self.bind();
         }
     }

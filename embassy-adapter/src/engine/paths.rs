@@ -21,16 +21,12 @@ impl<S: EndpointSession> Engine<S> {
     ) -> Result<PathId, Error> {
         let connection = self.core.connection_mut(handle).ok_or(Error::PathGone)?;
         let remote = connection.remote();
-        // The socket's port is not to change for a path that will not be.
         connection.may_open_path(remote)?;
-        let on = match self.way(handle, network)? {
+        let on = match self.way(handle, network, remote)? {
             Some(on) => on,
             None => self.shared_way(network, remote)?,
         };
-        let connection = self.core.connection_mut(handle).ok_or(Error::PathGone)?;
-        let path = connection.open_path(now(), on, status)?;
-        self.nudge();
-        Ok(path)
+        self.open_from(handle, on, |connection, on| Ok(connection.open_path(now(), on, status)?))
     }
 
     /// A way from a socket that the connection uses already: paths are told apart by their connection IDs.
