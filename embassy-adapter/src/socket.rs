@@ -48,6 +48,7 @@ pub(crate) struct Bound {
     socket: UdpSocket<'static>,
     /// The place of its network.
     pub(crate) network: usize,
+    /// By which connections know it.
     pub(crate) port: u16,
     /// Whether the application has chosen the port.
     pub(crate) is_fixed: bool,
@@ -74,6 +75,16 @@ impl Bound {
             self.port = port;
             self.bind();
         }
+    }
+
+    /// Goes to another port, which is returned, and no connection is told.
+    #[cfg(feature = "multipath")]
+    pub(crate) fn rebind(&mut self) -> u16 {
+        let known = self.port;
+        self.socket.close();
+        self.port = 0;
+        self.bind();
+        core::mem::replace(&mut self.port, known)
     }
 
     fn bind(&mut self) {
