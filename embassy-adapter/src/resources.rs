@@ -60,7 +60,7 @@ impl<
 /// | `S` | the session of a connection: see [`tls`](crate::tls) | once for each connection |
 /// | `M` | the memory of a connection, usually [`Storage`] | once for each connection |
 /// | `CONNECTIONS` | connections at once, those that are closing included | |
-/// | `SOCKETS` | UDP sockets: one for each network, and more to change ports on one | `RING_IN + RING_OUT` and 800 bytes each |
+/// | `SOCKETS` | UDP sockets: one for each network, and more to change ports on one | `RING_IN + RING_OUT` and 600 bytes each |
 /// | `RING_IN` | bytes of datagrams that wait to be read, for each socket | |
 /// | `RING_OUT` | bytes of datagrams that wait to be sent, for each socket, 2,400 at least | |
 /// | `DATAGRAM` | bytes of the longest datagram that is received, 1,200 at least | once |
