@@ -167,6 +167,97 @@ mod tests {
         }
     }
 
+    /// A generator that gives sevens, or fails.
+    struct Sevens {
+        fails: bool,
+    }
+
+    impl TryRng for Sevens {
+        type Error = fmt::Error;
+
+        fn try_next_u32(&mut self) -> Result<u32, fmt::Error> {
+            unreachable!("bytes are asked for")
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, fmt::Error> {
+            unreachable!("bytes are asked for")
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), fmt::Error> {
+            out.fill(7);
+            if self.fails { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+
+    impl TryCryptoRng for Sevens {}
+
+    #[cfg(feature = "rand-core-09")]
+    impl rand_core_09::TryRngCore for Sevens {
+        type Error = fmt::Error;
+
+        fn try_next_u32(&mut self) -> Result<u32, fmt::Error> {
+            TryRng::try_next_u32(self)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, fmt::Error> {
+            TryRng::try_next_u64(self)
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), fmt::Error> {
+            TryRng::try_fill_bytes(self, out)
+        }
+    }
+
+    #[cfg(feature = "rand-core-09")]
+    impl rand_core_09::TryCryptoRng for Sevens {}
+
+    #[cfg(feature = "rand-core-06")]
+    impl rand_core_06::RngCore for Sevens {
+        fn next_u32(&mut self) -> u32 {
+            unreachable!("bytes are asked for")
+        }
+
+        fn next_u64(&mut self) -> u64 {
+            unreachable!("bytes are asked for")
+        }
+
+        fn fill_bytes(&mut self, _: &mut [u8]) {
+            unreachable!("it may fail")
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core_06::Error> {
+            let error = core::num::NonZeroU32::MIN.into();
+            TryRng::try_fill_bytes(self, out).map_err(|_| error)
+        }
+    }
+
+    #[cfg(feature = "rand-core-06")]
+    impl rand_core_06::CryptoRng for Sevens {}
+
+    fn gives_sevens_or_fails<E: Entropy>(source: fn(Sevens) -> E) {
+        let mut out = [0; SEED_LEN];
+        assert_eq!(source(Sevens { fails: false }).fill(&mut out), Ok(()));
+        assert_eq!(out, [7; SEED_LEN]);
+        assert_eq!(source(Sevens { fails: true }).fill(&mut out), Err(EntropyError));
+    }
+
+    #[test]
+    fn a_generator_of_rand_core_0_10_is_a_source_that_may_fail() {
+        gives_sevens_or_fails(RandCore10);
+    }
+
+    #[cfg(feature = "rand-core-09")]
+    #[test]
+    fn a_generator_of_rand_core_0_9_is_a_source_that_may_fail() {
+        gives_sevens_or_fails(RandCore09);
+    }
+
+    #[cfg(feature = "rand-core-06")]
+    #[test]
+    fn a_generator_of_rand_core_0_6_is_a_source_that_may_fail() {
+        gives_sevens_or_fails(RandCore06);
+    }
+
     #[test]
     fn a_source_that_fails_or_stands_still_is_refused() {
         assert!(Drbg::new(&mut Fixed(Err(EntropyError))).is_err());

@@ -4,6 +4,7 @@
 //! A path whose network goes down is silent at once, and the others carry what was under way on it; when the network is back with
 //! the same address it is used again. With another address it is not: after a while it is abandoned, and another may be opened.
 
+use core::net::SocketAddr;
 use core::num::NonZeroU8;
 use core::time::Duration;
 
@@ -34,7 +35,21 @@ impl<S: EndpointSession + 'static> Connection<S> {
     /// [`Error::Path`] tells why there can be none, [`Error::NoNetwork`] that the network is not up; [`Error::Closed`].
     pub async fn open_path(&self, network: NetworkId, status: Availability) -> Result<PathId, Error> {
         self.wait_confirmed().await?;
-        self.0.steer(|engine, handle| engine.open_path(handle, network, status))
+        self.0.steer(|engine, handle| engine.open_path(handle, network, None, status))
+    }
+
+    /// As [`Self::open_path`], to another address at which the peer is known to be.
+    ///
+    /// # Errors
+    /// As for [`Self::open_path`]; [`Error::NoNetwork`] also if the network has no address of that family.
+    pub async fn open_path_to(
+        &self,
+        remote: SocketAddr,
+        network: NetworkId,
+        status: Availability,
+    ) -> Result<PathId, Error> {
+        self.wait_confirmed().await?;
+        self.0.steer(|engine, handle| engine.open_path(handle, network, Some(remote), status))
     }
 
     /// Waits until there is what another path takes: the handshake is confirmed, and the peer has supplied a path ID and a
@@ -121,6 +136,15 @@ impl<S: EndpointSession + 'static> Connection<S> {
     /// [`Error::Path`]; [`Error::Closed`].
     pub fn set_path_keep_alive(&self, path: PathId, after: Option<Duration>) -> Result<(), Error> {
         self.on_paths(|connection| connection.set_path_keep_alive(path, after))
+    }
+
+    /// Puts the socket of a path on another port of the same address, both of which are returned, without telling this connection or
+    /// others that share the socket: what a NAT does. What waits in its rings is lost.
+    ///
+    /// # Errors
+    /// [`Error::PathGone`] if the path has no socket; [`Error::Closed`].
+    pub fn rebind_path_port(&self, path: PathId) -> Result<SocketAddr, Error> {
+        self.0.steer(|engine, handle| engine.rebind_path_port(handle, path))
     }
 
     /// As [`Self::send_datagram`], over a path rather than where the scheduler would. Datagrams leave in their order: one that waits

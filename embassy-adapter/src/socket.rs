@@ -1,4 +1,5 @@
-//! One UDP socket of a network: datagrams are built in its ring, and copied out of it once.
+//! One UDP socket of a network: each datagram is copied once, into a ring or out of it. None can be begun in a ring, since
+//! embassy-net sends whatever becomes of it, and a packet may turn out to have nothing to say.
 
 use core::future::Future as _;
 use core::net::{IpAddr, SocketAddr};
@@ -14,20 +15,18 @@ use peregrine_core::time::Instant;
 const PACKETS_IN: usize = 8;
 /// Datagrams that wait to be sent, at most.
 const PACKETS_OUT: usize = 3;
-/// Rows of the ring of datagrams to be sent. Where a datagram does not fit the end of the ring, smoltcp pads that with a row of
-/// its own; if it then finds no row for the datagram that was just written, the ring is spoilt. So there is a row of padding
-/// for each, and no more datagrams than that are put in before the ring was seen empty.
-const ROWS_OUT: usize = 2 * PACKETS_OUT;
 
 /// The rows of the two rings of a socket.
 pub(crate) struct RingRows {
     incoming: [PacketMetadata; PACKETS_IN],
-    outgoing: [PacketMetadata; ROWS_OUT],
+    outgoing: [PacketMetadata; PACKETS_OUT],
 }
 
 impl RingRows {
-    pub(crate) const EMPTY: Self =
-        Self { incoming: [PacketMetadata::EMPTY; PACKETS_IN], outgoing: [PacketMetadata::EMPTY; ROWS_OUT] };
+    pub(crate) const EMPTY: Self = Self {
+        incoming: [PacketMetadata::EMPTY; PACKETS_IN],
+        outgoing: [PacketMetadata::EMPTY; PACKETS_OUT],
+    };
 }
 
 /// The two rings of a socket.
@@ -49,24 +48,14 @@ pub(crate) struct Bound {
     socket: UdpSocket<'static>,
     /// The place of its network.
     pub(crate) network: usize,
+    /// By which connections know it.
     pub(crate) port: u16,
     /// Whether the application has chosen the port.
     pub(crate) is_fixed: bool,
     /// Since when there has been no room.
     pub(crate) full_since: Option<Instant>,
-    /// Datagrams that were put into the ring since it was seen empty.
-    queued: usize,
-}
-
-/// What became of a datagram.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sent {
-    /// It is in the ring.
-    Yes,
-    /// There is no room; whose context it was is woken when there is.
-    Blocked,
-    /// It cannot be sent from here.
-    Never,
+    /// Bytes that were put into the ring since it was seen empty: smoltcp begins at its start then.
+    filled: usize,
 }
 
 impl Bound {
@@ -74,18 +63,28 @@ impl Bound {
     pub(crate) fn new(stack: Stack<'static>, network: usize, port: u16, rings: Rings) -> Self {
         let Rings { rows, incoming, outgoing } = rings;
         let socket = UdpSocket::new(stack, &mut rows.incoming, incoming, &mut rows.outgoing, outgoing);
-        let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None, queued: 0 };
+        let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None, filled: 0 };
         bound.bind();
         bound
     }
 
-    /// Goes to another port, if the application has left that to us: nobody should link two routes by it.
-    pub(crate) fn change_port(&mut self) {
+    /// Goes to another port, or to any if that is zero, if the application has left that to us: nobody should link two routes by it.
+    pub(crate) fn change_port(&mut self, port: u16) {
         if !self.is_fixed {
             self.socket.close();
-            self.port = 0;
+            self.port = port;
             self.bind();
         }
+    }
+
+    /// Goes to another port, which is returned, and no connection is told.
+    #[cfg(feature = "multipath")]
+    pub(crate) fn rebind(&mut self) -> u16 {
+        let known = self.port;
+        self.socket.close();
+        self.port = 0;
+        self.bind();
+        core::mem::replace(&mut self.port, known)
     }
 
     fn bind(&mut self) {
@@ -109,38 +108,31 @@ impl Bound {
         })
     }
 
-    /// Lets `write` write a datagram of at most `max` bytes into the ring; it returns how many it wrote.
-    pub(crate) fn send_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        on: &FourTuple,
-        max: usize,
-        write: impl FnOnce(&mut [u8]) -> usize,
-    ) -> Sent {
-        let Some(to) = metadata(on) else { return Sent::Never };
+    /// Whether there is room for a datagram of so many bytes; if not, whose context it is is woken when there may be.
+    pub(crate) fn has_room(&mut self, cx: &mut Context<'_>, len: usize) -> bool {
         if pin!(self.socket.flush()).poll(cx).is_ready() {
-            self.queued = 0;
-        } else if self.queued == PACKETS_OUT {
-            return Sent::Blocked;
+            self.filled = 0;
         }
-        let sending = pin!(self.socket.send_to_with(max, to, |ring| (write(ring), ())));
-        match sending.poll(cx) {
-            Poll::Ready(Ok(())) => {
-                self.queued = self.queued.saturating_add(1);
-                Sent::Yes
-            }
-            Poll::Ready(Err(_)) => Sent::Never,
-            Poll::Pending => Sent::Blocked,
+        self.socket.may_send() && self.socket.payload_send_capacity().saturating_sub(self.filled) >= len
+    }
+
+    /// Sends a datagram for which there is room, unless it is empty. Returns whether it can be sent from here.
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, on: &FourTuple, datagram: &[u8]) -> bool {
+        if datagram.is_empty() {
+            return true;
         }
+        let Some(to) = metadata(on) else { return false };
+        let sent = matches!(self.socket.poll_send_to(datagram, to, cx), Poll::Ready(Ok(())));
+        if sent {
+            self.filled = self.filled.saturating_add(datagram.len());
+        }
+        sent
     }
 
     /// Sends an answer back where its question came from, if there is room.
     pub(crate) fn reply(&mut self, cx: &mut Context<'_>, on: &FourTuple, bytes: &[u8]) {
         // A lost answer is as good as a lost question.
-        self.send_with(cx, on, bytes.len(), |ring| {
-            ring.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            bytes.len()
-        });
+        let _ = self.has_room(cx, bytes.len()) && self.send(cx, on, bytes);
     }
 }
 
@@ -234,26 +226,39 @@ mod tests {
         FourTuple { local, remote, interface: 0 }
     }
 
-    #[test]
-    fn a_ring_that_nobody_empties_takes_so_many_datagrams_and_blocks() {
+    /// Fills a ring of 1,000 bytes with datagrams of this length. Returns how many found room.
+    fn fill(len: usize) -> usize {
         let (mut bound, on) = (bound(0), on());
         let mut cx = Context::from_waker(Waker::noop());
-        let mut sent = [Sent::Never; PACKETS_OUT + 1];
-        for (number, sent) in sent.iter_mut().enumerate() {
-            *sent = bound.send_with(&mut cx, &on, 20, |ring| {
-                ring.fill(1);
-                assert!(number < PACKETS_OUT, "nothing is written that may find no row");
-                20
-            });
+        for count in 0.. {
+            if !bound.has_room(&mut cx, len) {
+                return count;
+            }
+            assert!(bound.send(&mut cx, &on, &[1; 1000][..len]), "what has room is sent");
         }
-        assert_eq!(sent, [Sent::Yes, Sent::Yes, Sent::Yes, Sent::Blocked]);
+        unreachable!()
     }
 
     #[test]
-    fn what_the_ring_can_never_hold_is_never_sent() {
-        let mut bound = bound(4433);
+    fn a_ring_that_nobody_empties_has_room_until_its_rows_or_its_bytes_are_used() {
+        assert_eq!([20, 333, 334, 500, 501, 1000, 1001].map(fill), [3, 3, 2, 2, 1, 1, 0]);
+    }
+
+    #[test]
+    fn nothing_is_no_datagram() {
+        let (mut bound, on) = (bound(4433), on());
         assert_eq!((bound.port, bound.is_fixed), (4433, true));
         let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(bound.send_with(&mut cx, &on(), 1001, |_| panic!("there is no room")), Sent::Never);
+        for _ in 0..=PACKETS_OUT {
+            assert!(bound.has_room(&mut cx, 1000) && bound.send(&mut cx, &on, &[]));
+        }
+        assert!(bound.send(&mut cx, &on, &[1; 1000]));
+        assert!(!bound.has_room(&mut cx, 1));
+    }
+
+    #[test]
+    fn what_cannot_go_there_is_not_sent() {
+        let on = FourTuple { remote: "0.0.0.0:2".parse().unwrap(), ..on() };
+        assert!(!bound(0).send(&mut Context::from_waker(Waker::noop()), &on, &[1]));
     }
 }

@@ -29,7 +29,7 @@ pub struct RouteView {
     pub validated: bool,
     /// When that was shown last, to the second.
     pub validated_at: Option<Instant>,
-    /// Whether nothing can be sent from its local address, as far as we were told.
+    /// Whether nothing can be sent over it, as far as we were told.
     pub down: bool,
     /// When something authentic last came over it, or when it was opened.
     pub last_packet: Instant,

@@ -73,7 +73,7 @@ pub enum Health {
     Works,
     /// What was sent over it is not answered.
     Suspect,
-    /// Nothing can be sent from its local address now.
+    /// Nothing can be sent over it now, as we were told.
     Down,
 }
 

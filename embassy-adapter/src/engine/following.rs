@@ -20,13 +20,12 @@ impl<S: EndpointSession> Engine<S> {
     /// Opens a route from a network: from a socket there that the connection has none from.
     pub(crate) fn add_route(&mut self, handle: Handle, network: NetworkId) -> Result<RouteId, Error> {
         let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
-        // The socket's port is not to change for a move that will not be.
         connection.may_add_route()?;
-        let on = self.way(handle, network)?.ok_or(RouteError::Exists)?;
-        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
-        let route = connection.add_route(now(), on.local, on.interface)?;
-        self.nudge();
-        Ok(route)
+        let remote = connection.remote();
+        let on = self.way(handle, network, remote)?.ok_or(RouteError::Exists)?;
+        self.open_from(handle, on, |connection, on| {
+            Ok(connection.add_route(now(), on.local, on.interface)?)
+        })
     }
 
     /// Our address on a network that talks to the peer, if that is up.
@@ -35,10 +34,13 @@ impl<S: EndpointSession> Engine<S> {
         network.and_then(|network| network.addresses.toward(remote)).ok_or(Error::NoNetwork)
     }
 
-    /// A way to the peer from a network, from a socket there that the connection has no route from; none if it has one from each.
-    pub(super) fn way(&mut self, handle: Handle, network: NetworkId) -> Result<Option<FourTuple>, Error> {
-        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
-        let remote = connection.remote();
+    /// A way from a network, from a socket there that the connection has no route from; none if it has one from each.
+    pub(super) fn way(
+        &mut self,
+        handle: Handle,
+        network: NetworkId,
+        remote: SocketAddr,
+    ) -> Result<Option<FourTuple>, Error> {
         let ip = self.address_on(network, remote.ip())?;
         let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
         // The address may be used from a socket again once its routes are gone.
@@ -47,37 +49,55 @@ impl<S: EndpointSession> Engine<S> {
             taken |= 1_u64.checked_shl(route.interface).unwrap_or(0);
         }
         let is_free = |interface: u32| 1_u64.checked_shl(interface).is_some_and(|bit| taken & bit == 0);
-        let Some((interface, port)) = self.socket_of(usize::from(network.0), is_free) else {
-            return Ok(None);
-        };
-        let port = self.fresh_port(interface).unwrap_or(port);
-        Ok(Some(FourTuple { local: SocketAddr::new(ip, port), remote, interface }))
+        let socket = self.socket_of(usize::from(network.0), is_free);
+        let on = |(interface, port)| FourTuple { local: SocketAddr::new(ip, port), remote, interface };
+        Ok(socket.map(on))
     }
 
-    /// Takes another port for a socket, unless a connection uses it from an address that we still have: what was seen at
-    /// an address that is gone should not be seen at the next. Routes from there that are down, of any connection, cannot come
-    /// back then and are closed.
-    fn fresh_port(&mut self, interface: u32) -> Option<u16> {
-        let Some(Place::Bound(bound)) = self.sockets.get_mut(usize::try_from(interface).ok()?) else {
-            return None;
+    /// Opens a route or a path, from another port of the socket unless a connection uses it from an address that we still have:
+    /// what was seen at an address that is gone should not be seen at the next. Routes from there that are down, of any
+    /// connection, cannot come back then and are closed.
+    pub(super) fn open_from<R>(
+        &mut self,
+        handle: Handle,
+        on: FourTuple,
+        open: impl FnOnce(&mut Connection<Lendable, S>, FourTuple) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let is_used = self.is_used(on.interface);
+        let connection = self.core.connection_mut(handle).ok_or(Error::RouteGone)?;
+        let bound = match self.sockets.get_mut(on.interface as usize) {
+            Some(Place::Bound(bound)) if !is_used => bound,
+            _ => return open(connection, on).inspect(|_| self.nudge()),
         };
-        let ours = self.networks.get(bound.network)?.as_ref()?.addresses;
-        for handle in self.rows.iter().filter_map(|row| row.handle) {
-            let is_in_use = |route: RouteView| {
-                let is_lost = route.down && route.role != Role::Active;
-                route.interface == interface && ours.contains(route.local.ip()) && !is_lost
-            };
-            if self.core.connection_mut(handle).is_some_and(|connection| connection.routes().any(is_in_use)) {
-                return None;
+        bound.change_port(0);
+        let local = SocketAddr::new(on.local.ip(), bound.port);
+        let opened = open(connection, FourTuple { local, ..on });
+        if opened.is_ok() {
+            for handle in self.rows.iter().filter_map(|row| row.handle) {
+                if let Some(connection) = self.core.connection_mut(handle) {
+                    close_lost(connection, |route| route.interface == on.interface);
+                }
             }
+            self.nudge();
+        } else {
+            bound.change_port(on.local.port());
         }
-        for handle in self.rows.iter().filter_map(|row| row.handle) {
-            if let Some(connection) = self.core.connection_mut(handle) {
-                close_lost(connection, |route| route.interface == interface);
-            }
-        }
-        bound.change_port();
-        Some(bound.port)
+        opened
+    }
+
+    /// Whether a connection uses a socket from an address that we still have.
+    fn is_used(&mut self, interface: u32) -> bool {
+        let network =
+            bound(self.sockets, interface).and_then(|bound| self.networks.get(bound.network)?.as_ref());
+        let ours = network.map(|network| network.addresses).unwrap_or_default();
+        let is_used = |route: RouteView| {
+            let is_lost = route.down && route.role != Role::Active;
+            route.interface == interface && ours.contains(route.local.ip()) && !is_lost
+        };
+        let mut handles = self.rows.iter().filter_map(|row| row.handle);
+        handles.any(|handle| {
+            self.core.connection_mut(handle).is_some_and(|connection| connection.routes().any(is_used))
+        })
     }
 
     /// Looks at the networks, and tells connections of what has changed.

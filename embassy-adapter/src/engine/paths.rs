@@ -9,28 +9,37 @@ use peregrine_core::path::Availability;
 use super::{Engine, now};
 use crate::error::Error;
 use crate::network::NetworkId;
+use crate::socket::Place;
 use crate::tls::EndpointSession;
 
 impl<S: EndpointSession> Engine<S> {
-    /// Opens a path from a network, from a socket there that the connection does not use if there is one.
+    /// Opens a path from a network, from a socket there that the connection does not use if there is one, to where the peer is
+    /// unless to another of its addresses.
     pub(crate) fn open_path(
         &mut self,
         handle: Handle,
         network: NetworkId,
+        remote: Option<SocketAddr>,
         status: Availability,
     ) -> Result<PathId, Error> {
         let connection = self.core.connection_mut(handle).ok_or(Error::PathGone)?;
-        let remote = connection.remote();
-        // The socket's port is not to change for a path that will not be.
+        let remote = remote.unwrap_or(connection.remote());
         connection.may_open_path(remote)?;
-        let on = match self.way(handle, network)? {
+        let on = match self.way(handle, network, remote)? {
             Some(on) => on,
             None => self.shared_way(network, remote)?,
         };
+        self.open_from(handle, on, |connection, on| Ok(connection.open_path(now(), on, status)?))
+    }
+
+    /// Changes the port of a path's socket, which nobody is told of.
+    pub(crate) fn rebind_path_port(&mut self, handle: Handle, path: PathId) -> Result<SocketAddr, Error> {
         let connection = self.core.connection_mut(handle).ok_or(Error::PathGone)?;
-        let path = connection.open_path(now(), on, status)?;
-        self.nudge();
-        Ok(path)
+        let route = connection.path(path).and_then(|view| view.route).ok_or(Error::PathGone)?;
+        match self.sockets.get_mut(route.interface as usize) {
+            Some(Place::Bound(bound)) => Ok(SocketAddr::new(route.local.ip(), bound.rebind())),
+            _ => Err(Error::PathGone),
+        }
     }
 
     /// A way from a socket that the connection uses already: paths are told apart by their connection IDs.

@@ -6,8 +6,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use embassy_net::{Config, ConfigV4, ConfigV6, Ipv6Cidr, StaticConfigV6};
 use embassy_time::Timer;
 use peregrine_core::connection::Config as ConnectionConfig;
+use peregrine_core::ids::PathId;
+use peregrine_core::path::Availability;
 use sha2::{Digest, Sha256};
 
+use crate::paths::several;
 use crate::work::{ask, file, read_all, serve_files};
 use crate::world::{PORT, World, config, of, psk_server};
 
@@ -106,5 +109,29 @@ fn another_ipv4_address_does_not_disturb_what_goes_over_ipv6_from_the_same_socke
             assert_eq!(route.down, route.id != in_use.id, "{}", route.local);
         }
         assert_eq!(connection.route().unwrap().id, in_use.id);
+    });
+}
+
+#[test]
+fn a_path_to_another_address_of_the_server_may_be_of_the_other_version() {
+    let mut world = World::new();
+    let (stack, _) = world.ethernet(1, both(1));
+    let (ethernet, _) = world.ethernet(2, both(2));
+    let server = world.server_on(stack, several(), psk_server());
+    world.spawn(serve_files(server));
+    let (client, networks) = world.client(&[ethernet], several());
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, (v4(1), PORT).into(), session).unwrap();
+        connection.wait_path_possible().await.unwrap();
+        let other = SocketAddr::from((v6(1), PORT));
+        let path = connection.open_path_to(other, networks[0], Availability::Available).await.unwrap();
+        let route = connection.wait_path(path).await.unwrap().route.unwrap();
+        assert_eq!((route.local.ip(), route.remote), (v6(2).into(), other));
+        connection.abandon_path(PathId::ZERO).unwrap();
+        let mut recv = ask(&connection, 20_000).await.unwrap();
+        let hash = read_all(&mut recv, &Cell::new(0)).await.unwrap();
+        assert_eq!(hash[..], Sha256::digest(file(20_000))[..]);
     });
 }

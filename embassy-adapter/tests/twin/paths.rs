@@ -8,6 +8,7 @@ use embedded_io_async::{Read, Write};
 use peregrine_core::connection::{Config as ConnectionConfig, MultipathConfig, PathError, PathView};
 use peregrine_core::ids::PathId;
 use peregrine_core::path::Availability;
+use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::stream::Tie;
 use peregrine_core::wire::Dialect;
 use peregrine_embassy::{Connection, Error};
@@ -19,7 +20,7 @@ use crate::world::{ClientTls, ETHERNET, Server, WIFI, config};
 /// Longer than this nothing may stop: a few probe timeouts on a round trip of ten milliseconds.
 const SILENCE: Duration = Duration::from_millis(120);
 
-fn several() -> ConnectionConfig {
+pub fn several() -> ConnectionConfig {
     ConnectionConfig { multipath: MultipathConfig::speaking(Dialect::ALL), ..config() }
 }
 
@@ -49,7 +50,11 @@ async fn take_uploads(server: Server, seen: Rc<Seen>) {
 }
 
 fn scene() -> (Scene<2>, Rc<Seen>) {
-    let mut scene = Scene::configured([WIFI, ETHERNET], several());
+    scene_of(several())
+}
+
+fn scene_of(config: ConnectionConfig) -> (Scene<2>, Rc<Seen>) {
+    let mut scene = Scene::configured([WIFI, ETHERNET], config);
     let seen = Rc::<Seen>::default();
     scene.world.spawn(take_uploads(scene.server, Rc::clone(&seen)));
     (scene, seen)
@@ -70,7 +75,10 @@ fn sent(connection: &Connection<ClientTls>) -> Vec<u64> {
 
 #[test]
 fn two_networks_carry_an_upload_and_when_one_goes_down_nothing_stops() {
-    let (mut scene, seen) = scene();
+    let mut config = several();
+    // What the stream holds would fit the window of the faster path alone.
+    config.multipath.as_mut().unwrap().scheduler = Scheduler::Weighted;
+    let (mut scene, seen) = scene_of(config);
     let ([wifi, _], [_, ethernet]) = (scene.nics.clone(), scene.networks);
     let (cut, told) = (Rc::clone(&seen), Rc::new(Cell::new(0)));
     let progress = Rc::clone(&told);
@@ -243,6 +251,47 @@ fn all_networks_down_is_an_outage_and_the_first_that_is_back_carries_on() {
     });
     assert_eq!(seen.bytes.get(), 220_000);
     assert!(seen.silence.get() < Duration::from_secs(6), "{}", seen.silence.get());
+}
+
+#[test]
+fn a_path_whose_port_changes_goes_on_and_only_the_server_notices() {
+    let mut scene = Scene::configured([WIFI, ETHERNET], several());
+    let (server, networks, [_, cable]) = (scene.server, scene.networks, scene.nics.clone());
+    let seen = Rc::<Cell<_>>::default();
+    let told = Rc::clone(&seen);
+    scene.world.spawn(async move {
+        let (connection, mut room) = (server.accept().await, [0; 1]);
+        while let Ok(1) = connection.recv_datagram(&mut room).await {
+            let route = connection.paths().last().and_then(|path| path.route);
+            told.set(route.map(|route| route.remote));
+            connection.send_datagram(&room).await.unwrap();
+        }
+    });
+    scene.run(60, async |connection| {
+        connection.wait_path_possible().await.unwrap();
+        let second = connection.open_path(networks[1], Availability::Available).await.unwrap();
+        let known = connection.wait_path(second).await.unwrap().route.unwrap();
+        let ask = async || {
+            connection.send_datagram_over(Tie::Needs(second), &[7]).await.unwrap();
+            connection.recv_datagram(&mut [0]).await.unwrap();
+            seen.get().unwrap()
+        };
+        assert_eq!(ask().await, known.local);
+        for _ in 0..2 {
+            let address = connection.rebind_path_port(second).unwrap();
+            assert_eq!(address.ip(), known.local.ip());
+            assert_ne!(address.port(), known.local.port());
+            assert_eq!(ask().await, address);
+            let route = connection.wait_path(second).await.unwrap().route.unwrap();
+            assert_eq!((route.id, route.local), (known.id, known.local));
+            // Its link may go and come as before.
+            for is_up in [false, true] {
+                cable.set_up(is_up);
+                Timer::after_millis(100).await;
+            }
+        }
+        assert_eq!(connection.rebind_path_port(PathId(7)), Err(Error::PathGone));
+    });
 }
 
 #[test]

@@ -22,8 +22,8 @@ use sha2::{Digest, Sha256};
 use crate::scene::Scene;
 use crate::work::{ask, file, read_all, serve_files};
 use crate::world::{
-    ETHERNET, Memory, PSKS, SERVER, WIFI, World, client_config, config, handshakes, of, psk_server,
-    server_address, server_config,
+    ClientTls, ETHERNET, Memory, PSKS, SERVER, WIFI, World, client_config, config, handshakes, of,
+    psk_server, server_address, server_config,
 };
 
 #[test]
@@ -43,6 +43,41 @@ fn a_server_that_vanishes_is_an_error_after_the_idle_timeout() {
         assert_eq!(error, Error::Closed(End::Idle));
         assert_eq!(connection.open_uni().await.err(), Some(Error::Closed(End::Idle)));
         assert!(connection.add_route(networks[0]).await.is_err());
+    });
+}
+
+#[test]
+fn who_has_no_room_for_a_probe_in_an_outage_sends_nothing_rather_than_an_empty_datagram() {
+    type Few = Storage<1, 2, 8, 1152, 8192>;
+    let mut world = World::new();
+    let (stack, _) = world.stack(WIFI, true);
+    let (server, server_nic) = world.server(config());
+    let client = world.endpoint(Resources::<ClientTls, Few, 1, 1>::new(), EndpointConfig::default());
+    client.attach(stack, 0, 1).unwrap();
+    world.spawn(async move { client.run().await });
+    world.spawn(async move {
+        let connection = server.accept().await;
+        let (mut recv, mut room) = (connection.accept_uni().await.unwrap(), [0; 1000]);
+        while recv.read_exact(&mut room).await.is_ok() {}
+        connection.closed().await;
+    });
+    world.spawn(async move {
+        loop {
+            Timer::after_millis(300).await;
+            server_nic.set_up(false);
+            Timer::after_secs(3).await;
+            server_nic.set_up(true);
+        }
+    });
+    let session = world.session();
+    world.run(60, async {
+        client.wait_up(None).await;
+        let connection = client.connect(None, server_address(), session).unwrap();
+        let mut send = connection.open_uni().await.unwrap();
+        send.write_all(&file(500_000)).await.unwrap();
+        send.finish().unwrap();
+        // That no datagram is empty the wires see to.
+        send.delivered().await.unwrap();
     });
 }
 

@@ -9,9 +9,9 @@ use std::task::Poll;
 use embassy_futures::join::join;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
-use peregrine_core::connection::NetworkChange;
+use peregrine_core::connection::{NetworkChange, RouteError};
 use peregrine_core::endpoint::EndpointConfig;
-use peregrine_embassy::{Connection, End, Error, RecvStream, Resources, SendStream};
+use peregrine_embassy::{Connection, End, Error, RecvStream, Resources, SendStream, Storage};
 use sha2::{Digest, Sha256};
 
 use crate::scene::Scene;
@@ -389,6 +389,38 @@ fn no_port_is_used_at_two_addresses() {
         different.dedup();
         assert_eq!(different.len(), ports.len(), "{ports:?}");
     });
+}
+
+#[test]
+fn a_move_that_is_refused_for_want_of_memory_leaves_the_port_as_it_was() {
+    /// Of one route.
+    type Fixed = Storage<1, 6, 64, 1152, 1024, 0, 1>;
+    let mut world = World::new();
+    let (wifi, _) = world.stack(WIFI, true);
+    let (ethernet, _) = world.stack(ETHERNET, true);
+    let (server, _) = world.server(config());
+    let client = world.endpoint(Resources::<ClientTls, Fixed, 1, 2>::new(), EndpointConfig::default());
+    let [wifi, ethernet] = [wifi, ethernet].map(|stack| client.attach(stack, 0, 1).unwrap());
+    world.spawn(async move { client.run().await });
+    world.spawn(serve_files(server));
+    let mut ports = Vec::new();
+    for network in [ethernet, wifi, ethernet] {
+        let session = world.session();
+        let port = world.run(60, async {
+            client.wait_up(Some(network)).await;
+            let connection = client.connect(Some(network), server_address(), session).unwrap();
+            connection.wait_spare_cid().await.unwrap();
+            if network == wifi {
+                assert_eq!(connection.add_route(ethernet).await, Err(Error::Route(RouteError::Full)));
+            }
+            let port = connection.route().unwrap().local.port();
+            drop(connection);
+            client.wait_idle().await;
+            port
+        });
+        ports.push(port);
+    }
+    assert_eq!(ports[0], ports[2]);
 }
 
 #[test]

@@ -89,8 +89,21 @@ fn destination(packet: &[u8]) -> IpAddr {
 /// How long a packet flies.
 const FLIGHT: Duration = Duration::from_millis(5);
 
+/// Whether it is a datagram of UDP with nothing in it.
+fn is_empty_datagram(packet: &[u8], is_frame: bool) -> bool {
+    const UDP: u8 = 17;
+    let (kind, packet) = if is_frame { (&packet[12..14], &packet[14..]) } else { (&[][..], packet) };
+    let (protocol, head) = match packet[0] >> 4 {
+        _ if kind == [8, 6] => return false,
+        4 => (packet[9], usize::from(packet[0] & 0xf) * 4),
+        _ => (packet[6], 40),
+    };
+    protocol == UDP && packet[head + 4..head + 6] == [0, 8]
+}
+
 impl Wires {
     fn launch(&mut self, from: usize, mut packet: Vec<u8>) {
+        assert!(!is_empty_datagram(&packet, self.ports[from].mac.is_some()), "there was nothing to say");
         self.random = self.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let port = &self.ports[from];
         if !port.is_up || (self.random >> 33) % 1000 < self.lost_per_mille {
