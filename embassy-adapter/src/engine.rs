@@ -21,7 +21,7 @@ use crate::error::{End, Error};
 use crate::lent::{Home, Lent};
 use crate::network::{Network, NetworkId};
 use crate::resources::{Crypto, Lendable, Parts, SlotTables};
-use crate::socket::{Bound, Place};
+use crate::socket::{Bound, Place, Sent};
 use crate::tls::{EndpointSession, NewSession};
 use crate::waiters::{Wait, Waiters};
 
@@ -104,8 +104,8 @@ impl<S: EndpointSession> Engine<S> {
         let limit = |len: usize| u16::try_from(len).unwrap_or(u16::MAX);
         let connection = &mut config.connection;
         connection.max_udp_payload = connection.max_udp_payload.min(limit(parts.inbox.len()));
-        // One is in the ring when another leaves it.
-        let largest_out = parts.ring_out / 2;
+        // The largest datagram for which an empty ring has room wherever it begins.
+        let largest_out = parts.ring_out.saturating_add(1) / 2;
         connection.max_mtu = connection.max_mtu.min(limit(largest_out.min(parts.inbox.len())));
         // embassy-net neither sets nor tells marks.
         connection.ecn = false;
@@ -363,31 +363,41 @@ impl<S: EndpointSession> Engine<S> {
         }
     }
 
-    /// Sends what there is to say.
+    /// Sends what there is to say: each datagram is written into the ring of its socket, or aside if it may come to nothing.
     fn transmit(&mut self, cx: &mut Context<'_>) -> Flow {
         let others = self.sockets.iter().filter(|place| matches!(place, Place::Bound(_))).count() > 1;
         for _ in 0..BATCH {
             let now = now();
             let Some((handle, plan)) = self.core.next_transmit(now) else { return Flow::Done };
-            let (on, mut taker) = (plan.on(), None);
-            if let Some(Place::Bound(bound)) = self.sockets.get_mut(on.interface as usize) {
-                if bound.has_room(cx, plan.max) {
-                    bound.full_since = None;
-                    taker = Some(bound);
-                } else {
-                    let since = *bound.full_since.get_or_insert(now);
-                    if !others || now.since(since) < PATIENCE.into() {
-                        let until = others.then(|| since.after(PATIENCE)).into();
-                        return Flow::Blocked(until);
+            let (on, core) = (plan.on(), &mut self.core);
+            let sent = match self.sockets.get_mut(on.interface as usize) {
+                Some(Place::Bound(bound)) => {
+                    let write = |room: &mut [u8]| {
+                        core.write(now, handle, &plan, room).map_or(0, |transmit| transmit.len)
+                    };
+                    let sent = if plan.is_sure() {
+                        bound.send_with(cx, &on, plan.max, write)
+                    } else {
+                        bound.send_aside(cx, &on, self.inbox.get_mut(..plan.max).unwrap_or_default(), write)
+                    };
+                    if sent == Sent::Blocked {
+                        let since = *bound.full_since.get_or_insert(now);
+                        if !others || now.since(since) < PATIENCE.into() {
+                            let until = others.then(|| since.after(PATIENCE)).into();
+                            return Flow::Blocked(until);
+                        }
+                    } else {
+                        bound.full_since = None;
                     }
+                    sent
                 }
-            }
-            let room = self.inbox.get_mut(..plan.max).unwrap_or_default();
-            let len = self.core.write(now, handle, &plan, room).map_or(0, |transmit| transmit.len);
-            let datagram = room.get(..len).unwrap_or_default();
-            if !taker.is_some_and(|bound| bound.send(cx, &on, datagram)) {
+                _ => Sent::Never,
+            };
+            if sent != Sent::Yes {
                 // Nobody takes it, and others must not wait for that: it is lost.
                 note!(debug, "a datagram is lost on socket {}", on.interface);
+                let room = self.inbox.get_mut(..plan.max).unwrap_or_default();
+                self.core.write(now, handle, &plan, room);
             }
         }
         Flow::More

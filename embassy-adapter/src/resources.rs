@@ -60,16 +60,16 @@ impl<
 /// | `S` | the session of a connection: see [`tls`](crate::tls) | once for each connection |
 /// | `M` | the memory of a connection, usually [`Storage`] | once for each connection |
 /// | `CONNECTIONS` | connections at once, those that are closing included | |
-/// | `SOCKETS` | UDP sockets: one for each network, and more to change ports on one | `RING_IN + RING_OUT` and 600 bytes each |
+/// | `SOCKETS` | UDP sockets: one for each network, and more to change ports on one | `RING_IN + RING_OUT` and 800 bytes each |
 /// | `RING_IN` | bytes of datagrams that wait to be read, for each socket | |
 /// | `RING_OUT` | bytes of datagrams that wait to be sent, for each socket, 2,400 at least | |
 /// | `DATAGRAM` | bytes of the longest datagram that is received, 1,200 at least | once |
 /// | `WAITERS` | tasks that wait for something at once; more than that take turns, which costs time | 70 bytes each |
 ///
-/// No datagram is sent that has more than half the bytes of `RING_OUT`, so that one is there when another leaves. One that came
-/// lies in the ring in one piece, wherever the one before it ended: `RING_IN` of twice `DATAGRAM` holds one or two of the
-/// longest. What does not fit is lost or waits, as in any network. A peer sends what the window of a stream allows without a
-/// pause: a download is fastest with a `RING_IN` that holds as much and the rest of the datagrams.
+/// A datagram lies in a ring in one piece, wherever the one before it ended. So no datagram is sent that has more than half
+/// the bytes of `RING_OUT`, and `RING_IN` of twice `DATAGRAM` holds one or two of the longest. What does not fit is lost or
+/// waits, as in any network. A peer sends what the window of a stream allows without a pause: a download is fastest with a
+/// `RING_IN` that holds as much and the rest of the datagrams.
 ///
 /// ```
 /// use peregrine_embassy::{Resources, Storage, tls};

@@ -1,5 +1,4 @@
-//! One UDP socket of a network: each datagram is copied once, into a ring or out of it. None can be begun in a ring, since
-//! embassy-net sends whatever becomes of it, and a packet may turn out to have nothing to say.
+//! One UDP socket of a network: datagrams are built in its ring, and copied out of it once.
 
 use core::future::Future as _;
 use core::net::{IpAddr, SocketAddr};
@@ -15,18 +14,20 @@ use peregrine_core::time::Instant;
 const PACKETS_IN: usize = 8;
 /// Datagrams that wait to be sent, at most.
 const PACKETS_OUT: usize = 3;
+/// Rows of the ring of datagrams to be sent. Where a datagram does not fit the end of the ring, smoltcp pads that with a row of
+/// its own; if it then finds no row for the datagram that was just written, the ring is spoilt. So there is a row of padding
+/// for each, and no more datagrams than that are put in before the ring was seen empty.
+const ROWS_OUT: usize = 2 * PACKETS_OUT;
 
 /// The rows of the two rings of a socket.
 pub(crate) struct RingRows {
     incoming: [PacketMetadata; PACKETS_IN],
-    outgoing: [PacketMetadata; PACKETS_OUT],
+    outgoing: [PacketMetadata; ROWS_OUT],
 }
 
 impl RingRows {
-    pub(crate) const EMPTY: Self = Self {
-        incoming: [PacketMetadata::EMPTY; PACKETS_IN],
-        outgoing: [PacketMetadata::EMPTY; PACKETS_OUT],
-    };
+    pub(crate) const EMPTY: Self =
+        Self { incoming: [PacketMetadata::EMPTY; PACKETS_IN], outgoing: [PacketMetadata::EMPTY; ROWS_OUT] };
 }
 
 /// The two rings of a socket.
@@ -54,8 +55,19 @@ pub(crate) struct Bound {
     pub(crate) is_fixed: bool,
     /// Since when there has been no room.
     pub(crate) full_since: Option<Instant>,
-    /// Bytes that were put into the ring since it was seen empty: smoltcp begins at its start then.
-    filled: usize,
+    /// Datagrams that were put into the ring since it was seen empty.
+    queued: usize,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sent {
+    /// It is in the ring.
+    Yes,
+    /// There is no room; whose context it was is woken when there is.
+    Blocked,
+    /// It cannot be sent from here.
+    Never,
 }
 
 impl Bound {
@@ -63,7 +75,7 @@ impl Bound {
     pub(crate) fn new(stack: Stack<'static>, network: usize, port: u16, rings: Rings) -> Self {
         let Rings { rows, incoming, outgoing } = rings;
         let socket = UdpSocket::new(stack, &mut rows.incoming, incoming, &mut rows.outgoing, outgoing);
-        let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None, filled: 0 };
+        let mut bound = Self { socket, network, port, is_fixed: port != 0, full_since: None, queued: 0 };
         bound.bind();
         bound
     }
@@ -108,31 +120,64 @@ impl Bound {
         })
     }
 
-    /// Whether there is room for a datagram of so many bytes; if not, whose context it is is woken when there may be.
-    pub(crate) fn has_room(&mut self, cx: &mut Context<'_>, len: usize) -> bool {
+    /// Lets `write` write a datagram of at most `max` bytes into the ring; it returns how many it wrote.
+    pub(crate) fn send_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        on: &FourTuple,
+        max: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Sent {
+        let Some(to) = metadata(on) else { return Sent::Never };
         if pin!(self.socket.flush()).poll(cx).is_ready() {
-            self.filled = 0;
+            self.queued = 0;
+        } else if self.queued == PACKETS_OUT {
+            return Sent::Blocked;
         }
-        self.socket.may_send() && self.socket.payload_send_capacity().saturating_sub(self.filled) >= len
+        let sending = pin!(self.socket.send_to_with(max, to, |ring| (write(ring), ())));
+        match sending.poll(cx) {
+            Poll::Ready(Ok(())) => {
+                self.queued = self.queued.saturating_add(1);
+                Sent::Yes
+            }
+            Poll::Ready(Err(_)) => Sent::Never,
+            Poll::Pending => Sent::Blocked,
+        }
     }
 
-    /// Sends a datagram for which there is room, unless it is empty. Returns whether it can be sent from here.
-    pub(crate) fn send(&mut self, cx: &mut Context<'_>, on: &FourTuple, datagram: &[u8]) -> bool {
-        if datagram.is_empty() {
-            return true;
+    /// As [`Self::send_with`], for what may come to nothing: embassy-net sends whatever was begun in a ring, be it empty. It is
+    /// written `aside` as soon as the ring is empty, which has room for it then.
+    pub(crate) fn send_aside(
+        &mut self,
+        cx: &mut Context<'_>,
+        on: &FourTuple,
+        aside: &mut [u8],
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Sent {
+        if metadata(on).is_none() {
+            return Sent::Never;
         }
-        let Some(to) = metadata(on) else { return false };
-        let sent = matches!(self.socket.poll_send_to(datagram, to, cx), Poll::Ready(Ok(())));
-        if sent {
-            self.filled = self.filled.saturating_add(datagram.len());
+        if pin!(self.socket.flush()).poll(cx).is_pending() {
+            return Sent::Blocked;
         }
-        sent
+        let len = write(aside);
+        match aside.get(..len) {
+            Some(datagram) if len > 0 => self.send_copy(cx, on, datagram),
+            _ => Sent::Yes,
+        }
+    }
+
+    fn send_copy(&mut self, cx: &mut Context<'_>, on: &FourTuple, datagram: &[u8]) -> Sent {
+        self.send_with(cx, on, datagram.len(), |ring| {
+            ring.iter_mut().zip(datagram).for_each(|(to, from)| *to = *from);
+            datagram.len()
+        })
     }
 
     /// Sends an answer back where its question came from, if there is room.
     pub(crate) fn reply(&mut self, cx: &mut Context<'_>, on: &FourTuple, bytes: &[u8]) {
         // A lost answer is as good as a lost question.
-        let _ = self.has_room(cx, bytes.len()) && self.send(cx, on, bytes);
+        self.send_copy(cx, on, bytes);
     }
 }
 
@@ -226,39 +271,40 @@ mod tests {
         FourTuple { local, remote, interface: 0 }
     }
 
-    /// Fills a ring of 1,000 bytes with datagrams of this length. Returns how many found room.
-    fn fill(len: usize) -> usize {
+    #[test]
+    fn a_ring_that_nobody_empties_takes_so_many_datagrams_and_blocks() {
         let (mut bound, on) = (bound(0), on());
         let mut cx = Context::from_waker(Waker::noop());
-        for count in 0.. {
-            if !bound.has_room(&mut cx, len) {
-                return count;
-            }
-            assert!(bound.send(&mut cx, &on, &[1; 1000][..len]), "what has room is sent");
+        let mut sent = [Sent::Never; PACKETS_OUT + 1];
+        for (number, sent) in sent.iter_mut().enumerate() {
+            *sent = bound.send_with(&mut cx, &on, 20, |ring| {
+                ring.fill(1);
+                assert!(number < PACKETS_OUT, "nothing is written that may find no row");
+                20
+            });
         }
-        unreachable!()
+        assert_eq!(sent, [Sent::Yes, Sent::Yes, Sent::Yes, Sent::Blocked]);
     }
 
     #[test]
-    fn a_ring_that_nobody_empties_has_room_until_its_rows_or_its_bytes_are_used() {
-        assert_eq!([20, 333, 334, 500, 501, 1000, 1001].map(fill), [3, 3, 2, 2, 1, 1, 0]);
+    fn nothing_written_aside_is_no_datagram() {
+        let (mut bound, on) = (bound(0), on());
+        let (mut cx, mut aside) = (Context::from_waker(Waker::noop()), [1; 500]);
+        for _ in 0..=PACKETS_OUT {
+            assert_eq!(bound.send_aside(&mut cx, &on, &mut aside, |_| 0), Sent::Yes);
+        }
+        assert_eq!(bound.send_aside(&mut cx, &on, &mut aside, |room| room.len()), Sent::Yes);
+        assert_eq!(
+            bound.send_aside(&mut cx, &on, &mut aside, |_| panic!("there is one already")),
+            Sent::Blocked
+        );
     }
 
     #[test]
-    fn nothing_is_no_datagram() {
-        let (mut bound, on) = (bound(4433), on());
+    fn what_the_ring_can_never_hold_is_never_sent() {
+        let mut bound = bound(4433);
         assert_eq!((bound.port, bound.is_fixed), (4433, true));
         let mut cx = Context::from_waker(Waker::noop());
-        for _ in 0..=PACKETS_OUT {
-            assert!(bound.has_room(&mut cx, 1000) && bound.send(&mut cx, &on, &[]));
-        }
-        assert!(bound.send(&mut cx, &on, &[1; 1000]));
-        assert!(!bound.has_room(&mut cx, 1));
-    }
-
-    #[test]
-    fn what_cannot_go_there_is_not_sent() {
-        let on = FourTuple { remote: "0.0.0.0:2".parse().unwrap(), ..on() };
-        assert!(!bound(0).send(&mut Context::from_waker(Waker::noop()), &on, &[1]));
+        assert_eq!(bound.send_with(&mut cx, &on(), 1001, |_| panic!("there is no room")), Sent::Never);
     }
 }
