@@ -174,6 +174,15 @@ impl Spoken {
     pub(super) const fn allows(&self, id: PathId) -> bool {
         id.0 <= self.max && id.0 <= self.peer_max
     }
+
+    /// Another path stands in this row: what is known by the row is of the one before.
+    fn forget(&mut self, row: PathRow) {
+        self.scheduling.forget(row.index());
+        self.copies.forget(row);
+        if self.cids_missed_on == row {
+            self.cids_missed.forget();
+        }
+    }
 }
 
 impl Multipath {
@@ -277,7 +286,10 @@ impl State {
     }
 
     /// A row stands for this path ID from now on.
-    pub(super) fn begin_path(&self, lent: &mut Lent<'_>, row: PathRow, id: PathId) {
+    pub(super) fn begin_path(&mut self, lent: &mut Lent<'_>, row: PathRow, id: PathId) {
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.forget(row);
+        }
         let limit = self.cid_limit(lent);
         let mut random = [0; 2];
         lent.session.fill_random(&mut random);
