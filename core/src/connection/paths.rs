@@ -50,8 +50,7 @@ impl State {
         if !self.levels.is_confirmed() || !self.lifecycle.is_open() {
             return Err(PathError::Unconfirmed);
         }
-        let in_use = lent.buffers.routes.get(self.route(lent)).map(Route::on);
-        if self.peer.no_migration && in_use.is_some_and(|in_use| in_use.remote == remote) {
+        if self.is_forbidden(&remote) {
             return Err(PathError::Forbidden);
         }
         self.next_path(lent)
