@@ -8,6 +8,7 @@ use peregrine_core::error::Code;
 use peregrine_core::ids::Side;
 use peregrine_core::lifecycle::{Cause, Reason};
 use peregrine_core::path::abandon::By;
+use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::session::AeadLimits;
 use peregrine_core::session::Level;
 use peregrine_core::wire::dialect::AbandonCode;
@@ -427,6 +428,72 @@ fn two_paths_on_one_pair_of_addresses() {
     carry(&mut pair, false, MIB);
     assert!(was_told(pair.server_node(), FIRST, PathEvent::Abandoned));
     assert_well(&pair);
+}
+
+/// The server hears of the second at once, though nothing is asked on it, searched for there, or to be sent.
+#[test]
+fn a_second_path_on_the_same_addresses_is_opened_for_both_sides() {
+    let mut pair = phone(|client, server| {
+        for setup in [client, server] {
+            setup.endpoint.connection.max_mtu = 1_200;
+            chosen(setup).scheduler = Scheduler::Primary;
+        }
+    });
+    let on_wifi = view(&mut pair, true, FIRST).route.unwrap();
+    let on = FourTuple { local: on_wifi.local, remote: on_wifi.remote, interface: on_wifi.interface };
+    let opened = pair.client(|connection, now| connection.open_path(now, on, Availability::Unknown));
+    assert_eq!(opened, Ok(SECOND));
+    pair.run_ms(50);
+    for node in [pair.client_node(), pair.server_node()] {
+        assert_eq!(told(node, SECOND), [PathEvent::Opened, PathEvent::Validated]);
+    }
+    assert_well(&pair);
+}
+
+/// A server whose client has moved one path to where another is leaves it to the client which of them goes (draft-21 5.2).
+#[test]
+fn a_server_keeps_two_paths_that_come_to_share_their_addresses() {
+    let mut bout = bout();
+    let spare = bout.puppet.new_cid(SECOND, 1);
+    bout.say(&[spare]);
+    begins(&mut bout, SECOND, ELSEWHERE);
+    answers(&mut bout, SECOND, ELSEWHERE);
+    begins(&mut bout, SECOND, PUPPET);
+    bout.say_on(SECOND, PUPPET, &[Frame::Ping(Ping)]);
+    for data in heard_on(&bout, SECOND, challenge) {
+        bout.say_on(SECOND, PUPPET, &[Frame::PathResponse(PathResponse { data })]);
+    }
+    bout.wait_ms(2_000);
+    for path in [FIRST, SECOND] {
+        let view = bout.connection().path(path).unwrap();
+        let route = view.route.unwrap();
+        assert!(route.remote == PUPPET.parse().unwrap() && route.validated, "{view:?}");
+        assert!(heard_on(&bout, path, abandoned).is_empty());
+    }
+    assert_eq!(bout.puppet.close(), None);
+}
+
+/// A client that begins a path and never gives a connection ID for it cannot be answered there, and hears why.
+#[test]
+fn a_path_without_connection_ids_is_abandoned_for_want_of_them() {
+    let mut server = Setup::server(1);
+    both(&mut Setup::client(1), &mut server);
+    let mut bout = Bout::against_server_with(server, |params| {
+        params.initial_max_path_id = params.initial_max_path_id.with(DIALECT, 3);
+    });
+    bout.wait_ms(50);
+    bout.ack();
+    bout.say_on(SECOND, ELSEWHERE, &[Frame::Ping(Ping)]);
+    for _ in 0..50 {
+        bout.wait_ms(100);
+        bout.ack();
+    }
+    let end = |frame: &Frame<'_>| match frame {
+        Frame::PathAbandon(frame) => Some((frame.path, AbandonCode::from_number(DIALECT, frame.code))),
+        _ => None,
+    };
+    assert_eq!(heard_on(&bout, FIRST, end), [(1, AbandonCode::NoCid)]);
+    assert_eq!(bout.puppet.close(), None);
 }
 
 /// A server with memory for two paths, whatever its client could have.
