@@ -7,6 +7,7 @@ mod coupling;
 mod ends;
 mod failover;
 mod life;
+mod marks;
 mod pitfalls;
 mod schedulers;
 mod status;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use peregrine_core::connection::PathEvent;
+use peregrine_core::connection::{AckReturn, PathEvent};
 use peregrine_core::error::Code;
 use peregrine_core::ids::Side;
 use peregrine_core::lifecycle::{Cause, Reason};
@@ -13,8 +13,8 @@ use peregrine_core::session::AeadLimits;
 use peregrine_core::session::Level;
 use peregrine_core::wire::dialect::AbandonCode;
 use peregrine_core::wire::frame::{
-    Frame, MaxPathId, PathAbandon, PathChallenge, PathCidsBlocked, PathNewConnectionId, PathResponse,
-    PathRetireConnectionId, PathStatus, Ping, Stream,
+    Frame, MaxData, MaxPathId, MaxStreamData, PathAbandon, PathChallenge, PathCidsBlocked,
+    PathNewConnectionId, PathResponse, PathRetireConnectionId, PathStatus, Ping, Stream,
 };
 use peregrine_tests::puppet::{Bout, PUPPET, Puppet, bytes, path_ack};
 use peregrine_tests::sim::Nat;
@@ -118,6 +118,109 @@ fn every_challenge_fills_its_datagram() {
         first(true),
         first(false)
     );
+}
+
+/// The same of those that go along with data, in whatever datagram of a batch they are: an answer on the path in use, a challenge where the
+/// peer has moved to.
+#[test]
+fn what_asks_and_answers_amid_data_fills_its_datagram() {
+    let mut bout = bout();
+    let id = StreamId::new(Side::Client, Dir::Bi, 0);
+    bout.say(&[
+        Frame::Stream(Stream { id, offset: 0, data: b"x", fin: false }),
+        Frame::MaxData(MaxData { max: 1 << 30 }),
+        Frame::MaxStreamData(MaxStreamData { id, max: 1 << 30 }),
+    ]);
+    bout.act(|connection, _| connection.write_stream(id, &[1; 1 << 20]).unwrap());
+    let (mut batches, mut from) = (0, PUPPET);
+    for nth in 0..12_u8 {
+        // The pacer lets a few datagrams go at once after a while.
+        bout.wait_ms(20);
+        let before = bout.batches.len();
+        let heard: BTreeSet<u64> = bout.puppet.numbers(Level::OneRtt).collect();
+        let largest = *heard.last().unwrap();
+        let lowest = (0..=largest).rev().take_while(|pn| heard.contains(pn)).last().unwrap();
+        let mut payload = peregrine_tests::puppet::ack(&[lowest..=largest]);
+        payload.extend(bytes(
+            &[2 * nth, 2 * nth + 1].map(|data| Frame::PathChallenge(PathChallenge { data: [data; 8] })),
+        ));
+        payload.extend(bytes(&[Frame::Ping(Ping)]));
+        payload.resize(1_180, 0);
+        let datagram = bout.puppet.seal_on(FIRST, &payload);
+        bout.deliver_from(from, &datagram);
+        bout.hear();
+        let is_long = bout.batches[before..].iter().any(|(_, batch)| *batch > 1);
+        batches += usize::from(is_long);
+        if nth == 5 {
+            from = "198.51.100.7:6666";
+        }
+        for data in heard_on(&bout, FIRST, challenge) {
+            bout.say_on(FIRST, from, &[Frame::PathResponse(PathResponse { data })]);
+        }
+    }
+    let holds = |heard: &&peregrine_tests::puppet::Heard| {
+        heard.frames().any(|frame| challenge(&frame).is_some() || response(&frame).is_some())
+    };
+    let sizes: Vec<usize> = bout.puppet.heard.iter().filter(holds).map(|heard| heard.datagram).collect();
+    assert!(sizes.len() > 12 && sizes.iter().all(|size| *size >= 1_200), "{sizes:?}");
+    assert!(
+        batches > 4 && !heard_on(&bout, FIRST, challenge).is_empty(),
+        "{batches} {sizes:?} {:?}",
+        bout.batches
+    );
+}
+
+/// Over the path of its packets, or the fastest, and over no other as well: not over a backup either, whose silence is the point of it.
+#[test]
+fn an_acknowledgment_goes_over_one_path() {
+    for acks in [AckReturn::SamePath, AckReturn::Fastest] {
+        let mut server = Setup::server(1);
+        both(&mut Setup::client(1), &mut server);
+        chosen(&mut server).acks = acks;
+        let mut bout = Bout::against_server_with(server, |params| {
+            params.initial_max_path_id = params.initial_max_path_id.with(DIALECT, 3);
+        });
+        bout.wait_ms(50);
+        let spare = bout.puppet.new_cid(SECOND, 0);
+        bout.say(&[spare]);
+        begins(&mut bout, SECOND, ELSEWHERE);
+        answers(&mut bout, SECOND, ELSEWHERE);
+        bout.say(&[Frame::PathStatus(PathStatus { dialect: DIALECT, path: 1, seq: 0, backup: true })]);
+        for _ in 0..10 {
+            bout.ack();
+            bout.ack_path(SECOND);
+            bout.wait_ms(100);
+        }
+        let before = bout.puppet.heard.len();
+        for nth in 0..40 {
+            if nth % 4 == 3 {
+                bout.say_on(SECOND, ELSEWHERE, &[Frame::Ping(Ping)]);
+            } else {
+                bout.say(&[Frame::Ping(Ping)]);
+            }
+            bout.wait_ms(30);
+        }
+        let acked = |over: PathId| -> Vec<(u64, u64)> {
+            let heard = bout.puppet.heard[before..].iter().filter(|heard| heard.path == over);
+            let acks = |frame| match frame {
+                Frame::PathAck(frame) => Some((frame.path, frame.ack.largest)),
+                _ => None,
+            };
+            heard.flat_map(|heard| heard.frames()).filter_map(acks).collect()
+        };
+        let [first, second] = [FIRST, SECOND].map(acked);
+        let all: Vec<_> = first.iter().chain(&second).collect();
+        let once: BTreeSet<_> = all.iter().collect();
+        assert!(all.len() >= 30 && once.len() == all.len(), "{acks:?}: {first:?} {second:?}");
+        let strays = match acks {
+            AckReturn::SamePath => {
+                first.iter().filter(|(of, _)| *of != 0).count()
+                    + second.iter().filter(|(of, _)| *of != 1).count()
+            }
+            AckReturn::Fastest => first.len().min(second.len()),
+        };
+        assert_eq!(strays, 0, "{acks:?}: {first:?} {second:?}");
+    }
 }
 
 /// The answer to a challenge is sent once; who did not get it asks again (RFC 9000 13.3).

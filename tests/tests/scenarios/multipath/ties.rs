@@ -38,6 +38,29 @@ fn a_stream_goes_over_the_path_it_is_tied_to_and_the_other_stays_free() {
     }
 }
 
+/// A backup is spared what is tied to no path; what is tied to it goes there.
+#[test]
+fn a_stream_goes_over_the_backup_it_is_tied_to() {
+    for (tie, by_client) in [
+        (Tie::Needs(SECOND), true),
+        (Tie::Needs(SECOND), false),
+        (Tie::Prefers(SECOND), true),
+        (Tie::Prefers(SECOND), false),
+    ] {
+        let mut pair = bonded(|_, _| {});
+        on(&mut pair, by_client, |connection| connection.set_path_status(SECOND, true).unwrap());
+        pair.run_ms(200);
+        let second = sent_over(&mut pair, SECOND);
+        carry(&mut pair, true, MIB);
+        assert!(sent_over(&mut pair, SECOND) - second < 20_000, "it is a backup");
+        let id = tied(&mut pair, tie);
+        let (first, second) = (sent_over(&mut pair, FIRST), sent_over(&mut pair, SECOND));
+        pair.carry(true, id, MIB);
+        let (first, second) = (sent_over(&mut pair, FIRST) - first, sent_over(&mut pair, SECOND) - second);
+        assert!(second > MIB && first < 20_000, "{tie:?} by client {by_client}: {first} {second}");
+    }
+}
+
 #[test]
 fn others_go_on_beside_a_stream_that_waits_for_its_path() {
     let mut pair = bonded(|_, _| {});
