@@ -193,10 +193,12 @@ fn an_acknowledgment_goes_over_one_path() {
         }
         let before = bout.puppet.heard.len();
         for nth in 0..40 {
+            bout.say(&[Frame::Ping(Ping)]);
+            // What it has to answer over the backup meanwhile takes nothing along.
             if nth % 4 == 3 {
-                bout.say_on(SECOND, ELSEWHERE, &[Frame::Ping(Ping)]);
-            } else {
-                bout.say(&[Frame::Ping(Ping)]);
+                let question = Frame::PathChallenge(PathChallenge { data: [nth; 8] });
+                bout.say_on(SECOND, ELSEWHERE, &[question, Frame::Ping(Ping)]);
+                bout.ack_path(SECOND);
             }
             bout.wait_ms(30);
         }
