@@ -85,6 +85,8 @@ pub struct QuicNode {
     pub events: Vec<(Instant, Handle, Event)>,
     /// Flow labels of what was sent, with the local address.
     pub labels: BTreeSet<(SocketAddr, u32)>,
+    /// Differentiated Services codepoints of what was sent, with the local and the remote address.
+    pub codepoints: BTreeSet<(SocketAddr, SocketAddr, u8)>,
     /// Answers to datagrams of no connection: stateless resets, Retry packets, Version Negotiation.
     pub replied: u64,
     /// Clients let in, in order.
@@ -126,6 +128,7 @@ impl QuicNode {
             endpoint: Endpoint::new(setup.endpoint.clone(), HeapSlots::new(setup.slots), crypto),
             events: Vec::new(),
             labels: BTreeSet::new(),
+            codepoints: BTreeSet::new(),
             replied: 0,
             accepted: Vec::new(),
             opened: Vec::new(),
@@ -332,6 +335,7 @@ impl Node for QuicNode {
                 if transmit.remote.is_ipv6() {
                     self.labels.insert((transmit.local, transmit.flow_label));
                 }
+                self.codepoints.insert((transmit.local, transmit.remote, transmit.dscp));
                 return Some(SimTransmit {
                     four_tuple,
                     ecn: transmit.ecn,

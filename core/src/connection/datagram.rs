@@ -169,10 +169,10 @@ impl State {
             if self.max_datagram_len_over(lent, path).is_none_or(|max| len > max) {
                 self.datagrams_out.pop(queue, label, &mut []);
                 self.stats.datagrams_dropped = self.stats.datagrams_dropped.saturating_add(1);
-                continue;
+            } else {
+                let Ok(place) = out.datagram(len) else { return };
+                self.datagrams_out.pop(queue, label, place);
             }
-            let Ok(place) = out.datagram(len) else { return };
-            self.datagrams_out.pop(queue, label, place);
             if core::mem::take(&mut self.datagrams_full) {
                 self.facts.note(Fact::DatagramRoom);
             }

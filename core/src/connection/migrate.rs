@@ -27,7 +27,7 @@ pub enum RouteError {
     Server,
     /// The handshake is not confirmed yet; an event tells when it is.
     Unconfirmed,
-    /// The peer has asked us not to migrate (disable_active_migration).
+    /// The peer has asked us not to migrate (disable_active_migration). A path to another address than that of its handshake may.
     Forbidden,
     /// The peer has no connection IDs (their length is zero): our moves could be followed by everybody (RFC 9000 9.5).
     ZeroLengthCid,
@@ -267,12 +267,13 @@ impl State {
     }
 
     fn check_may_move(&self, lent: &Lent<'_>, path: PathRow) -> Result<(), RouteError> {
+        let in_use = lent.buffers.routes.get(active(lent, path));
         let path = lent.buffers.paths.get(path.index()).ok_or(RouteError::Unknown)?;
         if !self.side.is_client() {
             Err(RouteError::Server)
         } else if !self.levels.is_confirmed() || !self.lifecycle.is_open() {
             Err(RouteError::Unconfirmed)
-        } else if self.peer.no_migration {
+        } else if in_use.is_some_and(|in_use| self.is_forbidden(&in_use.on().remote)) {
             Err(RouteError::Forbidden)
         } else if path.peer_cids.is_zero_length() {
             Err(RouteError::ZeroLengthCid)

@@ -7,6 +7,7 @@
 //! Without the feature `multipath` there is no [`Dialect`], so that only [`Multipath::Off`] can exist, and what this and the
 //! rooms `paths`, `path_frames` and `schedule` do for others is left out by the compiler.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::Lent;
@@ -22,6 +23,7 @@ use crate::ids::{PathId, PathRow};
 use crate::path::failover::{PATIENCE, Validations};
 use crate::path::parcel::Parcel;
 use crate::path::schedule::{self, MAX_PATHS, Scheduler};
+use crate::path::{Addresses, Route};
 use crate::stream::copies::Copies;
 use crate::time::Span;
 use crate::wire::Dialect;
@@ -158,6 +160,8 @@ pub(super) struct Spoken {
     pub(super) peer_max: u32,
     /// The peer's active_connection_id_limit, which holds for each path.
     peer_cid_limit: u8,
+    /// The peer's address during the handshake: its [`Addresses::tag`].
+    handshake_at: u32,
     pub(super) scheduling: schedule::State,
     /// Word that path IDs are missed.
     pub(super) ids_missed: Parcel,
@@ -174,13 +178,29 @@ impl Spoken {
     pub(super) const fn allows(&self, id: PathId) -> bool {
         id.0 <= self.max && id.0 <= self.peer_max
     }
+
+    /// Another path stands in this row: what is known by the row is of the one before.
+    fn forget(&mut self, row: PathRow) {
+        self.scheduling.forget(row.index());
+        self.copies.forget(row);
+        if self.cids_missed_on == row {
+            self.cids_missed.forget();
+        }
+    }
 }
 
 impl Multipath {
     /// Several paths in this dialect, so many of them as there are `rows`.
     // What is built where the terms stood is moved there by way of memmove.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn spoken(dialect: Dialect, terms: Terms, rows: u8, peer_max: u32, peer_cid_limit: u8) -> Self {
+    fn spoken(
+        dialect: Dialect,
+        terms: Terms,
+        rows: u8,
+        peer_max: u32,
+        peer_cid_limit: u8,
+        handshake_at: u32,
+    ) -> Self {
         Self::Spoken(Spoken {
             dialect,
             terms,
@@ -190,6 +210,7 @@ impl Multipath {
             peer_first_max: peer_max,
             peer_max,
             peer_cid_limit,
+            handshake_at,
             scheduling: schedule::State::new(),
             ids_missed: Parcel::NONE,
             cids_missed: Parcel::NONE,
@@ -264,8 +285,10 @@ impl State {
         let rows = terms.rows(lent.buffers.paths.len());
         let peer_max = u32::try_from(peer_max).unwrap_or(u32::MAX);
         let peer_cid_limit = u8::try_from(params.active_cid_limit).unwrap_or(u8::MAX);
+        let on = lent.buffers.routes.get(self.route(lent)).map(Route::on);
+        let at = on.map_or(0, |on| Addresses::tag(&on.remote));
         self.multipath =
-            WithMultipath::new(Multipath::spoken(dialect, terms, rows, peer_max, peer_cid_limit));
+            WithMultipath::new(Multipath::spoken(dialect, terms, rows, peer_max, peer_cid_limit, at));
         for id in 1..u32::from(rows) {
             self.begin_path(lent, PathRow::new(id as usize), PathId(id));
         }
@@ -276,8 +299,18 @@ impl State {
         Ok(())
     }
 
+    /// Whether the peer forbids us to send to this address from another one than we did: that is its address of the handshake
+    /// (RFC 9000 18.2; draft-21 2.2). Who speaks of one path knows no other.
+    pub(super) fn is_forbidden(&self, remote: &SocketAddr) -> bool {
+        let is_it = |spoken: &Spoken| spoken.handshake_at == Addresses::tag(remote);
+        self.peer.no_migration && self.spoken().is_none_or(is_it)
+    }
+
     /// A row stands for this path ID from now on.
-    pub(super) fn begin_path(&self, lent: &mut Lent<'_>, row: PathRow, id: PathId) {
+    pub(super) fn begin_path(&mut self, lent: &mut Lent<'_>, row: PathRow, id: PathId) {
+        if let Some(spoken) = self.spoken_mut() {
+            spoken.forget(row);
+        }
         let limit = self.cid_limit(lent);
         let mut random = [0; 2];
         lent.session.fill_random(&mut random);

@@ -50,8 +50,7 @@ impl State {
         if !self.levels.is_confirmed() || !self.lifecycle.is_open() {
             return Err(PathError::Unconfirmed);
         }
-        let in_use = lent.buffers.routes.get(self.route(lent)).map(Route::on);
-        if self.peer.no_migration && in_use.is_some_and(|in_use| in_use.remote == remote) {
+        if self.is_forbidden(&remote) {
             return Err(PathError::Forbidden);
         }
         self.next_path(lent)
@@ -123,6 +122,10 @@ impl State {
         if known {
             path.on_proved();
         }
+        // Its first packet is what opens it for the peer (draft-21 3.1), though there is nothing to ask.
+        if known && opener == Opener::Local {
+            path.ping.want();
+        }
         self.give_cids_ahead(lent, row);
         Ok(route_row)
     }
@@ -172,6 +175,17 @@ impl State {
             return self.has_choice(lent);
         }
         is_unproved(lent, path) && self.works_elsewhere(lent, path).is_some()
+    }
+
+    /// A path has moved to where another one is: the one that was there goes on (draft-21 5.2). Only clients see to that, for else
+    /// each side might close another one. Paths that were opened on the same addresses are meant to share them.
+    pub(super) fn leave_to_twin(&mut self, now: Instant, lent: &mut Lent<'_>, row: PathRow) {
+        let addresses = |path| lent.buffers.routes.get(active(lent, path)).map(|route| route.addresses);
+        let is_twin = |other: &PathRow| *other != row && addresses(*other) == addresses(row);
+        let has_twin = self.open_paths(lent).filter(is_twin).any(|twin| self.carries(lent, twin));
+        if self.side.is_client() && has_twin {
+            self.abandon_path(now, lent, row, AbandonCode::NoError);
+        }
     }
 
     /// We abandon a path, which is not the last one.

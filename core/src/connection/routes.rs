@@ -303,6 +303,9 @@ impl State {
         if self.side.is_client() {
             want_ping(lent, path);
         }
+        if !known {
+            self.leave_to_twin(now, lent, path);
+        }
     }
 
     /// The client has proved to be at a new address, and should have a token for it (RFC 9000 9.3).
@@ -468,7 +471,9 @@ impl State {
                 self.release(lent, row, Told::FAILED);
             }
             None if self.is_given_up(lent, path) => {
-                self.abandon_path(now, lent, path, AbandonCode::Unstable);
+                let could_ask = self.has_cid(lent, row);
+                let why = if could_ask { AbandonCode::Unstable } else { AbandonCode::NoCid };
+                self.abandon_path(now, lent, path, why);
             }
             None => {
                 let pto = self.base_pto(lent, path);

@@ -79,6 +79,14 @@ impl Addresses {
         matches!(self.remote.family, Family::V6)
     }
 
+    /// What the address of a peer is known again by where there is no room for it. Who picks one that is taken for another gains nothing.
+    pub fn tag(remote: &SocketAddr) -> u32 {
+        let End { ip, port, .. } = End::new(remote);
+        // FNV-1a.
+        let bytes = ip.into_iter().chain(port.to_be_bytes());
+        bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+
     /// Both ends, in full.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn get(&self) -> FourTuple {

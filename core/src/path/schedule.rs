@@ -172,6 +172,13 @@ impl State {
         Self { ahead: [0; MAX_PATHS] }
     }
 
+    /// Another path stands in this place.
+    pub fn forget(&mut self, row: usize) {
+        if let Some(ahead) = self.ahead.get_mut(row) {
+            *ahead = 0;
+        }
+    }
+
     /// How far the path in this place is ahead.
     fn ahead(&self, row: usize) -> u32 {
         self.ahead.get(row).copied().unwrap_or(0)

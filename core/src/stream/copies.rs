@@ -50,6 +50,11 @@ impl Copies {
         }
     }
 
+    /// None is for this path any more.
+    pub fn forget(&mut self, path: PathRow) {
+        self.waiting.iter_mut().for_each(|copy| copy.left &= !bit(path));
+    }
+
     /// Whether there is one for a path.
     pub fn has(&self, path: PathRow) -> bool {
         self.waiting.iter().any(|copy| copy.left & bit(path) != 0)
@@ -83,5 +88,8 @@ mod tests {
         assert!(!copies.has(two) && copies.has(one) && !copies.has(PathRow::FIRST));
         copies.add(3, 1, 1, core::iter::empty());
         assert_eq!(take(&mut copies, one), Some(120), "what goes nowhere displaces nothing");
+        add(&mut copies, 160);
+        copies.forget(one);
+        assert!(!copies.has(one) && take(&mut copies, two) == Some(160), "the other's stay");
     }
 }

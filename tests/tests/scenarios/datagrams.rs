@@ -2,7 +2,7 @@
 
 use peregrine_core::connection::{DatagramError, Event};
 use peregrine_tests::pair::Pair;
-use peregrine_tests::sim::Link;
+use peregrine_tests::sim::{Interface, Link};
 
 fn link() -> Link {
     Link::mbit(20).delay_ms(10)
@@ -102,4 +102,48 @@ fn a_full_queue_tells_when_there_is_room() {
     assert_eq!(full, DatagramError::Full);
     pair.until("room", |pair| pair.told_client(Event::DatagramRoom));
     pair.client(|connection, _| connection.send_datagram(&[1; 900])).unwrap();
+}
+
+/// The queue is full of what no packet can hold any more, since the connection moved, or the path became narrow: who waits for room
+/// hears of it all the same.
+#[test]
+fn a_queue_that_empties_by_what_is_too_long_tells_when_there_is_room() {
+    for moves in [true, false] {
+        let slow = || Link::mbit(1.0).delay_ms(20).mtu(1_452);
+        let interfaces = [Interface::at("10.0.0.2").link(slow()), Interface::at("10.0.1.2").link(slow())];
+        let mut pair = Pair::roaming(1, interfaces, |client, _| client.sizes.datagram = 16_384).connected();
+        pair.run_ms(3_000);
+        let longest = pair.client(|connection, _| connection.max_datagram_len()).unwrap();
+        pair.world.interface(pair.client, 0).set_up(slow().mtu(1_200));
+        let fill = |pair: &mut Pair| {
+            pair.client(|connection, _| while connection.send_datagram(&vec![7; longest]).is_ok() {});
+        };
+        let (mut before, mut dropped) = (0, 0);
+        let mut wait = |pair: &mut Pair| {
+            fill(pair);
+            before = pair.client_node().events.len();
+            dropped = pair.client(|connection, _| connection.stats().datagrams_dropped);
+        };
+        // The window is full, and so is the queue.
+        for _ in 0..30 {
+            wait(&mut pair);
+            pair.run_ms(1);
+        }
+        wait(&mut pair);
+        if moves {
+            pair.client(|connection, now| {
+                connection.migrate(now, "10.0.1.2:5000".parse().unwrap(), 2).unwrap()
+            });
+        }
+        // Until the path is too narrow each datagram that leaves is followed by another one.
+        while pair.client(|connection, _| connection.max_datagram_len()) == Some(longest) {
+            wait(&mut pair);
+            pair.run_ms(1);
+        }
+        pair.run_ms(20_000);
+        let told = &pair.client_node().events[before..];
+        assert!(told.iter().any(|(_, _, event)| *event == Event::DatagramRoom), "moves {moves}: {told:?}");
+        assert!(pair.client(|connection, _| connection.stats().datagrams_dropped) > dropped, "moves {moves}");
+        pair.client(|connection, _| connection.send_datagram(&[1; 900])).unwrap();
+    }
 }

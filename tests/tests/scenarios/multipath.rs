@@ -7,6 +7,7 @@ mod coupling;
 mod ends;
 mod failover;
 mod life;
+mod marks;
 mod pauses;
 mod pitfalls;
 mod schedulers;

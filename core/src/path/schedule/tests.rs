@@ -231,6 +231,13 @@ fn who_is_behind_is_waited_for_and_who_is_away_earns_nothing() {
     }
     assert!((AHEAD..AHEAD + 2400 * PARTS).contains(&ahead));
     assert_eq!(Scheduler::Weighted.choose(&state, &open), Choice::Path(1));
+    let mut renewed = state;
+    renewed.forget(0);
+    assert_eq!(
+        Scheduler::Weighted.choose(&renewed, &open),
+        Choice::Path(0),
+        "another path, which owes nothing"
+    );
     // The second path is away for long: the first goes on without it.
     let away = [facts(20), Facts { usable: false, ..facts(20) }];
     for _ in 0..1000 {

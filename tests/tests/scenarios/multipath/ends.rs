@@ -234,6 +234,33 @@ fn what_comes_late_over_an_abandoned_path_is_acknowledged_on_another() {
     }
 }
 
+/// A path that moves to where another one is would be its double: the client leaves it to the other, which is not disturbed.
+#[test]
+fn a_path_that_moves_to_where_another_is_is_left_to_that() {
+    for (moves, stays, local, interface) in [(SECOND, FIRST, WIFI, 1), (FIRST, SECOND, CELLULAR, 2)] {
+        let mut pair = bonded(|_, _| {});
+        carry(&mut pair, true, MIB);
+        let local: SocketAddr = format!("{local}:5000").parse().unwrap();
+        let before = view(&mut pair, true, stays).route.unwrap();
+        assert_eq!(before.local, local);
+        let route = pair
+            .client(|connection, now| connection.add_route_to(now, moves, local, interface))
+            .expect("a path may try what it likes");
+        pair.run_ms(200);
+        assert_eq!(view(&mut pair, true, moves).abandoned, None);
+        pair.client(|connection, now| connection.switch_route(now, route).unwrap());
+        assert_eq!(view(&mut pair, true, moves).abandoned, Some((By::Local, AbandonCode::NoError)));
+        let down = stream_down(&mut pair);
+        pair.carry(false, down, MIB);
+        assert_eq!(view(&mut pair, false, stays).abandoned, None);
+        until_ended(&mut pair, moves);
+        carry(&mut pair, true, MIB);
+        let after = view(&mut pair, true, stays).route.unwrap();
+        assert_eq!((after.id, after.stats.lost_packets), (before.id, before.stats.lost_packets), "{moves:?}");
+        assert_well(&pair);
+    }
+}
+
 /// As fast as it may, a thousand times: memory and packets stay what they are.
 #[test]
 fn a_thousand_paths_one_after_the_other_cost_what_one_costs() {

@@ -1,6 +1,6 @@
 //! How multipath is agreed on, and how paths begin (draft-21 2.1, 3.1, 3.2).
 
-use peregrine_core::connection::{Event, MultipathConfig, PathError, PathEvent};
+use peregrine_core::connection::{Event, MultipathConfig, PathError, PathEvent, RouteError};
 use peregrine_core::error::Why;
 use peregrine_core::ids::PathId;
 use peregrine_core::path::Availability;
@@ -8,7 +8,7 @@ use peregrine_core::path::abandon::By;
 use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::wire::Dialect;
 use peregrine_core::wire::dialect::AbandonCode;
-use peregrine_core::wire::frame::{Frame, MaxPathId, Ping};
+use peregrine_core::wire::frame::{Frame, MaxPathId, PathAbandon, PathResponse, Ping};
 use peregrine_tests::pair::Pair;
 use peregrine_tests::puppet::{Bout, PUPPET, bytes};
 use peregrine_tests::quic::Setup;
@@ -213,6 +213,48 @@ fn a_server_that_asks_not_to_be_moved_to_is_sent_no_other_path() {
     let elsewhere = FourTuple { remote: "192.0.2.10:4433".parse().unwrap(), ..cellular() };
     let opened = pair.client(|connection, now| connection.open_path(now, elsewhere, Availability::Available));
     assert_eq!(opened, Ok(SECOND), "towards another address it may");
+}
+
+/// Whatever became of the path of the handshake: paths elsewhere come and go, and move, and to the address of the handshake there is none.
+#[test]
+fn what_is_forbidden_is_the_address_of_the_handshake() {
+    const ELSEWHERE: &str = "198.51.100.99:5555";
+    let mut client = Setup::client(1);
+    both(&mut client, &mut Setup::server(1));
+    let mut bout = Bout::against_client_with(client, |params| {
+        params.initial_max_path_id = params.initial_max_path_id.with(Dialect::Draft21, 3);
+        params.disable_active_migration = true;
+    });
+    bout.wait_ms(50);
+    bout.ack();
+    for path in 1..4 {
+        let frames = [0, 1].map(|seq| bout.puppet.new_cid(PathId(path), seq));
+        bout.say(&frames);
+    }
+    let opens = |bout: &mut Bout, remote: &str| {
+        let local = "192.0.2.77:4433".parse().unwrap();
+        let on = FourTuple { local, remote: remote.parse().unwrap(), interface: 1 };
+        bout.act(|connection, now| connection.open_path(now, on, Availability::Unknown))
+    };
+    let moves = |bout: &mut Bout, path: PathId| {
+        let local = "192.0.2.88:4433".parse().unwrap();
+        bout.act(|connection, now| connection.add_route_to(now, path, local, 1)).map(|_| ())
+    };
+    assert_eq!(opens(&mut bout, PUPPET), Err(PathError::Forbidden));
+    assert_eq!(moves(&mut bout, FIRST), Err(RouteError::Forbidden));
+    assert_eq!(opens(&mut bout, ELSEWHERE), Ok(SECOND));
+    let asked = |frame: &Frame<'_>| match frame {
+        Frame::PathChallenge(challenge) => Some(challenge.data),
+        _ => None,
+    };
+    let data = *heard(&bout, asked).last().unwrap();
+    bout.say_on(SECOND, ELSEWHERE, &[Frame::PathResponse(PathResponse { data })]);
+    assert_eq!(moves(&mut bout, SECOND), Ok(()));
+    let end = Frame::PathAbandon(PathAbandon { dialect: Dialect::Draft21, path: 0, code: 0 });
+    bout.say_on(SECOND, ELSEWHERE, &[end]);
+    assert_eq!(opens(&mut bout, PUPPET), Err(PathError::Forbidden), "no path leads there any more");
+    assert_eq!(opens(&mut bout, ELSEWHERE), Ok(THIRD));
+    assert_eq!(bout.puppet.close(), None);
 }
 
 #[test]

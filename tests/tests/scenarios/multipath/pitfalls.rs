@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use peregrine_core::connection::PathEvent;
+use peregrine_core::connection::{AckReturn, PathEvent};
 use peregrine_core::error::Code;
 use peregrine_core::ids::Side;
 use peregrine_core::lifecycle::{Cause, Reason};
 use peregrine_core::path::abandon::By;
+use peregrine_core::path::schedule::Scheduler;
 use peregrine_core::session::AeadLimits;
 use peregrine_core::session::Level;
 use peregrine_core::wire::dialect::AbandonCode;
 use peregrine_core::wire::frame::{
-    Frame, MaxPathId, PathAbandon, PathChallenge, PathCidsBlocked, PathNewConnectionId, PathResponse,
-    PathRetireConnectionId, PathStatus, Ping, Stream,
+    Frame, MaxData, MaxPathId, MaxStreamData, PathAbandon, PathChallenge, PathCidsBlocked,
+    PathNewConnectionId, PathResponse, PathRetireConnectionId, PathStatus, Ping, Stream,
 };
 use peregrine_tests::puppet::{Bout, PUPPET, Puppet, bytes, path_ack};
 use peregrine_tests::sim::Nat;
@@ -117,6 +118,111 @@ fn every_challenge_fills_its_datagram() {
         first(true),
         first(false)
     );
+}
+
+/// The same of those that go along with data, in whatever datagram of a batch they are: an answer on the path in use, a challenge where the
+/// peer has moved to.
+#[test]
+fn what_asks_and_answers_amid_data_fills_its_datagram() {
+    let mut bout = bout();
+    let id = StreamId::new(Side::Client, Dir::Bi, 0);
+    bout.say(&[
+        Frame::Stream(Stream { id, offset: 0, data: b"x", fin: false }),
+        Frame::MaxData(MaxData { max: 1 << 30 }),
+        Frame::MaxStreamData(MaxStreamData { id, max: 1 << 30 }),
+    ]);
+    bout.act(|connection, _| connection.write_stream(id, &[1; 1 << 20]).unwrap());
+    let (mut batches, mut from) = (0, PUPPET);
+    for nth in 0..12_u8 {
+        // The pacer lets a few datagrams go at once after a while.
+        bout.wait_ms(20);
+        let before = bout.batches.len();
+        let heard: BTreeSet<u64> = bout.puppet.numbers(Level::OneRtt).collect();
+        let largest = *heard.last().unwrap();
+        let lowest = (0..=largest).rev().take_while(|pn| heard.contains(pn)).last().unwrap();
+        let mut payload = peregrine_tests::puppet::ack(&[lowest..=largest]);
+        payload.extend(bytes(
+            &[2 * nth, 2 * nth + 1].map(|data| Frame::PathChallenge(PathChallenge { data: [data; 8] })),
+        ));
+        payload.extend(bytes(&[Frame::Ping(Ping)]));
+        payload.resize(1_180, 0);
+        let datagram = bout.puppet.seal_on(FIRST, &payload);
+        bout.deliver_from(from, &datagram);
+        bout.hear();
+        let is_long = bout.batches[before..].iter().any(|(_, batch)| *batch > 1);
+        batches += usize::from(is_long);
+        if nth == 5 {
+            from = "198.51.100.7:6666";
+        }
+        for data in heard_on(&bout, FIRST, challenge) {
+            bout.say_on(FIRST, from, &[Frame::PathResponse(PathResponse { data })]);
+        }
+    }
+    let holds = |heard: &&peregrine_tests::puppet::Heard| {
+        heard.frames().any(|frame| challenge(&frame).is_some() || response(&frame).is_some())
+    };
+    let sizes: Vec<usize> = bout.puppet.heard.iter().filter(holds).map(|heard| heard.datagram).collect();
+    assert!(sizes.len() > 12 && sizes.iter().all(|size| *size >= 1_200), "{sizes:?}");
+    assert!(
+        batches > 4 && !heard_on(&bout, FIRST, challenge).is_empty(),
+        "{batches} {sizes:?} {:?}",
+        bout.batches
+    );
+}
+
+/// Over the path of its packets, or the fastest, and over no other as well: not over a backup either, whose silence is the point of it.
+#[test]
+fn an_acknowledgment_goes_over_one_path() {
+    for acks in [AckReturn::SamePath, AckReturn::Fastest] {
+        let mut server = Setup::server(1);
+        both(&mut Setup::client(1), &mut server);
+        chosen(&mut server).acks = acks;
+        let mut bout = Bout::against_server_with(server, |params| {
+            params.initial_max_path_id = params.initial_max_path_id.with(DIALECT, 3);
+        });
+        bout.wait_ms(50);
+        let spare = bout.puppet.new_cid(SECOND, 0);
+        bout.say(&[spare]);
+        begins(&mut bout, SECOND, ELSEWHERE);
+        answers(&mut bout, SECOND, ELSEWHERE);
+        bout.say(&[Frame::PathStatus(PathStatus { dialect: DIALECT, path: 1, seq: 0, backup: true })]);
+        for _ in 0..10 {
+            bout.ack();
+            bout.ack_path(SECOND);
+            bout.wait_ms(100);
+        }
+        let before = bout.puppet.heard.len();
+        for nth in 0..40 {
+            bout.say(&[Frame::Ping(Ping)]);
+            // What it has to answer over the backup meanwhile takes nothing along.
+            if nth % 4 == 3 {
+                let question = Frame::PathChallenge(PathChallenge { data: [nth; 8] });
+                bout.say_on(SECOND, ELSEWHERE, &[question, Frame::Ping(Ping)]);
+                bout.ack_path(SECOND);
+            }
+            bout.wait_ms(30);
+        }
+        let acked = |over: PathId| -> Vec<(u64, u64)> {
+            let heard = bout.puppet.heard[before..].iter().filter(|heard| heard.path == over);
+            let acks = |frame| match frame {
+                Frame::PathAck(frame) => Some((frame.path, frame.ack.largest)),
+                _ => None,
+            };
+            heard.flat_map(|heard| heard.frames()).filter_map(acks).collect()
+        };
+        let [first, second] = [FIRST, SECOND].map(acked);
+        let all: Vec<_> = first.iter().chain(&second).collect();
+        let once: BTreeSet<_> = all.iter().collect();
+        assert!(all.len() >= 30 && once.len() == all.len(), "{acks:?}: {first:?} {second:?}");
+        let strays = match acks {
+            AckReturn::SamePath => {
+                first.iter().filter(|(of, _)| *of != 0).count()
+                    + second.iter().filter(|(of, _)| *of != 1).count()
+            }
+            AckReturn::Fastest => first.len().min(second.len()),
+        };
+        assert_eq!(strays, 0, "{acks:?}: {first:?} {second:?}");
+    }
 }
 
 /// The answer to a challenge is sent once; who did not get it asks again (RFC 9000 13.3).
@@ -427,6 +533,72 @@ fn two_paths_on_one_pair_of_addresses() {
     carry(&mut pair, false, MIB);
     assert!(was_told(pair.server_node(), FIRST, PathEvent::Abandoned));
     assert_well(&pair);
+}
+
+/// The server hears of the second at once, though nothing is asked on it, searched for there, or to be sent.
+#[test]
+fn a_second_path_on_the_same_addresses_is_opened_for_both_sides() {
+    let mut pair = phone(|client, server| {
+        for setup in [client, server] {
+            setup.endpoint.connection.max_mtu = 1_200;
+            chosen(setup).scheduler = Scheduler::Primary;
+        }
+    });
+    let on_wifi = view(&mut pair, true, FIRST).route.unwrap();
+    let on = FourTuple { local: on_wifi.local, remote: on_wifi.remote, interface: on_wifi.interface };
+    let opened = pair.client(|connection, now| connection.open_path(now, on, Availability::Unknown));
+    assert_eq!(opened, Ok(SECOND));
+    pair.run_ms(50);
+    for node in [pair.client_node(), pair.server_node()] {
+        assert_eq!(told(node, SECOND), [PathEvent::Opened, PathEvent::Validated]);
+    }
+    assert_well(&pair);
+}
+
+/// A server whose client has moved one path to where another is leaves it to the client which of them goes (draft-21 5.2).
+#[test]
+fn a_server_keeps_two_paths_that_come_to_share_their_addresses() {
+    let mut bout = bout();
+    let spare = bout.puppet.new_cid(SECOND, 1);
+    bout.say(&[spare]);
+    begins(&mut bout, SECOND, ELSEWHERE);
+    answers(&mut bout, SECOND, ELSEWHERE);
+    begins(&mut bout, SECOND, PUPPET);
+    bout.say_on(SECOND, PUPPET, &[Frame::Ping(Ping)]);
+    for data in heard_on(&bout, SECOND, challenge) {
+        bout.say_on(SECOND, PUPPET, &[Frame::PathResponse(PathResponse { data })]);
+    }
+    bout.wait_ms(2_000);
+    for path in [FIRST, SECOND] {
+        let view = bout.connection().path(path).unwrap();
+        let route = view.route.unwrap();
+        assert!(route.remote == PUPPET.parse().unwrap() && route.validated, "{view:?}");
+        assert!(heard_on(&bout, path, abandoned).is_empty());
+    }
+    assert_eq!(bout.puppet.close(), None);
+}
+
+/// A client that begins a path and never gives a connection ID for it cannot be answered there, and hears why.
+#[test]
+fn a_path_without_connection_ids_is_abandoned_for_want_of_them() {
+    let mut server = Setup::server(1);
+    both(&mut Setup::client(1), &mut server);
+    let mut bout = Bout::against_server_with(server, |params| {
+        params.initial_max_path_id = params.initial_max_path_id.with(DIALECT, 3);
+    });
+    bout.wait_ms(50);
+    bout.ack();
+    bout.say_on(SECOND, ELSEWHERE, &[Frame::Ping(Ping)]);
+    for _ in 0..50 {
+        bout.wait_ms(100);
+        bout.ack();
+    }
+    let end = |frame: &Frame<'_>| match frame {
+        Frame::PathAbandon(frame) => Some((frame.path, AbandonCode::from_number(DIALECT, frame.code))),
+        _ => None,
+    };
+    assert_eq!(heard_on(&bout, FIRST, end), [(1, AbandonCode::NoCid)]);
+    assert_eq!(bout.puppet.close(), None);
 }
 
 /// A server with memory for two paths, whatever its client could have.

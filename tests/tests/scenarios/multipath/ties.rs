@@ -38,6 +38,29 @@ fn a_stream_goes_over_the_path_it_is_tied_to_and_the_other_stays_free() {
     }
 }
 
+/// A backup is spared what is tied to no path; what is tied to it goes there.
+#[test]
+fn a_stream_goes_over_the_backup_it_is_tied_to() {
+    for (tie, by_client) in [
+        (Tie::Needs(SECOND), true),
+        (Tie::Needs(SECOND), false),
+        (Tie::Prefers(SECOND), true),
+        (Tie::Prefers(SECOND), false),
+    ] {
+        let mut pair = bonded(|_, _| {});
+        on(&mut pair, by_client, |connection| connection.set_path_status(SECOND, true).unwrap());
+        pair.run_ms(200);
+        let second = sent_over(&mut pair, SECOND);
+        carry(&mut pair, true, MIB);
+        assert!(sent_over(&mut pair, SECOND) - second < 20_000, "it is a backup");
+        let id = tied(&mut pair, tie);
+        let (first, second) = (sent_over(&mut pair, FIRST), sent_over(&mut pair, SECOND));
+        pair.carry(true, id, MIB);
+        let (first, second) = (sent_over(&mut pair, FIRST) - first, sent_over(&mut pair, SECOND) - second);
+        assert!(second > MIB && first < 20_000, "{tie:?} by client {by_client}: {first} {second}");
+    }
+}
+
 #[test]
 fn others_go_on_beside_a_stream_that_waits_for_its_path() {
     let mut pair = bonded(|_, _| {});
@@ -104,6 +127,56 @@ fn a_redundant_stream_does_not_wait_for_a_path_to_be_found_silent() {
     let (once, twice) = (longest(Tie::None), longest(Tie::Every));
     // The one-way delay of the other path is 20 ms.
     assert!(twice <= Duration::from_millis(25) && once > Duration::from_millis(40), "{once:?} {twice:?}");
+}
+
+/// A copy still waits for the second path when that ends. The path that takes its row is not validated yet: what the server sent over it
+/// would reach whoever is there (draft-21 3.1).
+#[test]
+fn a_copy_for_a_path_that_has_ended_goes_over_no_other() {
+    let narrow = || Link::mbit(4).delay_ms(5).queue(60_000);
+    let mut pair = phone_on(
+        Interface::at(WIFI).link(narrow()),
+        Interface::at(CELLULAR).link(cellular_link()),
+        |client, server| {
+            for setup in [client, server] {
+                (chosen(setup).max_paths, chosen(setup).patience, setup.sizes.streams) = (2, None, 8);
+            }
+        },
+    );
+    open_second(&mut pair);
+    pair.run_ms(1_000);
+    let [redundant, of_second, of_first] = [(); 3].map(|()| stream_down(&mut pair));
+    pair.server(|connection, _| {
+        connection.tie_stream(redundant, Tie::Every).unwrap();
+        connection.tie_stream(of_second, Tie::Needs(SECOND)).unwrap();
+        connection.tie_stream(of_first, Tie::Needs(FIRST)).unwrap();
+        connection.set_priority(redundant, 7).unwrap();
+        connection.set_priority(of_first, 0).unwrap();
+    });
+    // The window of the second path is full of what does not arrive. The original is lost, and waits behind what is more urgent.
+    for (number, id, bytes) in [(1, of_second, &[2; 300_000][..]), (0, redundant, &[3; 500])] {
+        pair.world.interface(pair.client, number).set_down(Link::ideal().loss(1.0));
+        pair.server(|connection, _| connection.write_stream(id, bytes).unwrap());
+    }
+    pair.run_ms(1);
+    pair.world.interface(pair.client, 0).set_down(narrow());
+    pair.client(|connection, now| connection.abandon_path(now, SECOND, AbandonCode::Application).unwrap());
+    // Only the first datagram over the new path reaches the server.
+    let cellular = pair.world.interface(pair.client, 1);
+    cellular.set_up(cellular_link().drop_mask(!1));
+    cellular.set_down(cellular_link());
+    let (mut opened, mut bytes) = (false, [0; 65_536]);
+    for _ in 0..2_000 {
+        pair.server(|connection, _| connection.write_stream(of_first, &[4; 1 << 18]).unwrap());
+        pair.run_ms(1);
+        opened |= open_path(&mut pair).is_ok();
+        pair.client(|connection, _| {
+            while let Ok(Read::Bytes(_)) = connection.read_stream(of_first, &mut bytes) {}
+            assert!(!matches!(connection.read_stream(redundant, &mut bytes), Ok(Read::Bytes(_))));
+        });
+    }
+    assert!(opened && was_told(pair.server_node(), THIRD, PathEvent::Opened));
+    assert!(!view(&mut pair, false, THIRD).route.unwrap().validated);
 }
 
 #[test]
