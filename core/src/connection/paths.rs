@@ -127,6 +127,9 @@ impl State {
             path.ping.want();
         }
         self.give_cids_ahead(lent, row);
+        if known {
+            self.rescue(lent);
+        }
         Ok(route_row)
     }
 
