@@ -5,9 +5,11 @@ use core::time::Duration;
 
 use peregrine_core::connection::{Accepted, Config, Connection, MultipathConfig, Opened, Storage, Usage};
 use peregrine_core::ids::{Dir, Ecn, FourTuple, StreamId};
-use peregrine_core::session::Session;
+use peregrine_core::limits::TAG_LEN;
+use peregrine_core::session::{Level, Session};
 use peregrine_core::stream::Read;
 use peregrine_core::time::Instant;
+use peregrine_core::wire::frame::{Frame, Frames};
 use peregrine_core::wire::{Cid, Dialect};
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -18,6 +20,8 @@ use crate::board::{instructions, stack};
 pub type Memory = Storage<PATHS, { 2 + 2 * PATHS }, 16, 5400, 4688>;
 /// Every datagram that is full has this many bytes.
 const FULL: usize = 1200;
+/// Bytes of every connection ID.
+const CID_LEN: usize = 8;
 /// Bytes that are sent each way.
 const BYTES: usize = 256 * 1024;
 /// How long a datagram is under way.
@@ -180,7 +184,8 @@ impl<C: Session, V: Session> Pair<'_, C, V> {
         });
     }
 
-    /// The client moves; returns whether the very next datagram goes out from the new address.
+    /// The client moves; returns whether the very next datagram goes out from the new address and holds a PATH_CHALLENGE, which can be
+    /// read where packets are not encrypted.
     pub fn move_away(&mut self) -> bool {
         let mut on = self.on;
         on.local.set_port(on.local.port() + 1);
@@ -188,11 +193,19 @@ impl<C: Session, V: Session> Pair<'_, C, V> {
         let mut buffer = [0; FULL];
         let first = self.client(|now, client| client.poll_transmit(now, &mut buffer)).unwrap();
         (self.on, self.shown) = (on, on.local.port());
+        let asks = holds_challenge(&buffer[..first.len]);
         let came = FourTuple { local: on.remote, remote: on.local, interface: 0 };
         self.server.handle_datagram(self.now, came, first.ecn, &mut buffer[..first.len]);
         self.run(|pair| pair.client.route().is_some_and(|route| route.validated && route.local == on.local));
-        first.local == on.local
+        first.local == on.local && asks
     }
+}
+
+/// Whether a packet with a short header that is not encrypted holds a PATH_CHALLENGE.
+fn holds_challenge(packet: &[u8]) -> bool {
+    let number = usize::from(packet[0] & 3) + 1;
+    let payload = &packet[1 + CID_LEN + number..packet.len() - TAG_LEN];
+    Frames::new(Level::OneRtt, payload).any(|frame| matches!(frame, Ok(Frame::PathChallenge(_))))
 }
 
 /// How many rows of its tables the client uses, and the server.
