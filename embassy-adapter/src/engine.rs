@@ -21,7 +21,7 @@ use crate::error::{End, Error};
 use crate::lent::{Home, Lent};
 use crate::network::{Network, NetworkId};
 use crate::resources::{Crypto, Lendable, Parts, SlotTables};
-use crate::socket::{Bound, Place, Sent};
+use crate::socket::{Bound, PACKETS_OUT, Place, Sent};
 use crate::tls::{EndpointSession, NewSession};
 use crate::waiters::{Wait, Waiters};
 
@@ -382,8 +382,14 @@ impl<S: EndpointSession> Engine<S> {
                     };
                     if sent == Sent::Blocked {
                         let since = *bound.full_since.get_or_insert(now);
-                        if !others || now.since(since) < PATIENCE.into() {
-                            let until = others.then(|| since.after(PATIENCE)).into();
+                        // What is written aside waits until all that is in the ring has left it.
+                        let patience = if plan.is_sure() {
+                            PATIENCE
+                        } else {
+                            PATIENCE.saturating_mul(PACKETS_OUT as u32)
+                        };
+                        if !others || now.since(since) < patience.into() {
+                            let until = others.then(|| since.after(patience)).into();
                             return Flow::Blocked(until);
                         }
                     } else {

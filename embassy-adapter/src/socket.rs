@@ -13,7 +13,7 @@ use peregrine_core::time::Instant;
 /// Datagrams that wait to be read, at most.
 const PACKETS_IN: usize = 8;
 /// Datagrams that wait to be sent, at most.
-const PACKETS_OUT: usize = 3;
+pub(crate) const PACKETS_OUT: usize = 3;
 /// Rows of the ring of datagrams to be sent. Where a datagram does not fit the end of the ring, smoltcp pads that with a row of
 /// its own; if it then finds no row for the datagram that was just written, the ring is spoilt. So there is a row of padding
 /// for each, and no more datagrams than that are put in before the ring was seen empty.
@@ -162,9 +162,11 @@ impl Bound {
         }
         let len = write(aside);
         match aside.get(..len) {
-            Some(datagram) if len > 0 => self.send_copy(cx, on, datagram),
-            _ => Sent::Yes,
+            // Be it that nobody takes it: it was written, and is gone.
+            Some(datagram) if len > 0 => drop(self.send_copy(cx, on, datagram)),
+            _ => {}
         }
+        Sent::Yes
     }
 
     fn send_copy(&mut self, cx: &mut Context<'_>, on: &FourTuple, datagram: &[u8]) -> Sent {

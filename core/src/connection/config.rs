@@ -54,7 +54,8 @@ pub struct Config {
     pub follow_preferred_address: bool,
     /// What a client does when nothing comes over the route in use.
     pub when_suspect: WhenSuspect,
-    /// How long a client waits at most until it finds a silent route suspect; two probe timeouts if that is less.
+    /// How long a client waits at most until it finds a silent route suspect; two probe timeouts if that is less. Of several paths
+    /// each judges for itself, by [`MultipathConfig::failover`]: then half of it is how long it waits until it asks.
     pub suspect_after: Option<Duration>,
     /// Whether a client moves by itself to a validated route that has a higher
     /// [`Preference`](crate::path::Preference), or is much faster.

@@ -9,7 +9,6 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::app::RouteView;
 use super::path::{PathSet, active, path_of};
-use super::path_app::PathTold;
 use super::routes::{MoveCause, id};
 use super::start::State;
 use super::{Connection, Lent, Memory};
@@ -85,7 +84,8 @@ pub enum NetworkChange {
     RouteGone(RouteId),
     /// This route, which was gone, is there again, in the same network.
     RouteBack(RouteId),
-    /// The local address is the same, the network behind it is not: what was known of the routes from there is void.
+    /// The local address is the same, the network behind it is not: what was known of the routes from there is void, and what is under
+    /// way on them is sent again.
     NewNetwork(IpAddr),
 }
 
@@ -303,18 +303,22 @@ impl State {
             };
             let turns = route.turn(now, health);
             let path = lent.buffers.paths.get_mut(route.path.index());
-            let path = path.filter(|path| turns && usize::from(path.active) == row);
+            let path = path.filter(|path| usize::from(path.active) == row);
             if health == Health::Down {
-                if let Some(path) = path {
-                    path.tell(PathTold::SUSPECT);
+                if let Some(path) = path.filter(|_| turns) {
+                    path.on_suspect();
                     fallen.note(route.path);
                 }
                 continue;
             }
             route.validation.start(now, pto);
+            route.pto.on_keys_discarded(now);
             if let Some(path) = path {
-                path.tell(PathTold::RESTORED);
+                // A server moves only when it sees a packet that is no probe.
                 path.ping.want();
+                if turns {
+                    path.on_restored();
+                }
             }
             // Of what is under way nothing need have arrived, and while it fills the window nobody would ask.
             self.lose_flight(lent, Level::OneRtt, row);

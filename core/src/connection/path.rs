@@ -152,6 +152,20 @@ impl Path {
         }
     }
 
+    /// What is sent over it is not answered, or cannot be sent. If it was not told yet that it works again, there is nothing to tell.
+    pub(super) const fn on_suspect(&mut self) {
+        if let Some(beside) = self.beside.get_mut()
+            && !beside.told.take(PathTold::RESTORED)
+        {
+            beside.told.note(PathTold::SUSPECT);
+        }
+    }
+
+    /// It works again.
+    pub(super) const fn on_restored(&mut self) {
+        self.tell(PathTold::RESTORED);
+    }
+
     /// Its probe timeout when it was abandoned, or somewhat more; nothing while it is open.
     pub(super) fn last_pto(&self) -> Span {
         let below = self.pto_below.get().copied().unwrap_or(0);
@@ -290,6 +304,24 @@ mod tests {
     use super::*;
     use crate::ids::Ecn;
     use crate::time::Instant;
+    #[test]
+    #[cfg(feature = "multipath")]
+    fn the_last_word_on_a_path_is_how_it_is() {
+        let told = |events: &[bool]| {
+            let mut path = Path::EMPTY;
+            for works in events {
+                if *works { path.on_restored() } else { path.on_suspect() }
+            }
+            path.beside
+                .get()
+                .map(|beside| [PathTold::SUSPECT, PathTold::RESTORED].map(|what| beside.told.has(what)))
+        };
+        assert_eq!(told(&[false]), Some([true, false]));
+        assert_eq!(told(&[false, true]), Some([true, true]));
+        assert_eq!(told(&[false, true, false]), Some([true, false]));
+        assert_eq!(told(&[true, false]), Some([false, false]), "suspect as was told before");
+    }
+
     #[test]
     fn where_the_newest_came_is_known_until_that_route_is_gone() {
         let mut path = Path::EMPTY;

@@ -73,9 +73,9 @@ pub enum PathEvent {
     Opened,
     /// The peer was reached over it: it carries data from now on.
     Validated,
-    /// What was sent over it is not answered, and is sent over others.
+    /// What was sent over it is not answered, or nothing can be sent over it: others carry that too, as soon as one works.
     Suspect,
-    /// It answers again.
+    /// It works again, as far as is known: it answers, its network is back, or it has moved.
     Restored,
     /// The peer would now have it used as this.
     Status(Availability),

@@ -18,7 +18,7 @@ use crate::error::{Code, TransportError, Why};
 use crate::ids::{CidTag, FourTuple, PathId, PathRow};
 use crate::lifecycle::Close;
 use crate::path::abandon::Effect;
-use crate::path::{Addresses, Availability, Opener, Role, Route, Told};
+use crate::path::{Addresses, Availability, Health, Opener, Role, Route, Told};
 use crate::time::{Deadline, Instant, Span};
 use crate::wire::dialect::AbandonCode;
 
@@ -93,7 +93,8 @@ impl State {
         on: FourTuple,
         opener: Opener,
     ) -> Result<usize, PathError> {
-        let proved = |route: &Route| route.is_open() && route.validation.is_validated() && route.on() == on;
+        let works = |route: &Route| route.validation.is_validated() && route.health == Health::Works;
+        let proved = |route: &Route| route.is_open() && works(route) && route.on() == on;
         let known = lent.buffers.routes.iter().any(proved);
         let running = lent.buffers.routes.iter().filter(|route| route.validation.is_running()).count();
         if let Some(spoken) = self.spoken_mut()

@@ -5,7 +5,6 @@
 use super::Lent;
 use super::events::Fact;
 use super::path::{active, is_first, path_of, want_ping};
-use super::path_app::PathTold;
 use super::receive::{Addressee, Seat};
 use super::schedule::mark_suspect;
 use super::start::State;
@@ -198,7 +197,7 @@ impl State {
         if route.is_suspect() && !has_choice {
             route.turn(now, Health::Works);
             if usize::from(path.active) == seat.route {
-                path.tell(PathTold::RESTORED);
+                path.on_restored();
             }
         }
         let newest = seat.level == Level::OneRtt && non_probing && path.on_non_probing(pn, seat.route);
@@ -242,7 +241,12 @@ impl State {
             return;
         }
         let moved = Moved { from: id(old, from), to: id(row, to), cause };
-        let restores = from.health != Health::Works && to.health == Health::Works;
+        // Where the peer is, it was heard just now.
+        if cause == MoveCause::Peer && to.is_suspect() {
+            to.health = Health::Works;
+        }
+        let (was_ill, is_ill) = (from.health != Health::Works, to.health != Health::Works);
+        let since = if was_ill && is_ill { from.since } else { now };
         let known = to.role == Role::Fallback && now.since(to.since) <= KEPT;
         if !known && to.addresses.differ_in_port_only(&from.addresses) {
             to.inherit(from);
@@ -269,7 +273,7 @@ impl State {
             }
         }
         route.role = Role::Active;
-        route.since = now;
+        route.since = since;
         route.pto.on_keys_discarded(now);
         if !route.validation.is_validated() && !route.validation.is_running() {
             route.validation.start(now, pto);
@@ -283,8 +287,10 @@ impl State {
             if validated {
                 path.on_proved();
             }
-            if restores {
-                path.tell(PathTold::RESTORED);
+            match (was_ill, is_ill) {
+                (true, false) => path.on_restored(),
+                (false, true) => path.on_suspect(),
+                _ => {}
             }
         }
         self.facts.note(Fact::Remote);
@@ -358,7 +364,7 @@ impl State {
     pub(super) fn on_path_response(&mut self, now: Instant, lent: &mut Lent<'_>, seat: &Seat, data: [u8; 8]) {
         let max_mtu = self.max_mtu.min(self.peer.max_udp_payload);
         let confirmed = self.levels.is_confirmed();
-        let mut renew = false;
+        let (mut renew, mut proved) = (false, None);
         for (row, route) in lent.buffers.routes.iter_mut().enumerate() {
             let path = lent.buffers.paths.get_mut(route.path.index());
             let path = path.filter(|path| usize::from(path.active) == row);
@@ -376,9 +382,13 @@ impl State {
                         path.on_proved();
                         route.mtu.start(now, max_mtu);
                         renew |= is_new;
+                        proved = Some(row);
                     }
                 }
             }
+        }
+        if let Some(row) = proved.filter(|_| self.has_choice(lent)) {
+            self.restore(now, lent, row);
         }
         if renew {
             self.renew_token();

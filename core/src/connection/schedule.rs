@@ -6,13 +6,12 @@ use core::num::NonZeroU8;
 use super::Lent;
 use super::multipath::{AckReturn, Spoken};
 use super::path::{Path, active, is_open, is_suspect, is_unproved};
-use super::path_app::PathTold;
 use super::start::State;
 use crate::congestion::{Budget, Coupling};
 use crate::ids::{PathId, PathRow};
 use crate::path::failover::{Waiting, given_up_at, last_silent_at, silent_at};
 use crate::path::schedule::{Choice, Facts, MAX_PATHS, Scheduler, leave_suspects, next_wait};
-use crate::path::{Availability, Health, Told};
+use crate::path::{Availability, Health, Route, Told};
 use crate::session::Level;
 use crate::stream::tie::{Over, Paths};
 use crate::time::{Deadline, Instant, Span};
@@ -233,7 +232,7 @@ impl State {
         let max_ack_delay = self.peer.max_ack_delay();
         let waiting = Waiting {
             oldest: route.flight.oldest(lent.buffers.sent),
-            progress: route.pto.restarted().max(route.since),
+            progress: route.pto.progress().max(route.since),
             answer: route.rtt.loss_delay().saturating_add(max_ack_delay),
             pto: self.base_pto(lent, path),
         };
@@ -281,9 +280,10 @@ impl State {
         own.congestion.coupling(spoken.terms.coupled, own.rtt.smoothed(), others)
     }
 
-    /// A packet that was sent over a route was acknowledged: it works.
+    /// A packet that was sent over a route was acknowledged, or its challenge answered: it works, if large datagrams get through too.
     pub(super) fn restore(&mut self, now: Instant, lent: &mut Lent<'_>, row: usize) {
-        let Some(route) = lent.buffers.routes.get_mut(row).filter(|route| route.is_suspect()) else { return };
+        let ill = |route: &&mut Route| route.is_suspect() && route.validation.is_validated();
+        let Some(route) = lent.buffers.routes.get_mut(row).filter(ill) else { return };
         route.turn(now, Health::Works);
         let id = route.path;
         let Some(path) =
@@ -291,7 +291,7 @@ impl State {
         else {
             return;
         };
-        path.tell(PathTold::RESTORED);
+        path.on_restored();
         self.rescue(lent);
     }
 
@@ -312,7 +312,7 @@ impl State {
 /// Whether so long ago was anything heard over a path, or acknowledged of it, that it need not work any more.
 fn is_asleep(now: Instant, lent: &Lent<'_>, path: PathRow) -> bool {
     let route = lent.buffers.routes.get(active(lent, path));
-    route.is_some_and(|route| now.since(route.last_packet.max(route.pto.restarted())) >= SLEEP)
+    route.is_some_and(|route| now.since(route.last_packet.max(route.pto.progress())) >= SLEEP)
 }
 
 /// What is sent over the route in use of a path is not answered. Told when that begins.
@@ -323,7 +323,7 @@ pub(super) fn mark_suspect(now: Instant, lent: &mut Lent<'_>, path: PathRow) {
     {
         route.told.note(Told::SUSPECT);
         if let Some(path) = lent.buffers.paths.get_mut(path.index()) {
-            path.tell(PathTold::SUSPECT);
+            path.on_suspect();
         }
     }
 }

@@ -239,7 +239,8 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
     }
 
     /// Writes what [`Self::next_transmit`] planned, with nothing in between, into `out` of at least [`Plan::max`] bytes; then
-    /// it is another connection's turn. `None` if there is no such connection any more.
+    /// it is another connection's turn, unless nothing was written: another path of it may have something to say. `None` if there
+    /// is no such connection any more.
     pub fn write(&mut self, now: Instant, handle: Handle, plan: &Plan, out: &mut [u8]) -> Option<Transmit> {
         if self.ready.head() != Some(handle.slot) {
             return None;

@@ -195,7 +195,7 @@ pub struct Route {
     pub stats: RouteStats,
     /// When something authentic last came over it.
     pub last_packet: Instant,
-    /// When its role changed last, or whether it works.
+    /// When it ceased to be the active one, or, while it is that, since when it is, or works, or does not.
     pub since: Instant,
 }
 
@@ -297,7 +297,7 @@ impl Route {
     pub fn turn(&mut self, now: Instant, health: Health) -> bool {
         let turns = (self.health == Health::Works) != (health == Health::Works);
         self.health = health;
-        if turns {
+        if turns && self.role == Role::Active {
             self.since = now;
         }
         turns
@@ -350,7 +350,7 @@ impl Route {
         Pace { per_rtt: self.congestion.per_rtt(), rtt: self.rtt.smoothed(), datagram: self.mtu.current() }
     }
 
-    /// Whether nothing can be sent from its local address now.
+    /// Whether nothing can be sent over it now.
     pub const fn is_down(&self) -> bool {
         matches!(self.health, Health::Down)
     }

@@ -29,7 +29,7 @@ pub enum Alarm {
 pub struct Situation {
     /// The handshake is confirmed (RFC 9001 4.1.2).
     pub confirmed: bool,
-    /// The anti-amplification limit lets nothing out.
+    /// Nothing can be sent: the anti-amplification limit lets nothing out, the route is down or has no connection ID.
     pub blocked: bool,
     /// The peer is known to have validated our address: always so on a server, and on a client once a Handshake packet
     /// was acknowledged or the handshake is confirmed.
@@ -56,6 +56,11 @@ impl Pto {
     /// Since when the timer runs: the last progress, or the last timeout.
     pub const fn restarted(&self) -> Instant {
         Instant::from_micros(self.restarted.get())
+    }
+
+    /// When something was newly acknowledged, unless timeouts have passed since: then it is not known any more, and counts as never.
+    pub const fn progress(&self) -> Instant {
+        if self.backoff == 0 { self.restarted() } else { Instant::ZERO }
     }
 
     /// How many probe timeouts have passed in a row.
@@ -173,6 +178,16 @@ mod tests {
             flight.on_sent(&mut rows, &mut table, ms(*at), Draft::new(), &packet).unwrap();
         }
         (flight, rows)
+    }
+
+    #[test]
+    fn a_timeout_is_no_progress() {
+        let mut pto = Pto::new(ms(5));
+        assert_eq!(pto.progress(), ms(5));
+        pto.on_timeout(ms(50));
+        assert_eq!((pto.progress(), pto.restarted()), (Instant::ZERO, ms(50)));
+        pto.on_acked(ms(60), true);
+        assert_eq!(pto.progress(), ms(60));
     }
 
     #[test]

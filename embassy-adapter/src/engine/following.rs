@@ -71,6 +71,8 @@ impl<S: EndpointSession> Engine<S> {
         };
         bound.change_port(0);
         let local = SocketAddr::new(on.local.ip(), bound.port);
+        // What this connection has lost there is of no use to it whatever comes of this.
+        close_lost(connection, |route| route.interface == on.interface);
         let opened = open(connection, FourTuple { local, ..on });
         if opened.is_ok() {
             for handle in self.rows.iter().filter_map(|row| row.handle) {

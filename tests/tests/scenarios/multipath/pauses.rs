@@ -296,3 +296,35 @@ fn a_backup_that_slept_takes_over_without_delay_and_is_asked() {
 fn node(pair: &Pair, client: bool) -> &QuicNode {
     if client { pair.client_node() } else { pair.server_node() }
 }
+
+/// When none answers, the last one is found suspect after three probe timeouts too, however often it was probed meanwhile.
+#[test]
+fn the_last_path_is_suspect_after_three_probe_timeouts() {
+    let mut pair = bonded_with(cellular_link());
+    let id = stream(&mut pair);
+    say_little(&mut pair, id, 1_000);
+    let pto = |path: &PathView| {
+        let route = path.route.unwrap();
+        route.rtt + 4 * route.rtt_variation + Duration::from_millis(25)
+    };
+    let longest = [FIRST, SECOND].map(|path| pto(&view(&mut pair, true, path))).into_iter().max().unwrap();
+    for number in 0..2 {
+        let interface = pair.world.interface(pair.client, number);
+        interface.set_up(dead());
+        interface.set_down(dead());
+    }
+    let begin = pair.world.now();
+    pair.client(|connection, _| connection.write_stream(id, &[1; 500]).unwrap());
+    let is_told =
+        |pair: &Pair| [FIRST, SECOND].map(|path| was_told(pair.client_node(), path, PathEvent::Suspect));
+    while is_told(&pair) != [true; 2] {
+        pair.run_ms(1);
+        // One after the other: what the first had under way is sent over the other once that is suspect.
+        let silence = Duration::from(pair.world.now().since(begin));
+        assert!(
+            silence < 4 * longest + Duration::from_millis(10),
+            "{silence:?} of {longest:?}: {:?}",
+            is_told(&pair)
+        );
+    }
+}
