@@ -71,7 +71,7 @@ impl<S: EndpointSession> Engine<S> {
         };
         bound.change_port(0);
         let local = SocketAddr::new(on.local.ip(), bound.port);
-        // What this connection has lost there is of no use to it whatever comes of this.
+        // What this connection has lost there may hold the row that this takes.
         close_lost(connection, |route| route.interface == on.interface);
         let opened = open(connection, FourTuple { local, ..on });
         if opened.is_ok() {

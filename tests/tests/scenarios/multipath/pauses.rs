@@ -177,10 +177,10 @@ fn what_is_told_suspect_is_told_restored() {
 fn what_went_with_a_network_goes_over_the_next_one() {
     let mut pair = phone(|_, _| {});
     let id = stream(&mut pair);
+    set_wifi(&mut pair, &dead());
     let mut sent = 0;
     pair.client(|connection, _| write_pattern(connection, id, &mut sent, 200_000));
     pair.run_ms(30);
-    set_wifi(&mut pair, &dead());
     let gone = NetworkChange::AddressGone(WIFI.parse().unwrap());
     pair.client(|connection, now| connection.network_changed(now, gone));
     pair.run_ms(1_000);
@@ -199,14 +199,13 @@ fn what_went_with_a_network_goes_over_the_next_one() {
 /// On a network where nobody answers the application hears once that its route is suspect, not every time that it is tried again.
 #[test]
 fn a_silent_route_is_told_of_once() {
-    let mut pair = Pair::new(wifi_link(), |_, _| {}).connected();
+    let wifi = [Interface::at(WIFI).link(wifi_link())];
+    let mut pair = Pair::roaming(1, wifi, |_, _| {}).connected();
     pair.run_ms(200);
-    let id = stream(&mut pair);
+    let local = pair.client(|connection, _| connection.route().unwrap().local.ip());
     set_wifi(&mut pair, &dead());
-    pair.client(|connection, _| connection.write_stream(id, &[1; 5_000]).unwrap());
-    pair.client(|connection, now| {
-        connection.network_changed(now, NetworkChange::NewNetwork(server_address().ip()));
-    });
+    let new = NetworkChange::NewNetwork(local);
+    pair.client(|connection, now| connection.network_changed(now, new));
     pair.run_ms(25_000);
     let suspect = |event: &Event| matches!(event, Event::Route(_, RouteEvent::Suspect));
     let events = pair.client_node().events.iter().filter(|(_, _, event)| suspect(event)).count();
