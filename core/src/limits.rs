@@ -46,5 +46,8 @@ pub const DEFAULT_MAX_ACK_DELAY: Span = Span::from_millis(25);
 pub const DEFAULT_ACK_DELAY_EXPONENT: u8 = 3;
 /// Connection IDs that every endpoint accepts at once (RFC 9000 18.2).
 pub const MIN_ACTIVE_CID_LIMIT: u64 = 2;
+/// Paths of a connection at once, those included that have been abandoned lately (draft-ietf-quic-multipath-21 3.2.1 leaves that to
+/// each side): tables of facts about them stand on the stack.
+pub const MAX_PATHS: usize = 8;
 /// Levels of stream priority; 0 is the most urgent.
 pub const PRIORITIES: usize = 8;

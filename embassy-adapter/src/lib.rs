@@ -34,12 +34,13 @@ mod waiters;
 
 pub use {peregrine_core, peregrine_crypto};
 
+#[cfg(feature = "multipath")]
+pub use peregrine_core::limits::MAX_PATHS;
+
 pub use connection::Connection;
 pub use endpoint::{Endpoint, EndpointUsage, Refusals};
 pub use error::{End, Error};
 pub use moving::MAX_ROUTES;
 pub use network::NetworkId;
-#[cfg(feature = "multipath")]
-pub use paths::MAX_PATHS;
 pub use resources::{ConstMemory, Resources, Storage};
 pub use stream::{RecvStream, SendStream};

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use peregrine_core::connection::{Connection as CoreConnection, PathError, PathView};
 use peregrine_core::ids::PathId;
+use peregrine_core::limits::MAX_PATHS;
 use peregrine_core::path::Availability;
 use peregrine_core::stream::Tie;
 use peregrine_core::wire::dialect::AbandonCode;
@@ -22,9 +23,6 @@ use crate::resources::Lendable;
 use crate::stream::SendStream;
 use crate::tls::EndpointSession;
 use crate::waiters::Wait;
-
-/// Paths that [`Connection::paths`] tells of at most.
-pub const MAX_PATHS: usize = 8;
 
 impl<S: EndpointSession + 'static> Connection<S> {
     /// Opens a path from another network to where the peer is, to be used by both sides as `status` says. It carries data as soon

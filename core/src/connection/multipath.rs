@@ -20,9 +20,10 @@ use crate::congestion::Coupled;
 use crate::error::{Code, TransportError};
 use crate::feature::WithMultipath;
 use crate::ids::{PathId, PathRow};
+use crate::limits::MAX_PATHS;
 use crate::path::failover::{PATIENCE, Validations};
 use crate::path::parcel::Parcel;
-use crate::path::schedule::{self, MAX_PATHS, Scheduler};
+use crate::path::schedule::{self, Scheduler};
 use crate::path::{Addresses, Route};
 use crate::stream::copies::Copies;
 use crate::time::Span;
@@ -78,7 +79,7 @@ impl MultipathConfig {
         Some(Self {
             dialect: *dialects.first()?,
             other: dialects.get(1).copied(),
-            max_paths: 8,
+            max_paths: MAX_PATHS as u8,
             scheduler: Scheduler::default(),
             acks: AckReturn::default(),
             coupled: Coupled::default(),

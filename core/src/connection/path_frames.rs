@@ -180,13 +180,12 @@ impl State {
         }
         let space = space(over);
         for row in self.path_rows() {
-            let pto = self.drain_pto(lent, row);
             let Some(beside) = beside_mut(lent, row) else { return };
             if kinds.has(Kind::PathStatus) {
                 beside.status.on_acked(space, pn);
             }
             if kinds.has(Kind::PathAbandon)
-                && let Some(effect) = beside.abandon.on_acked(now, space, pn, pto)
+                && let Some(effect) = beside.abandon.on_acked(space, pn)
             {
                 self.on_abandon_effect(now, lent, row, effect);
             }

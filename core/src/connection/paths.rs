@@ -240,8 +240,6 @@ impl State {
         match effect {
             Effect::Retire => self.retire_path(now, lent, row),
             Effect::End => self.end_path(lent, row),
-            // Its row is all that it costs.
-            Effect::Answered | Effect::Unanswered => {}
         }
     }
 

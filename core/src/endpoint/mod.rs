@@ -23,7 +23,7 @@ use core::time::Duration;
 use crate::connection::{Config, Connection, Event, Plan, Transmit};
 use crate::error::Why;
 use crate::ids::{Ecn, FourTuple};
-use crate::path::schedule::MAX_PATHS;
+use crate::limits::MAX_PATHS;
 use crate::session::EndpointCrypto;
 use crate::table::heap::Heap;
 use crate::time::{Deadline, Instant};

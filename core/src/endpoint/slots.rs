@@ -1,7 +1,7 @@
 //! The slots of an endpoint: where its connections live, which of them have something to do, which are free.
 
 use crate::connection::{CIDS_PER_PATH, Connection, MAX_LOCAL_CIDS, Memory};
-use crate::path::schedule::MAX_PATHS;
+use crate::limits::MAX_PATHS;
 use crate::session::Session;
 use crate::table::heap::Node;
 use crate::table::map::Entry;

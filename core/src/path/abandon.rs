@@ -1,18 +1,17 @@
 //! The end of a path (draft-ietf-quic-multipath-21, Path Close; draft-ietf-quic-multipath-11, 3.3).
 //!
 //! ```text
-//!         abandon: Retire                        a frame: Answered                    3 PTO have passed, and
-//! Open ─────────────────────▶ Closing ─────────────────────────▶ Draining ────────────────────────────────▶ Ended
-//!   │                           │  ▲                                ▲          the peer has our frame: End
-//!   │                           '──' no answer within 3 PTO of      │
-//!   │                                our frame's arrival: Unanswered│
-//!   '───────── a frame: Retire, and our own frame is owed ──────────'
+//!         abandon: Retire              a frame                  3 PTO have passed, and
+//! Open ─────────────────────▶ Closing ───────────▶ Draining ────────────────────────────────▶ Ended
+//!   │                                                 ▲          the peer has our frame: End
+//!   '─── a frame: Retire, and our own frame is owed ──'
 //! ```
 //!
 //! Both sides say PATH_ABANDON, each once and again where it was lost, whoever began: a frame that crosses ours answers it.
 //! From the moment on that either has said it, nothing is sent over the path any more, but what still comes over it is
 //! acknowledged on others until it has ended. A path that was never used ends the same way: that its connection IDs are
-//! not used by anybody is not known before both have spoken.
+//! not used by anybody is not known before both have spoken. A peer that never answers holds the row for as long as the
+//! connection lasts: that is all it can hold (draft-21 3.4 leaves to us what is done about it).
 //!
 //! Of an abandoned path no frame speaks but PATH_ABANDON and PATH_ACK: its connection IDs need no retirement, a status would
 //! be pointless, and draft 11 forbids it (7.2; that acknowledgments are meant to go on, says 3.3.2).
@@ -58,11 +57,6 @@ pub enum Effect {
     /// is under way on it is wanted on others; its timers and its validation end; and a PATH_ABANDON is owed, on another path.
     /// Connection IDs of ours stay known, and packets are acknowledged, until [`Effect::End`].
     Retire,
-    /// The peer has answered: the path ends soon.
-    Answered,
-    /// The peer has our frame for long and does not answer. Told once. The path costs the peer one that it might have had, and
-    /// us a row; whoever has none to spare may close the connection.
-    Unanswered,
     /// Nothing need be known of the path any longer: packets under way on it are lost, its row takes another path ID.
     End,
 }
@@ -70,7 +64,7 @@ pub enum Effect {
 /// The end of one path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Abandon {
-    /// The end of the drain, or of our patience; zero is never.
+    /// The end of the drain; zero is never.
     until: Halves,
     /// Of whoever began. Those of the dialects have 16 bits; for any that has more than 32 the largest stands.
     code: u32,
@@ -111,7 +105,7 @@ impl Abandon {
             Stage::Open => self.begin(By::Peer, code, Stage::Draining),
             Stage::Closing => {
                 self.stage = Stage::Draining;
-                Some(Effect::Answered)
+                None
             }
             // A repeated frame does not prolong the drain.
             Stage::Draining | Stage::Ended => return None,
@@ -145,19 +139,10 @@ impl Abandon {
         self.parcel.on_sent(space, pn);
     }
 
-    /// A packet was acknowledged. `pto` as in [`Self::on_frame`].
-    pub fn on_acked(&mut self, now: Instant, space: u8, pn: u64, pto: Span) -> Option<Effect> {
-        if !self.parcel.on_acked(space, pn) {
-            return None;
-        }
-        match self.stage {
-            Stage::Closing => {
-                self.until = Halves::new(now.after(pto.saturating_mul(DRAIN)).as_micros());
-                None
-            }
-            Stage::Draining if !self.next_timeout().is_set() => Some(self.end()),
-            Stage::Open | Stage::Draining | Stage::Ended => None,
-        }
+    /// A packet was acknowledged.
+    pub fn on_acked(&mut self, space: u8, pn: u64) -> Option<Effect> {
+        let is_over = self.parcel.on_acked(space, pn) && self.is_drained();
+        is_over.then(|| self.end())
     }
 
     /// A packet was lost, or its path has ended without an acknowledgment for it.
@@ -176,11 +161,12 @@ impl Abandon {
             return None;
         }
         self.until = NEVER;
-        match self.stage {
-            Stage::Closing => Some(Effect::Unanswered),
-            Stage::Draining if self.parcel.is_done() => Some(self.end()),
-            Stage::Open | Stage::Draining | Stage::Ended => None,
-        }
+        self.parcel.is_done().then(|| self.end())
+    }
+
+    /// Whether both have spoken, and what was on its way has had its time.
+    fn is_drained(&self) -> bool {
+        self.stage == Stage::Draining && !self.next_timeout().is_set()
     }
 
     const fn end(&mut self) -> Effect {
@@ -225,8 +211,8 @@ mod tests {
         );
         path.on_sent(1, 20);
         assert_eq!(path.next_frame(), None);
-        assert_eq!(path.on_acked(ms(30), 1, 20, PTO), None);
-        assert_eq!(path.on_frame(ms(40), 9, PTO), Some(Effect::Answered));
+        assert_eq!(path.on_acked(1, 20), None);
+        assert_eq!(path.on_frame(ms(40), 9, PTO), None);
         assert_eq!((path.on_timeout(ms(189)), due(&path)), (None, Some(190)));
         assert_eq!(path.on_timeout(ms(190)), Some(Effect::End));
         assert!(path.is_ended() && !path.is_open());
@@ -243,7 +229,7 @@ mod tests {
         path.on_sent(0, 4);
         assert_eq!(path.on_frame(ms(100), POOR, PTO), None);
         assert_eq!(due(&path), Some(150), "a repeated frame prolongs nothing");
-        assert_eq!(path.on_acked(ms(110), 0, 4, PTO), None);
+        assert_eq!(path.on_acked(0, 4), None);
         assert_eq!(path.on_timeout(ms(150)), Some(Effect::End));
     }
 
@@ -251,10 +237,10 @@ mod tests {
     fn frames_that_cross_are_answers() {
         let mut path = Abandon::OPEN;
         path.abandon(POOR);
-        assert_eq!(path.on_frame(ms(5), 1, PTO), Some(Effect::Answered));
+        assert_eq!(path.on_frame(ms(5), 1, PTO), None);
         assert_eq!(path.next_frame(), Some(POOR), "ours has not gone yet, and is owed all the same");
         path.on_sent(0, 1);
-        path.on_acked(ms(20), 0, 1, PTO);
+        path.on_acked(0, 1);
         assert_eq!((due(&path), path.on_timeout(ms(155))), (Some(155), Some(Effect::End)));
     }
 
@@ -267,22 +253,18 @@ mod tests {
         path.on_lost(0, 1);
         assert_eq!(path.next_frame(), Some(0));
         path.on_sent(2, 1);
-        assert_eq!(path.on_acked(ms(200), 0, 1, PTO), None, "of another path");
-        assert_eq!(path.on_acked(ms(200), 2, 1, PTO), Some(Effect::End));
-        assert_eq!(path.on_acked(ms(200), 2, 1, PTO), None);
+        assert_eq!(path.on_acked(0, 1), None, "of another path");
+        assert_eq!(path.on_acked(2, 1), Some(Effect::End));
+        assert_eq!(path.on_acked(2, 1), None);
     }
 
     #[test]
-    fn a_peer_that_never_answers_is_told_of_once() {
+    fn a_peer_that_never_answers_is_waited_for() {
         let mut path = Abandon::OPEN;
         path.abandon(0);
         path.on_sent(0, 1);
-        assert_eq!((due(&path), path.on_timeout(ms(60_000))), (None, None), "it may not have arrived");
-        path.on_acked(ms(100), 0, 1, PTO);
-        assert_eq!((path.on_timeout(ms(249)), due(&path)), (None, Some(250)));
-        assert_eq!(path.on_timeout(ms(250)), Some(Effect::Unanswered));
-        assert_eq!((due(&path), path.on_timeout(ms(9_999)), path.is_ended()), (None, None, false));
-        assert_eq!(path.on_frame(ms(10_000), 0, PTO), Some(Effect::Answered), "at last");
+        assert_eq!((path.on_acked(0, 1), due(&path), path.is_ended()), (None, None, false));
+        assert_eq!((path.on_frame(ms(10_000), 0, PTO), due(&path)), (None, Some(10_150)), "at last");
         assert_eq!(path.on_timeout(ms(10_150)), Some(Effect::End));
     }
 

@@ -14,11 +14,10 @@
 use core::num::NonZeroU8;
 
 use crate::ids::PathId;
+use crate::limits::MAX_PATHS;
 use crate::path::status::Availability;
 use crate::time::Span;
 
-/// Paths that are looked at.
-pub const MAX_PATHS: usize = 8;
 /// Datagrams that a pacer lets go at once (RFC 9002 7.7).
 const BURST: u64 = 10;
 /// Parts of a byte, so that heavy weights lose little to rounding.

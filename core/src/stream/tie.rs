@@ -1,10 +1,8 @@
 //! Which of several paths carry a stream's bytes (draft-ietf-quic-multipath-21 5.5 leaves that to the sender).
 
 use crate::ids::PathId;
+use crate::limits::MAX_PATHS;
 use crate::wire::Dialect;
-
-/// Paths at once.
-const MAX_PATHS: usize = 8;
 
 /// Which paths carry the bytes of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
