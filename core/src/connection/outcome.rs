@@ -71,9 +71,10 @@ impl State {
         let ranges = AckedRanges::read(ack.ranges());
         let ecn = self.space_mut(lent, seat.level, of).on_ack(ack, &ranges, skipped)?;
         if seat.level == Level::OneRtt {
-            let pto = self.longest_base_pto(lent);
             let path = lent.buffers.paths.get(of.index()).trap("an ACK is of a path")?;
-            self.keys.on_acked(&path.phase, now, pto, seat.key, ack.largest)?;
+            if self.keys.on_acked(&path.phase, seat.key, ack.largest)? {
+                self.keys.permit_update(now, self.longest_base_pto(lent));
+            }
         }
         // Acknowledgments of the handshake are never delayed (RFC 9000 13.2.1), whatever they claim.
         let delay = match seat.level {

@@ -337,6 +337,15 @@ impl State {
 
     /// The longest of [`Self::base_pto`] of all paths, by which what concerns them all is measured.
     pub(super) fn longest_base_pto(&self, lent: &Lent<'_>) -> Span {
+        match self.spoken() {
+            Some(_) => self.longest_base_pto_of_paths(lent),
+            None => self.base_pto(lent, PathRow::FIRST),
+        }
+    }
+
+    // Apart, so that who knows of no paths does not call it.
+    #[inline(never)]
+    fn longest_base_pto_of_paths(&self, lent: &Lent<'_>) -> Span {
         self.open_paths(lent).map(|path| self.base_pto(lent, path)).max().unwrap_or_default()
     }
 

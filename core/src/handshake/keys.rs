@@ -290,31 +290,26 @@ impl KeyUpdate {
         Ok(opened)
     }
 
-    /// A packet opened with `key` acknowledges numbers up to `largest` of the path.
+    /// A packet opened with `key` acknowledges numbers up to `largest` of the path. Returns whether that is the first
+    /// acknowledgment of the keys in use: [`Self::permit_update`] is to follow.
     ///
     /// # Errors
     /// KEY_UPDATE_ERROR if it acknowledges a packet of newer keys than it was sealed with (RFC 9001 6.2).
-    pub fn on_acked(
-        &mut self,
-        path: &PathPhase,
-        now: Instant,
-        pto: Span,
-        key: Key,
-        largest: u64,
-    ) -> Result<(), TransportError> {
+    pub fn on_acked(&mut self, path: &PathPhase, key: Key, largest: u64) -> Result<bool, TransportError> {
         let first_sent = path.first_sent.filter(|_| path.is_of(self.generation));
         if first_sent.is_none_or(|first| first.is_above(largest)) {
-            return Ok(());
+            return Ok(false);
         }
         if key.generation < self.generation {
             return Err(error("peer acknowledges new keys with a packet of old ones"));
         }
-        if self.permit == Permit::Unacked {
-            // The first update has no earlier one whose old keys the peer may still hold.
-            let wait = if self.generation == 0 { Span::ZERO } else { pto.saturating_mul(PTOS) };
-            self.permit = Permit::From(now.after(wait));
-        }
-        Ok(())
+        Ok(self.permit == Permit::Unacked)
+    }
+
+    /// The keys in use may be updated in some time (RFC 9001 6.5): the first ones at once, for no earlier ones can be held by the peer.
+    pub fn permit_update(&mut self, now: Instant, pto: Span) {
+        let wait = if self.generation == 0 { Span::ZERO } else { pto.saturating_mul(PTOS) };
+        self.permit = Permit::From(now.after(wait));
     }
 
     /// A packet of the connection did not open, whatever its level.

@@ -121,10 +121,13 @@ impl End {
     }
 
     fn get(&self, scope: u32) -> SocketAddr {
-        let ip = Ipv6Addr::from(self.ip);
         match self.family {
-            Family::V4 => SocketAddr::from((ip.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED), self.port)),
+            Family::V4 => {
+                let [.., a, b, c, d] = self.ip;
+                SocketAddr::from(([a, b, c, d], self.port))
+            }
             Family::V6 => {
+                let ip = Ipv6Addr::from(self.ip);
                 let scope = if ip.is_unicast_link_local() { scope } else { 0 };
                 SocketAddr::V6(SocketAddrV6::new(ip, self.port, 0, scope))
             }

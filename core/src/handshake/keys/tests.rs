@@ -22,8 +22,11 @@ impl Rig {
     }
 
     fn acked(&mut self, generation: u32, largest: u64) -> Result<(), Code> {
-        let acked = self.keys.on_acked(&self.path, T0, PTO, key(generation), largest);
-        acked.map_err(|error| error.code())
+        let is_first = self.keys.on_acked(&self.path, key(generation), largest);
+        if is_first.map_err(|error| error.code())? {
+            self.keys.permit_update(T0, PTO);
+        }
+        Ok(())
     }
 
     /// A packet with that key phase and number, which `sealed` is the key of.
