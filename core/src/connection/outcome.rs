@@ -68,7 +68,8 @@ impl State {
             }
             _ => None,
         };
-        let ranges = AckedRanges::read(ack.ranges());
+        let mut ranges = AckedRanges::NONE;
+        ranges.read(ack.ranges());
         let ecn = self.space_mut(lent, seat.level, of).on_ack(ack, &ranges, skipped)?;
         if seat.level == Level::OneRtt {
             let path = lent.buffers.paths.get(of.index()).trap("an ACK is of a path")?;

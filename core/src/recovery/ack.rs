@@ -268,7 +268,7 @@ mod tests {
     }
 
     fn acked(received: &mut Received, low: u64, high: u64) {
-        received.on_ack(&AckedRanges::read(core::iter::once(low..=high)));
+        received.on_ack(&AckedRanges::of(core::iter::once(low..=high)));
     }
 
     #[test]

@@ -15,20 +15,29 @@ pub struct AckedRanges {
 }
 
 impl AckedRanges {
-    /// Reads ranges that come newest first, disjoint.
-    pub fn read(ranges: impl Iterator<Item = RangeInclusive<u64>>) -> Self {
-        let mut read = Self { largest: 0, rows: [(0, 0); ACK_RANGES_READ], len: 0 };
-        for (row, range) in read.rows.iter_mut().zip(ranges) {
+    /// None.
+    pub const NONE: Self = Self { largest: 0, rows: [(0, 0); ACK_RANGES_READ], len: 0 };
+
+    /// Reads ranges that come newest first, disjoint, into a place that had none: what is returned would be copied there.
+    pub fn read(&mut self, ranges: impl Iterator<Item = RangeInclusive<u64>>) {
+        for (row, range) in self.rows.iter_mut().zip(ranges) {
             let (low, high) = range.into_inner();
-            if read.len == 0 {
-                read.largest = high;
+            if self.len == 0 {
+                self.largest = high;
             }
-            let below = |pn| u32::try_from(read.largest.saturating_sub(pn));
+            let below = |pn| u32::try_from(self.largest.saturating_sub(pn));
             let Ok(to_high) = below(high) else { break };
             *row = (below(low).unwrap_or(u32::MAX), to_high);
-            read.len = read.len.saturating_add(1);
+            self.len = self.len.saturating_add(1);
         }
-        read
+    }
+
+    /// These ranges, for tests.
+    #[cfg(test)]
+    pub fn of(ranges: impl Iterator<Item = RangeInclusive<u64>>) -> Self {
+        let mut acked = Self::NONE;
+        acked.read(ranges);
+        acked
     }
 
     fn rows(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
@@ -60,22 +69,22 @@ mod tests {
     #[test]
     fn turns_the_order_and_keeps_the_newest() {
         let many = (0..100_u64).rev().map(|nth| nth * 10..=nth * 10 + 4);
-        let acked = AckedRanges::read(many);
+        let acked = AckedRanges::of(many);
         let seen: Vec<_> = acked.ascending().collect();
         assert_eq!(seen.len(), ACK_RANGES_READ);
         assert_eq!((seen[0].clone(), seen[ACK_RANGES_READ - 1].clone()), (360..=364, 990..=994));
         assert_eq!(acked.largest(), Some(994));
         assert!(acked.contains(990) && acked.contains(362) && !acked.contains(989) && !acked.contains(354));
-        assert_eq!(AckedRanges::read(core::iter::empty()).largest(), None);
+        assert_eq!(AckedRanges::of(core::iter::empty()).largest(), None);
     }
 
     #[test]
     fn what_is_four_thousand_million_packets_ago_is_left_out() {
         let newest = u64::from(u32::MAX) + 10;
-        let read = |ranges: [RangeInclusive<u64>; 3]| AckedRanges::read(ranges.into_iter());
+        let read = |ranges: [RangeInclusive<u64>; 3]| AckedRanges::of(ranges.into_iter());
         let seen: Vec<_> = read([newest..=newest, 11..=12, 7..=8]).ascending().collect();
         assert_eq!(seen, [11..=12, newest..=newest]);
-        let long = AckedRanges::read(core::iter::once(0..=newest));
+        let long = AckedRanges::of(core::iter::once(0..=newest));
         assert!(long.contains(10) && !long.contains(9) && long.contains(newest));
     }
 }

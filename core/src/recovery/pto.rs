@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn time_threshold_loss_comes_before_any_probe() {
         let (mut late, mut rows) = sent_at(&[0, 80]);
-        late.on_ack(&mut rows, ms(90), &AckedRanges::read(core::iter::once(1..=1)));
+        late.on_ack(&mut rows, ms(90), &AckedRanges::of(core::iter::once(1..=1)));
         late.detect_lost(&mut rows, ms(90), &rtt(), Span::ZERO);
         let early = sent_at(&[0]).0;
         let flights = [(SpaceId::Initial, &early), (APP, &late)];

@@ -125,7 +125,7 @@ mod tests {
         ack::emit(None, 0, ecn, ranges.iter().cloned(), &mut out).unwrap();
         let len = out.len();
         match Frames::new(Level::OneRtt, &buffer[..len]).next().unwrap().unwrap() {
-            Frame::Ack(ack) => space.on_ack(&ack, &AckedRanges::read(ack.ranges()), Some(7)),
+            Frame::Ack(ack) => space.on_ack(&ack, &AckedRanges::of(ack.ranges()), Some(7)),
             _ => panic!("not an ACK frame"),
         }
     }

@@ -61,7 +61,7 @@ impl Bench {
     }
 
     fn ack(&mut self, now: Instant, ranges: &[RangeInclusive<u64>]) -> Acked {
-        self.flight.on_ack(&mut self.rows, now, &AckedRanges::read(ranges.iter().cloned()))
+        self.flight.on_ack(&mut self.rows, now, &AckedRanges::of(ranges.iter().cloned()))
     }
 
     fn lose(&mut self, now: Instant) -> Lost {
@@ -271,7 +271,7 @@ fn a_packet_on_another_route_overtakes_nothing() {
         Packet { pn: 3, size: 1200, kinds: STREAM, ack_eliciting: true, mtu_probe: false, ect0: false };
     fast.on_sent(&mut slow.rows, &mut slow.table, ms(0), Draft::new(), &probe).unwrap();
     slow.next_pn = 4;
-    let ranges = AckedRanges::read(core::iter::once(3..=3));
+    let ranges = AckedRanges::of(core::iter::once(3..=3));
     assert_eq!(slow.flight.on_ack(&mut slow.rows, ms(10), &ranges), Acked::NOTHING);
     assert_eq!(fast.on_ack(&mut slow.rows, ms(10), &ranges).sample, Some(Span::from_millis(10)));
     assert!(slow.lose(ms(500)).packets.is_empty());
