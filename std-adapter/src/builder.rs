@@ -1,5 +1,6 @@
 //! What an endpoint is made of: addresses, roles, sizes.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use peregrine_core::connection::{Config, MultipathConfig};
@@ -71,6 +72,12 @@ impl Default for Builder {
     }
 }
 
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
 impl Builder {
     /// Uses a socket on this address; may be called several times. Port 0 is any free one. Without a call, a socket on
     /// any free port reaches both address families.
@@ -79,7 +86,8 @@ impl Builder {
         self
     }
 
-    /// Lets clients in, with sessions from `new`, which is called on the thread that handles datagrams.
+    /// Lets clients in, with sessions from `new`. It is called by the thread that handles datagrams, with the endpoint locked, and
+    /// must not use it: [`Self::connections`] and [`Self::half_open`] limit how many come in.
     pub fn server(
         mut self,
         new: impl FnMut(&Incoming) -> Result<AnySession, Error> + Send + 'static,
@@ -108,13 +116,13 @@ impl Builder {
         self
     }
 
-    /// What connections are made with.
-    pub fn connection(mut self, config: Config) -> Self {
-        self.config.connection = config;
-        self
-    }
-
-    /// Changes what connections are made with.
+    /// Changes what connections are made with. Of the streams that are allowed to the peer, [`Self::sizes`] may leave fewer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use peregrine_std::Endpoint;
+    /// let builder = Endpoint::builder().tune(|config| config.max_idle_timeout = Duration::from_secs(10));
+    /// ```
     pub fn tune(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config.connection);
         self

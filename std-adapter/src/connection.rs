@@ -1,5 +1,6 @@
 //! A connection, for blocking use from several threads.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,9 @@ mod paths;
 
 /// A connection. Cheap to clone; all clones are the same connection.
 ///
-/// When the last of its clones and of its streams is dropped, it is closed with the application's code 0.
+/// When the last of its clones and of its streams is dropped, it is closed with the application's code 0: what was sent and is not
+/// [delivered](SendStream::delivered) by then is lost. What has arrived before the end may be read after it, for as long as a clone
+/// or a stream is held.
 #[derive(Clone)]
 pub struct Connection(Arc<Link>);
 
@@ -33,10 +36,16 @@ pub(crate) struct Link {
     pub(crate) facts: Arc<Facts>,
 }
 
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("handle", &self.0.handle).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.close(self.handle, 0, "");
+        state.give_up(self.handle);
         state.flush_here();
     }
 }
@@ -60,11 +69,11 @@ impl Link {
         mut attempt: impl FnMut(&mut HeapConnection) -> Option<Result<R, Error>>,
     ) -> Result<R, Error> {
         // What has arrived before the end may still be read.
-        let reads = matches!(wait, Wait::Read(_) | Wait::Datagram);
+        let reads = matches!(wait, Wait::Read(_) | Wait::Datagram | Wait::Accept(_));
         self.shared.block(self.handle, wait, timeout, |state: &mut State| {
-            match state.engine.connection(self.handle) {
-                Some((connection, _)) if reads => attempt(connection).or_else(|| self.ended()),
-                Some((connection, _)) => self.ended().or_else(|| attempt(connection)),
+            match state.connection(self.handle) {
+                Some(connection) if reads => attempt(connection).or_else(|| self.ended()),
+                Some(connection) => self.ended().or_else(|| attempt(connection)),
                 None => Some(Err(self.error())),
             }
         })
@@ -84,7 +93,7 @@ impl Link {
     /// Does something with the connection at once, and sends what comes of it.
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut HeapConnection) -> R) -> Result<R, Error> {
         let mut state = self.shared.lock();
-        let outcome = state.engine.connection(self.handle).map(|(connection, _)| act(connection));
+        let outcome = state.connection(self.handle).map(act);
         state.flush_here();
         outcome.ok_or_else(|| self.error())
     }
@@ -108,7 +117,7 @@ impl Connection {
     /// What the handshake has agreed on.
     pub fn agreed(&self) -> &Agreed {
         const NOTHING: &Agreed =
-            &Agreed { suite: None, group: None, alpn: None, server_name: None, peer_key: None };
+            &Agreed { suite: None, group: None, alpn: None, server_name: None, peer_key: None, psk: None };
         self.0.facts.agreed.get().unwrap_or(NOTHING)
     }
 
@@ -155,7 +164,8 @@ impl Connection {
         self.0.block(Wait::Accept(dir), None, |connection| connection.accept(dir).map(Ok))
     }
 
-    /// Sends bytes once (RFC 9221): they may be lost, and are never repeated. Waits for room in the queue.
+    /// Sends bytes once (RFC 9221): they may be lost, and are never repeated. Waits for room in the queue. What comes while the
+    /// peer's queue is full is dropped there.
     ///
     /// # Errors
     /// [`Error::NoDatagrams`], [`Error::DatagramTooLarge`] and [`Error::Closed`].
@@ -191,7 +201,8 @@ impl Connection {
         self.0.block(Wait::Datagram, timeout, |connection| connection.recv_datagram(out).map(Ok))
     }
 
-    /// Ends the connection with a code and words for the peer. Only the first close counts.
+    /// Ends the connection with a code, up to 2^62 - 1, and words for the peer. Only the first close counts. What was not
+    /// [delivered](SendStream::delivered) by then is lost.
     pub fn close(&self, code: u64, words: &str) {
         let mut state = self.0.shared.lock();
         state.close(self.0.handle, code, words);

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use peregrine_core::time::{Deadline, Instant};
@@ -99,8 +100,20 @@ impl Port {
     }
 }
 
+/// Nobody is left waiting where something panics that the application gave the endpoint to call.
+struct Guard<'a>(&'a Shared);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.lock().fail(&io::Error::other("a function that the endpoint was given has panicked"));
+        }
+    }
+}
+
 /// Drives the endpoint until it is dropped and its last connection is over.
 pub(crate) fn run(shared: &Shared, mut port: Port) {
+    let _guard = Guard(shared);
     let failed = loop {
         let (flow, deadline) = {
             let mut state = shared.lock();

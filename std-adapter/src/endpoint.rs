@@ -1,5 +1,6 @@
 //! An endpoint with a thread of its own: blocking calls from any number of threads.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -27,6 +28,12 @@ struct Owner {
     shared: Arc<Shared>,
     client: Option<ClientFactory>,
     addresses: Vec<SocketAddr>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("addresses", &self.0.addresses).finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {

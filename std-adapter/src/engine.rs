@@ -57,6 +57,7 @@ pub(crate) struct Engine {
     sockets: Sockets,
     out: Box<[u8]>,
     unsent: Option<Unsent>,
+    slots: usize,
     /// By slot: the connections there are, and whether we are the client.
     known: Vec<Option<(Handle, bool)>>,
     server: Option<ServerFactory>,
@@ -111,6 +112,7 @@ impl Engine {
             sockets,
             out: vec![0; OUT_BYTES].into_boxed_slice(),
             unsent: None,
+            slots,
             known: Vec::new(),
             server,
             sizes,
@@ -446,14 +448,19 @@ impl Engine {
         self.core.connection_mut(handle).map(|connection| (connection, now))
     }
 
-    /// Gives back the memory of a connection that is over.
-    pub(crate) fn release(&mut self, handle: Handle) {
-        drop(self.core.take(handle));
+    /// Connections that there can be at once.
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Takes out a connection that is over.
+    pub(crate) fn release(&mut self, handle: Handle) -> Option<HeapConnection> {
         self.sockets.give_up(handle, |_| false);
         self.following.agenda.forget(handle);
         if let Some(known) = self.known.get_mut(handle.slot()) {
             known.take_if(|(known, _)| *known == handle);
         }
+        self.core.take(handle)
     }
 
     /// The last error on sending to that address.

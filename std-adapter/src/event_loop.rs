@@ -87,7 +87,7 @@ impl EventLoop {
 
     /// Gives back the memory of a connection.
     pub fn release(&mut self, handle: Handle) {
-        self.engine.release(handle);
+        drop(self.engine.release(handle));
     }
 
     /// Sends what there is to say, as far as the sockets and a bound on the bytes of one call allow. Returns whether

@@ -418,6 +418,7 @@ impl HostSession for RustlsSession {
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             server_name,
             peer_key: shown.and_then(|shown| key_hash(shown)),
+            psk: None,
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Agreed {
     pub server_name: Option<String>,
     /// SHA-256 of the peer's public key (its SubjectPublicKeyInfo in DER), if it has shown one.
     pub peer_key: Option<[u8; 32]>,
+    /// The identity of the pre-shared key, if that is what the two have shown each other.
+    pub psk: Option<Vec<u8>>,
 }
 
 /// A session of any kind.

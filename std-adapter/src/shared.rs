@@ -24,8 +24,13 @@ use crate::engine::{Engine, Flow};
 use crate::error::{Closed, Error};
 use crate::seen::Seen;
 use crate::session::Agreed;
+use crate::storage::HeapConnection;
 use crate::wait::Waker;
 use crate::watch::Networks;
+
+mod ended;
+
+use ended::Ended;
 
 /// What a thread waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +94,7 @@ pub(crate) struct State {
     pub(crate) followed: u64,
     pub(crate) arrivals: VecDeque<Arrival>,
     rows: Vec<Option<Row>>,
+    ended: Ended,
     acceptors: Vec<Thread>,
     woken: Vec<Thread>,
     observer: Option<Observer>,
@@ -113,12 +119,14 @@ pub(crate) struct Locked<'a> {
 impl Shared {
     pub(crate) fn new(engine: Engine, waker: Waker, observer: Option<Observer>) -> Self {
         let clock = engine.clock();
+        let ended = Ended::new(engine.slots());
         let state = State {
             engine,
             asleep_until: Deadline::at(Instant::ZERO),
             followed: 0,
             arrivals: VecDeque::new(),
             rows: Vec::new(),
+            ended,
             acceptors: Vec::new(),
             woken: Vec::new(),
             observer,
@@ -310,6 +318,7 @@ impl State {
         let arrivals: Vec<_> = self.arrivals.drain(..).map(|arrival| arrival.handle).collect();
         for handle in arrivals {
             self.close(handle, 0, "");
+            self.ended.forget(handle);
         }
         self.woken.append(&mut self.acceptors);
     }
@@ -320,6 +329,20 @@ impl State {
         for handle in handles {
             self.close(handle, code, words);
         }
+    }
+
+    /// A connection, be it that it is over.
+    pub(crate) fn connection(&mut self, handle: Handle) -> Option<&mut HeapConnection> {
+        match self.engine.connection(handle) {
+            Some((connection, _)) => Some(connection),
+            None => self.ended.connection(handle),
+        }
+    }
+
+    /// Nobody has a connection any more.
+    pub(crate) fn give_up(&mut self, handle: Handle) {
+        self.close(handle, 0, "");
+        self.ended.forget(handle);
     }
 
     pub(crate) fn close(&mut self, handle: Handle, code: u64, words: &str) {
@@ -367,7 +390,8 @@ impl State {
     }
 
     fn row(&mut self, handle: Handle) -> Option<&mut Row> {
-        self.rows.get_mut(handle.slot())?.as_mut().filter(|row| row.handle == handle)
+        let row = self.rows.get_mut(handle.slot()).and_then(Option::as_mut);
+        row.filter(|row| row.handle == handle).or_else(|| self.ended.row(handle))
     }
 
     fn wait(&mut self, handle: Handle, wait: Wait, thread: Thread) {
@@ -415,9 +439,11 @@ impl State {
                 Event::DatagramRoom => self.wake(handle, Wait::DatagramRoom),
                 Event::Closed(cause) => self.on_closed(handle, cause),
                 Event::Drained => {
-                    self.engine.release(handle);
-                    if self.row(handle).is_some() {
-                        self.rows[handle.slot()] = None;
+                    let over = self.engine.release(handle);
+                    let row = self.rows.get_mut(handle.slot());
+                    let row = row.and_then(|row| row.take_if(|row| row.handle == handle));
+                    if let (Some(connection), Some(row)) = (over, row) {
+                        self.ended.keep(row, connection);
                     }
                 }
                 Event::Route(..) | Event::Moved { .. } => self.wake(handle, Wait::Route),

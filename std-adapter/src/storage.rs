@@ -21,7 +21,8 @@ pub struct Sizes {
     /// Paths at once, 1 to 8, where they are asked for with [`Builder::multipath`](crate::Builder::multipath); else a connection
     /// has one. About 2.3 kB each.
     pub paths: usize,
-    /// Streams that may exist at once, those of both sides together.
+    /// Streams that may exist at once, those of both sides together. Up to three quarters are the peer's, as many as
+    /// [`Config`](peregrine_core::connection::Config) allows it: whoever opens many itself allows the peer fewer, or takes more.
     pub streams: usize,
     /// Packets in flight at once: what limits the speed over a long way. 40 bytes each.
     pub sent: usize,

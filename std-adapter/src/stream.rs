@@ -1,8 +1,8 @@
 //! Streams that implement `Read` and `Write`.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use peregrine_core::ids::StreamId;
 use peregrine_core::stream::{Read, Tie, WriteError};
@@ -26,6 +26,18 @@ pub struct RecvStream {
     id: StreamId,
     timeout: Option<Duration>,
     is_over: bool,
+}
+
+impl fmt::Debug for SendStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendStream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecvStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvStream").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl SendStream {
@@ -62,7 +74,8 @@ impl SendStream {
         sent?.map_err(|error| self.why(error))
     }
 
-    /// Everything was written: the stream ends after it. Does not wait for the peer.
+    /// Everything was written: the stream ends after it. Does not wait for the peer: what is under way when the connection is closed
+    /// is lost, see [`Self::delivered`].
     ///
     /// # Errors
     /// [`Error::Stopped`], [`Error::StreamClosed`] and [`Error::Closed`].
@@ -72,11 +85,14 @@ impl SendStream {
         self.link.act(|connection| connection.finish(id))?.map_err(|error| self.why(error))
     }
 
-    /// Waits until the peer has everything, the end included: to be called after [`Self::finish`].
+    /// Waits until the peer has everything, the end included; [finishes](Self::finish) the stream if that was not done.
     ///
     /// # Errors
     /// [`Error::Stopped`], [`Error::TimedOut`] and [`Error::Closed`].
     pub fn delivered(&mut self) -> Result<(), Error> {
+        if !self.is_over {
+            self.finish()?;
+        }
         let (link, id) = (&self.link, self.id);
         link.shared.block(link.handle, Wait::Write(id), self.timeout, |state| {
             match state.fate(link.handle, id) {
@@ -98,7 +114,7 @@ impl SendStream {
         }
     }
 
-    /// Gives up sending; the peer is told `code`.
+    /// Gives up sending; the peer is told `code`, up to 2^62 - 1.
     pub fn reset(&mut self, code: u64) {
         self.is_over = true;
         let id = self.id;
@@ -178,7 +194,7 @@ impl RecvStream {
         outcome.map(Option::unwrap_or_default)
     }
 
-    /// Gives up reading; the peer is asked with `code` to stop.
+    /// Gives up reading; the peer is asked with `code`, up to 2^62 - 1, to stop.
     pub fn stop(&mut self, code: u64) {
         self.is_over = true;
         let id = self.id;

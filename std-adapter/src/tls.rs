@@ -74,7 +74,8 @@ pub struct ServerTls {
     pub shown: Vec<Shown>,
     /// Keys that it shares with clients.
     pub psks: Vec<Psk>,
-    /// Which clients it lets in: all without being asked, or only those it trusts.
+    /// Which clients it lets in: all without being asked, or only those it trusts. Who has one of the keys above is trusted for
+    /// that, and asked for nothing more.
     pub clients: Option<Trust>,
     /// Application protocols, best first.
     pub alpn: Vec<Vec<u8>>,

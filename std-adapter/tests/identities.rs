@@ -156,6 +156,21 @@ fn a_shared_key_is_enough_and_another_one_is_not() {
 }
 
 #[test]
+fn a_server_knows_whose_shared_key_it_was() {
+    let psks: [Psk; 2] =
+        ["sensor-7:00112233445566778899aabbccddeeff", "sensor-8:ff112233445566778899aabbccddeeff"]
+            .map(|psk| psk.parse().unwrap());
+    let mut tls = ServerTls::with_psk(psks[0].clone(), ALPN);
+    tls.psks.push(psks[1].clone());
+    let pair =
+        Pair::of(tls, ClientTls::new(Trust::Psk(psks[1].clone()), ALPN), [Tls::Ours; 2], |builder| builder);
+    let (client, server) = pair.connect();
+    for end in [&client, &server] {
+        assert_eq!(end.agreed().psk.as_deref(), Some(&b"sensor-8"[..]));
+    }
+}
+
+#[test]
 fn clients_show_certificates_where_they_must() {
     let (ca, clients) = (Ca::new(), Ca::new());
     for which in WHICH {

@@ -209,7 +209,7 @@ impl QuicNode {
             self.events.push((now, handle, event));
             if event == Event::Drained {
                 let stats = self.connection(handle).stats();
-                let (_, session) = self.endpoint.take(handle).expect("a drained connection");
+                let (_, session) = self.endpoint.take(handle).expect("a drained connection").into_parts();
                 self.ended.push((handle, stats, session));
                 self.downloads.remove(&handle.slot());
                 self.uploads.retain(|(slot, _), _| *slot != handle.slot());

@@ -8,6 +8,7 @@ use super::start::State;
 use super::{Connection, Lent, Memory, Stats};
 use crate::ids::{Dir, StreamId};
 use crate::lifecycle::{Cause, Close};
+use crate::limits::MAX_VARINT;
 use crate::path::{Preference, Role, Route, RouteId, RouteStats};
 use crate::session::{Level, Session};
 use crate::stream::{Closed, OpenError, Read, WriteError};
@@ -93,14 +94,15 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.streams.finish(&mut lent.buffers.streams, id)
     }
 
-    /// Gives up sending on a stream; the peer is told `code`.
+    /// Gives up sending on a stream; the peer is told `code`, or the largest there is, 2^62 - 1, if it is above.
     ///
     /// # Errors
     /// If there is nothing to give up.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn reset(&mut self, id: StreamId, code: u64) -> Result<(), Closed> {
         let (state, mut lent) = self.lend();
-        let outcome = state.streams.reset(&mut lent.buffers.streams, lent.buffers.sent, id, code);
+        let outcome =
+            state.streams.reset(&mut lent.buffers.streams, lent.buffers.sent, id, code.min(MAX_VARINT));
         state.free_unowned(&mut lent);
         outcome
     }
@@ -140,14 +142,14 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.streams.consume(&mut lent.buffers.streams, id, len)
     }
 
-    /// Gives up reading a stream; the peer is asked with `code` to stop.
+    /// Gives up reading a stream; the peer is asked with `code` to stop, or with 2^62 - 1 if it is above.
     ///
     /// # Errors
     /// If there is nothing to give up.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn stop(&mut self, id: StreamId, code: u64) -> Result<(), Closed> {
         let (state, mut lent) = self.lend();
-        state.streams.stop(&mut lent.buffers.streams, id, code)
+        state.streams.stop(&mut lent.buffers.streams, id, code.min(MAX_VARINT))
     }
 
     /// Sets how urgent a stream is: 0 most, 7 least; 4 is what it begins with.
@@ -160,12 +162,12 @@ impl<M: Memory, S: Session> Connection<M, S> {
         state.streams.set_priority(&mut lent.buffers.streams, id, urgency)
     }
 
-    /// Ends the connection with a code and words of the application, which without the feature `reasons` are not sent. Only the first
-    /// close counts.
+    /// Ends the connection with a code of the application, 2^62 - 1 if it is above, and with words, which without the feature `reasons`
+    /// are not sent. Only the first close counts.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn close(&mut self, now: Instant, code: u64, words: &str) {
         let (state, mut lent) = self.lend();
-        state.close(now, &mut lent, Close::application(code, words));
+        state.close(now, &mut lent, Close::application(code.min(MAX_VARINT), words));
     }
 
     /// Asks the peer for an acknowledgment.

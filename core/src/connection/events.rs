@@ -112,9 +112,14 @@ impl Facts {
         self.0 |= fact as u16;
     }
 
+    /// Whether a fact is noted.
+    pub(super) const fn has(self, fact: Fact) -> bool {
+        self.0 & fact as u16 != 0
+    }
+
     /// Takes a fact if it is noted.
     pub(super) fn take(&mut self, fact: Fact) -> bool {
-        let noted = self.0 & fact as u16 != 0;
+        let noted = self.has(fact);
         self.0 &= !(fact as u16);
         noted
     }
@@ -122,13 +127,20 @@ impl Facts {
 
 impl State {
     pub(super) fn poll_event(&mut self, lent: &mut Lent<'_>) -> Option<Event> {
-        if let Some(cause) = self.lifecycle.cause().copied() {
-            return if self.facts.take(Fact::Closed) {
-                Some(Event::Closed(cause))
-            } else {
-                (self.lifecycle.is_drained() && self.facts.take(Fact::Drained)).then_some(Event::Drained)
-            };
+        if !self.facts.has(Fact::Closed) {
+            let is_over = self.lifecycle.is_drained() && self.facts.take(Fact::Drained);
+            return is_over.then_some(Event::Drained);
         }
+        // What happened before the end is told before it.
+        if let Some(event) = self.poll_news(lent) {
+            return Some(event);
+        }
+        let cause = self.lifecycle.cause().copied()?;
+        self.facts.take(Fact::Closed);
+        Some(Event::Closed(cause))
+    }
+
+    fn poll_news(&mut self, lent: &mut Lent<'_>) -> Option<Event> {
         if let Some(event) = self.poll_fact(lent) {
             return Some(event);
         }

@@ -208,6 +208,10 @@ impl State {
         let level = order.level;
         match order.allowed {
             Allowed::Close => {
+                // Who closes may have read all that there was: the peer is to know what has arrived.
+                if level == Level::OneRtt && order.full {
+                    self.contribute_acks(now, lent, order, out, acks);
+                }
                 self.lifecycle.write(level, out).ok();
                 return;
             }

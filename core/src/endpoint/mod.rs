@@ -314,9 +314,9 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         self.memory.tables().slots.get_mut(handle.slot as usize)?.connection.as_mut()
     }
 
-    /// Frees the slot of a connection and gives back what was lent to it. One that is not drained yet is forgotten
-    /// without a word to the peer.
-    pub fn take(&mut self, handle: Handle) -> Option<(T::Memory, T::Session)> {
+    /// Takes a connection out of its slot, which is free then. What has arrived can still be read from it. One that is not drained
+    /// yet is forgotten without a word to the peer.
+    pub fn take(&mut self, handle: Handle) -> Option<Connection<T::Memory, T::Session>> {
         self.connection(handle)?;
         self.forget(handle.slot);
         let tables = self.memory.tables();
@@ -326,7 +326,7 @@ impl<T: EndpointMemory, C: EndpointCrypto> Endpoint<T, C> {
         self.free.give(tables.slots, handle.slot);
         self.used = self.used.saturating_sub(1);
         self.over = self.over.saturating_sub(1);
-        Some(connection.into_parts())
+        Some(connection)
     }
 
     /// How many connections there are, drained ones that were not taken out included.

@@ -162,17 +162,20 @@ impl<R: Role<'static> + Send> HostSession for Ours<R> {
     }
 
     fn agreed(&self) -> Agreed {
+        let (peer_key, psk) = match self.tls.peer_identity() {
+            Some(
+                PeerIdentity::Certificate { key_sha256, .. } | PeerIdentity::RawPublicKey { key_sha256 },
+            ) => (Some(key_sha256), None),
+            Some(PeerIdentity::Psk(identity)) => (None, Some(identity.to_vec())),
+            None => (None, None),
+        };
         Agreed {
             suite: self.tls.suite().map(suite_name),
             group: self.tls.group().map(group_name),
             alpn: self.tls.alpn().map(<[u8]>::to_vec),
             server_name: (self.server_name)(&self.tls),
-            peer_key: self.tls.peer_identity().and_then(|identity| match identity {
-                PeerIdentity::Certificate { key_sha256, .. } | PeerIdentity::RawPublicKey { key_sha256 } => {
-                    Some(key_sha256)
-                }
-                PeerIdentity::Psk(_) => None,
-            }),
+            peer_key,
+            psk,
         }
     }
 

@@ -6,6 +6,7 @@ use peregrine_core::connection::Event;
 use peregrine_core::error::Why;
 use peregrine_core::ids::{Dir, Ecn};
 use peregrine_core::lifecycle::{Cause, Close};
+use peregrine_core::stream::{Read, StreamEvent};
 use peregrine_tests::pair::{CLIENT, Pair, SERVER, open, write_pattern};
 use peregrine_tests::puppet::Bout;
 use peregrine_tests::quic::{App, QuicNode, Setup};
@@ -114,6 +115,26 @@ fn an_application_closes_with_its_code_and_words() {
         assert!(pair.world.now().as_micros() < 1_000_000, "three PTOs");
         assert!(pair.client_node().endpoint.is_empty() && pair.server_node().endpoint.is_empty());
     }
+}
+
+/// Who has read all and closes at once leaves no doubt that it has arrived, and that is told before the end.
+#[test]
+fn a_close_tells_what_has_arrived() {
+    let mut pair = Pair::new(link(), |_, _| {}).connected();
+    pair.run_ms(1_000);
+    let id = pair.client(|connection, _| open(connection, Dir::Bi));
+    pair.client(|connection, _| {
+        connection.write_stream(id, b"last words").unwrap();
+        connection.finish(id).unwrap();
+    });
+    let mut buffer = [0; 16];
+    pair.until("readable", |pair| pair.told_server(Event::Stream(StreamEvent::Opened(Dir::Bi))));
+    assert_eq!(pair.server(|connection, _| connection.read_stream(id, &mut buffer)), Ok(Read::Bytes(10)));
+    pair.server(|connection, now| connection.close(now, 0, ""));
+    pair.until("heard", |pair| pair.client_cause().is_some());
+    let told: Vec<_> = pair.client_node().events.iter().map(|(_, _, event)| *event).collect();
+    let end = Event::Closed(Cause::Peer(Close::application(0, "")));
+    assert_eq!(told[told.len() - 2..], [Event::Stream(StreamEvent::Finished(id)), end]);
 }
 
 /// The application's words are not told before the peer is known (RFC 9000 10.2.3).
