@@ -42,7 +42,8 @@ impl Plan {
     }
 
     /// Whether something will be written, for who cannot take back a datagram that was begun. What is to be repeated may find no row,
-    /// a DATAGRAM frame may turn out too long, and a copy of a redundant stream too late.
+    /// a DATAGRAM frame may turn out too long, a copy of a redundant stream too late, and what an address may be sent that is to be
+    /// proved too little.
     pub const fn is_sure(&self) -> bool {
         self.is_sure
     }
@@ -102,7 +103,7 @@ impl State {
         let grant = self.allow(now, lent, path, row, shared)?;
         let mut plan = plan_for(lent, path, row, shared, grant)?;
         let has_row = self.sent.room(lent.buffers.sent) > 0;
-        let is_plain = !self.streams.has_ties() && self.datagrams_out.is_empty();
+        let is_plain = !self.streams.has_ties() && self.datagrams_out.is_empty() && !is_cramped(lent, row);
         plan.is_sure = !grant.allowed.in_flight() || has_row && is_plain;
         // A network that drops marked packets is not to be taken for one that drops all (RFC 9000 13.4.2): on a new route marks
         // wait until it is known to carry packets without, and no acknowledgment is lost to the test of it.
@@ -157,7 +158,8 @@ impl State {
         if wanted || self.mtu_probe(lent, row).is_some() {
             let (window, paced) = self.window(now, lent, row)?;
             let budget = window.min(paced);
-            if wanted && budget >= max as u64 && self.has_rows(lent, path, row, shared) {
+            let fits = || !self.stuck.has(path) || !is_cramped(lent, row);
+            if wanted && budget >= max as u64 && fits() && self.has_rows(lent, path, row, shared) {
                 return Some(Grant { allowed: Allowed::All, levels: wanting.with(owing), max, budget });
             }
             let probe = self.mtu_probe(lent, row).filter(|size| paced > 0 && u64::from(*size) <= window);
@@ -364,6 +366,15 @@ fn plan_for(lent: &Lent<'_>, path: PathRow, row: usize, shared: bool, grant: Gra
 fn max_len(lent: &Lent<'_>, row: usize) -> usize {
     let max = |route: &Route| u64::from(route.mtu.current()).min(route.amplification.allowance());
     lent.buffers.routes.get(row).map_or(0, |route| usize::try_from(max(route)).unwrap_or(0))
+}
+
+/// Whether a route may be sent less than a whole datagram until something comes over it (RFC 9000 8.1): a frame that cannot be cut may
+/// not fit.
+fn is_cramped(lent: &Lent<'_>, row: usize) -> bool {
+    lent.buffers
+        .routes
+        .get(row)
+        .is_some_and(|route| route.amplification.allowance() < u64::from(route.mtu.current()))
 }
 
 /// Whether what is sent over a route of a path has a connection ID to go to.

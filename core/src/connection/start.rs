@@ -174,7 +174,8 @@ pub(crate) struct State {
     pub(super) chance: u64,
     /// When the pacer lets the next packet go.
     pub(super) paced_until: Deadline,
-    /// The paths over which what is wanted cannot go, since there is no row of a sent packet for it, as far as is known.
+    /// The paths over which what is wanted cannot go, since there is no row of a sent packet for it, or it does not fit what may be
+    /// sent there, as far as is known.
     pub(super) stuck: PathSet,
 }
 

@@ -77,8 +77,8 @@ impl State {
                     }
                 }
             }
-            // What was lost may be too long for a path of a smaller MTU, and with no row it cannot be cut: there may be an
-            // acknowledgment to send meanwhile.
+            // What was lost may be too long for a path of a smaller MTU, and with no row it cannot be cut; and an address that is
+            // to be proved may be sent too little for what is wanted. There may be an acknowledgment to send meanwhile.
             Allowed::All if len == 0 => self.stuck.note(plan.path),
             _ => {}
         }

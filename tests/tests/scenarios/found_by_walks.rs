@@ -7,11 +7,11 @@ use peregrine_core::connection::{Event, NetworkChange, PathEvent};
 use peregrine_core::ids::{FourTuple, PathId};
 use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::{Choice, Facts, Scheduler};
-use peregrine_core::stream::Tie;
+use peregrine_core::stream::{StreamEvent, Tie};
 use peregrine_tests::pair::{Pair, read_pattern, server_address, write_pattern};
-use peregrine_tests::sim::Link;
+use peregrine_tests::sim::{Interface, Link, Nat};
 
-use super::multipath::{CELLULAR, SECOND, WIFI, phone, stream, told};
+use super::multipath::{CELLULAR, SECOND, WIFI, phone, phone_on, stream, told};
 
 /// Cuts both networks of the phone, or connects them again.
 fn cut(pair: &mut Pair, loss: f64) {
@@ -210,4 +210,41 @@ fn memory_for_several_paths_takes_no_connection_ids_from_the_only_one() {
         assert!(on.local == local && on.validated, "{on:?}");
     }
     assert!(!pair.told_server(Event::NoSpareCid));
+}
+
+/// Both paths had moved, and neither of the new addresses was proved. A datagram that needs the first one did not fit what may be sent
+/// there; it was tried again and again, and an acknowledgment that the other owed never left: its timer was due for ever.
+#[test]
+fn what_does_not_fit_an_address_to_be_proved_keeps_no_other_path_waiting() {
+    let [wifi, cellular] = [(WIFI, "198.51.100.1"), (CELLULAR, "198.51.101.1")]
+        .map(|(home, seen)| Interface::at(home).link(Link::mbit(20).delay_ms(200)).nat(Nat::at(seen)));
+    let mut pair = phone_on(wifi, cellular, |_, _| {});
+    pair.client(|connection, now| connection.open_path(now, at(CELLULAR, 5000, 2), Availability::Available))
+        .unwrap();
+    pair.run_ms(2_000);
+    let ids = [PathId::ZERO, SECOND].map(|path| {
+        let id = stream(&mut pair);
+        pair.client(|connection, _| connection.tie_stream(id, Tie::Needs(path)).unwrap());
+        id
+    });
+    pair.world.interface(pair.client, 0).nat_mut().rebind_port();
+    pair.world.interface(pair.client, 1).nat_mut().rebind_port();
+    for _ in 0..2 {
+        for id in ids {
+            pair.client(|connection, _| connection.write_stream(id, &[7; 300]).unwrap());
+        }
+        pair.run_ms(10);
+    }
+    pair.run_ms(20);
+    pair.client(|connection, _| connection.finish(ids[1]).unwrap());
+    pair.run_ms(185);
+    pair.server(|connection, _| {
+        connection.send_datagram_over(Tie::Needs(PathId::ZERO), &[7; 1_000]).unwrap();
+    });
+    pair.run_ms(280);
+    assert!(pair.told_client(Event::Stream(StreamEvent::Finished(ids[1]))));
+    let first = pair.server(|connection, _| connection.path(PathId::ZERO).unwrap().route.unwrap());
+    assert!(!first.validated, "{first:?}");
+    pair.run_ms(1_000);
+    assert_eq!(pair.client(|connection, _| connection.recv_datagram(&mut [0; 1_500])), Some(1_000));
 }

@@ -64,7 +64,11 @@ fn shallow_cellular() -> Link {
 }
 
 /// A phone on these two links.
-fn phone_on(wifi: Interface, cellular: Interface, tune: impl FnOnce(&mut Setup, &mut Setup)) -> Pair {
+pub(super) fn phone_on(
+    wifi: Interface,
+    cellular: Interface,
+    tune: impl FnOnce(&mut Setup, &mut Setup),
+) -> Pair {
     let tune = |client: &mut Setup, server: &mut Setup| {
         both(client, server);
         tune(client, server);
