@@ -9,6 +9,7 @@ use super::receive::Seat;
 use super::start::{PROBES, State};
 use crate::ids::{PathId, PathRow, SpaceId};
 use crate::lifecycle::{Due, Silence};
+use crate::path::Route;
 use crate::path::failover::{asked_again_at, timeouts_in};
 use crate::recovery::pto::Situation;
 use crate::recovery::{Alarm, Flight, Numbers};
@@ -136,14 +137,23 @@ impl State {
         let (row, pto) = (active(lent, path), self.base_pto(lent, path));
         let Some(suspect) = lent.buffers.routes.get(row).map(|route| route.since) else { return };
         self.doubt_way(now, lent, row, timeouts_in(now.since(suspect), pto));
-        let Some(route) = lent.buffers.routes.get_mut(row) else { return };
-        if self.sent.room(lent.buffers.sent) > 0 || route.flight.ends_in_question(lent.buffers.sent) {
+        let asks = |route: &Route| route.flight.ends_in_question(lent.buffers.sent);
+        if !lent.buffers.routes.get(row).is_some_and(asks) {
+            self.spare_row(lent, Level::OneRtt, row);
+        }
+    }
+
+    /// With no row for a PING, the oldest packet under way gives its own if it has nothing to be sent again.
+    fn spare_row(&mut self, lent: &mut Lent<'_>, level: Level, row: usize) {
+        if self.sent.room(lent.buffers.sent) > 0 {
             return;
         }
-        if let Some(dropped) = route.flight.drop_oldest(lent.buffers.sent) {
-            let size = lent.buffers.sent.get(usize::from(dropped)).map_or(0, |row| row.size);
+        let Some(InFlight { flight, rows, .. }) = self.in_flight(lent, level, row) else { return };
+        let Some(dropped) = flight.drop_oldest(rows) else { return };
+        let size = rows.get(usize::from(dropped)).map_or(0, |row| row.size);
+        self.sent.free(lent.buffers.sent, dropped);
+        if let Some(route) = lent.buffers.routes.get_mut(row) {
             route.congestion.on_discarded(size.into());
-            self.sent.free(lent.buffers.sent, dropped);
         }
     }
 
@@ -191,8 +201,11 @@ impl State {
                 others = others.saturating_add(1);
             }
         }
-        self.repeat(lent, level, row, PROBES.saturating_sub(others).max(1));
+        let any = self.repeat(lent, level, row, PROBES.saturating_sub(others).max(1));
         self.free_unowned(lent);
+        if !any {
+            self.spare_row(lent, level, row);
+        }
     }
 
     /// After so many probe timeouts without an answer: what is marked may be dropped, or what is large.
@@ -212,14 +225,17 @@ impl State {
         }
     }
 
-    /// What up to so many packets of a level carried, the oldest first, is wanted again.
-    fn repeat(&mut self, lent: &mut Lent<'_>, level: Level, row: usize, packets: u8) {
-        for _ in 0..packets {
-            let Some(InFlight { flight, rows, table, .. }) = self.in_flight(lent, level, row) else { return };
-            let Some(handle) = flight.repeat_oldest(rows, table) else { return };
+    /// What up to so many packets of a level carried, the oldest first, is wanted again. Returns whether there was anything.
+    fn repeat(&mut self, lent: &mut Lent<'_>, level: Level, row: usize, packets: u8) -> bool {
+        for nth in 0..packets {
+            let Some(InFlight { flight, rows, table, .. }) = self.in_flight(lent, level, row) else {
+                return nth > 0;
+            };
+            let Some(handle) = flight.repeat_oldest(rows, table) else { return nth > 0 };
             let numbers = flight.numbers();
             self.on_repeated(lent, row, numbers, handle);
         }
+        true
     }
 
     /// What all packets carried that are under way on a route is wanted again, elsewhere.

@@ -269,12 +269,17 @@ impl Flight {
         repeated
     }
 
-    /// The oldest packet leaves if it has no content, or what it had went again already, and is no MTU probe: its row is needed,
-    /// which belongs to the caller as if popped.
+    /// The oldest packet but an MTU probe leaves if it has no content, or what it had went again already: its row is needed, which
+    /// belongs to the caller as if popped.
     pub fn drop_oldest(&mut self, rows: &mut [SentPacket]) -> Option<u16> {
-        let oldest = self.packets.head;
+        let (mut before, mut oldest) = (NONE, self.packets.head);
+        let head = *row(rows, oldest)?;
+        // There is one of them at a time.
+        if head.is_mtu_probe() {
+            (before, oldest) = (oldest, head.next);
+        }
         let packet = *row(rows, oldest).filter(|row| !has_content(row.kinds) && !row.is_mtu_probe())?;
-        self.stand_in(rows, None, NONE, oldest, &packet);
+        self.stand_in(rows, None, before, oldest, &packet);
         Some(oldest)
     }
 
@@ -342,13 +347,11 @@ impl Default for Flight {
     }
 }
 
-/// Whether there is anything in a packet of `kinds` to send again: a probe with a PING has nothing, nor has a packet
-/// whose content was repeated already.
+/// Whether there is anything in a packet of `kinds` to send again: a probe with a PING has nothing, nor has an acknowledgment that was
+/// padded, nor a packet whose content was repeated already.
 fn has_content(kinds: Kinds) -> bool {
-    const PING: Kinds = Kinds::NONE.with(Kind::Ping);
-    const PADDED: Kinds = PING.with(Kind::Padding);
-    let kinds = kinds.without(Kind::Ack).without(Kind::PathAck);
-    ![Kinds::NONE, PING, PADDED].contains(&kinds)
+    let nothing = [Kind::Ack, Kind::PathAck, Kind::Ping, Kind::Padding];
+    nothing.into_iter().fold(kinds, Kinds::without) != Kinds::NONE
 }
 
 /// Whether a packet of `kinds` has nothing that is to be acknowledged but a PING, which is there for its own sake.

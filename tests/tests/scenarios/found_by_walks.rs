@@ -248,3 +248,29 @@ fn what_does_not_fit_an_address_to_be_proved_keeps_no_other_path_waiting() {
     pair.run_ms(1_000);
     assert_eq!(pair.client(|connection, _| connection.recv_datagram(&mut [0; 1_500])), Some(1_000));
 }
+
+/// In an outage a table of few sent packets was filled with PINGs that nothing could be sent again of. Then there was no row for
+/// another one, nor for anything else, and who had been there all the time was never heard again.
+#[test]
+fn questions_that_fill_the_table_of_sent_packets_do_not_silence_who_asks() {
+    let mut pair = Pair::new(Link::mbit(10).delay_ms(10), |client, server| {
+        client.sizes.sent = 8;
+        for setup in [client, server] {
+            setup.endpoint.connection.max_idle_timeout = Duration::from_secs(600);
+        }
+    })
+    .connected();
+    pair.run_ms(500);
+    let id = stream(&mut pair);
+    cut_wifi(&mut pair);
+    pair.client(|connection, _| connection.ping());
+    pair.run_ms(20_000);
+    pair.world.interface(pair.client, 0).set_up(Link::mbit(10).delay_ms(10));
+    pair.world.interface(pair.client, 0).set_down(Link::mbit(10).delay_ms(10));
+    let mut sent = 0;
+    pair.client(|connection, _| write_pattern(connection, id, &mut sent, 1_000));
+    pair.run_ms(60_000);
+    let mut received = 0;
+    pair.server(|connection, _| read_pattern(connection, id, &mut received));
+    assert_eq!(received, 1_000);
+}

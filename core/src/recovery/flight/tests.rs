@@ -395,6 +395,26 @@ fn what_was_repeated_gives_its_row_and_what_was_not_keeps_it() {
 }
 
 #[test]
+fn a_padded_acknowledgment_gives_its_row() {
+    let mut bench = Bench::new(2);
+    let padded = Kinds::NONE.with(Kind::Ack).with(Kind::Padding);
+    bench.send_with(ms(0), |packet| (packet.kinds, packet.ack_eliciting) = (padded, false));
+    assert!(bench.flight.drop_oldest(&mut bench.rows).is_some() && bench.flight.is_empty());
+}
+
+#[test]
+fn a_question_behind_a_probe_for_a_larger_mtu_gives_its_row() {
+    let mut bench = Bench::new(3);
+    let ping = Kinds::NONE.with(Kind::Ping);
+    bench.send_with(ms(0), |packet| (packet.kinds, packet.mtu_probe) = (ping, true));
+    bench.send_with(ms(1), |packet| packet.kinds = ping);
+    bench.send_with(ms(2), |packet| packet.kinds = ping);
+    let dropped = bench.flight.drop_oldest(&mut bench.rows).unwrap();
+    assert_eq!(bench.rows[usize::from(dropped)].pn, 1);
+    assert_eq!(bench.drain(bench.flight.packets), [0, 2]);
+}
+
+#[test]
 fn discarded_keys_take_everything() {
     let mut bench = Bench::new(8);
     bench.send_many(5, ms(0));
