@@ -236,7 +236,8 @@ impl State {
         if level == Level::OneRtt {
             self.contribute_path(now, lent, order, out);
         }
-        let has_rows = self.may_take_rows(lent, order.route, order.allowed);
+        let has_rows = self.may_take_rows(lent, order.route, order.allowed)
+            || level != Level::OneRtt && self.sent.room(lent.buffers.sent) > 0;
         if order.shared || level != Level::OneRtt {
             self.contribute_crypto(lent, level, has_rows, out, draft);
         }

@@ -162,6 +162,12 @@ impl State {
             if wanted && budget >= max as u64 && fits() && self.has_rows(lent, path, row, shared) {
                 return Some(Grant { allowed: Allowed::All, levels: wanting.with(owing), max, budget });
             }
+            let handshake = wanting.without(ONE_RTT);
+            let is_stranded = self.is_stranded(handshake) && window < max as u64;
+            if is_stranded && fits() && self.has_rows(lent, path, row, shared) {
+                let (levels, budget) = (handshake.with(owing), max as u64);
+                return Some(Grant { allowed: Allowed::All, levels, max, budget });
+            }
             let probe = self.mtu_probe(lent, row).filter(|size| paced > 0 && u64::from(*size) <= window);
             if let Some(size) = probe {
                 return Some(Grant { allowed: Allowed::MtuProbe, levels: ONE_RTT, max: size.into(), budget });
@@ -220,6 +226,13 @@ impl State {
         let asks =
             || self.wants_on_route(lent, row) && in_window() && self.may_take_rows(lent, row, Allowed::Path);
         self.levels.is_confirmed() && (asks() || asks_again())
+    }
+
+    /// Whether nothing of the handshake is under way, though these levels of it have something to say. Early 1-RTT packets may fill the
+    /// window then: nobody acknowledges them, nor are they probed for, before the handshake is confirmed (RFC 9002 6.2.1). So a
+    /// datagram of it goes as a probe would, which no window holds back (RFC 9002 7.5).
+    const fn is_stranded(&self, handshake: LevelSet) -> bool {
+        !handshake.is_none() && !self.initial.flight.is_watched() && !self.handshake.flight.is_watched()
     }
 
     /// What the congestion window and the pacer let out.
@@ -328,16 +341,22 @@ impl State {
     }
 
     /// Whether a packet of anything finds a row: a free one, or, when nothing is under way, one of what was lost, as far as is known.
-    /// What asks or answers whether a route works needs none; a PING does.
+    /// What asks or answers whether a route works needs none; a PING does. The handshake takes any row: until it is over nobody
+    /// acknowledges the 1-RTT packets that hold the others, nor are they probed for (RFC 9002 6.2.1).
     fn has_rows(&self, lent: &Lent<'_>, path: PathRow, row: usize, shared: bool) -> bool {
         let may_go_without = || {
             self.wants_data(lent, path, shared)
                 || self.streams.wants_control()
                 || self.levels.sealable().iter().any(|level| self.crypto.wants_to_send(level, lent.session))
         };
+        let handshake = self.levels.sealable().without(ONE_RTT);
+        let shakes_hands = || {
+            path == PathRow::FIRST
+                && handshake.iter().any(|level| self.crypto.wants_to_send(level, lent.session))
+        };
         self.may_take_rows(lent, row, Allowed::All)
-            || is_idle(lent, row)
-                && (self.wants_on_route(lent, row) || !self.stuck.has(path) && may_go_without())
+            || is_idle(lent, row) && self.wants_on_route(lent, row)
+            || !self.stuck.has(path) && (shakes_hands() || is_idle(lent, row) && may_go_without())
     }
 }
 

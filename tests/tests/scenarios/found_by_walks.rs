@@ -274,3 +274,50 @@ fn questions_that_fill_the_table_of_sent_packets_do_not_silence_who_asks() {
     pair.server(|connection, _| read_pattern(connection, id, &mut received));
     assert_eq!(received, 1_000);
 }
+
+/// Loses the first two datagrams with what a client has to say at the end of its handshake, but not its PINGs there.
+fn lose_last_flight(pair: &mut Pair) {
+    let mut lost = 0;
+    pair.world.attack(move |_, datagram| {
+        let is_handshake = datagram.payload.first().is_some_and(|first| first & 0xf0 == 0xe0);
+        if datagram.destination == server_address() && is_handshake && datagram.payload.len() > 60 && lost < 2
+        {
+            lost += 1;
+            return vec![];
+        }
+        vec![(Duration::ZERO, datagram)]
+    });
+}
+
+/// A client's last flight was lost while early packets held all rows of sent packets but those for probes. Nothing was under way that
+/// could be probed for, and nobody said a word until the handshake had taken too long.
+#[test]
+fn early_packets_leave_a_row_for_what_is_lost_of_the_handshake() {
+    let mut pair = Pair::new(Link::mbit(10).delay_ms(50), |client, _| client.sizes.sent = 16);
+    lose_last_flight(&mut pair);
+    pair.connect(&[]);
+    pair.until("the client has sent its last flight", |pair| pair.told_client(Event::Connected));
+    for pause in [0, 330] {
+        pair.run_ms(pause);
+        for _ in 0..10 {
+            pair.client(|connection, _| connection.ping());
+            pair.run_ms(3);
+        }
+    }
+    pair.run_ms(5_000);
+    assert!(pair.told_server(Event::Connected));
+}
+
+/// As above, but the early packets had filled the congestion window.
+#[test]
+fn early_data_leaves_room_for_what_is_lost_of_the_handshake() {
+    let mut pair = Pair::new(Link::mbit(10).delay_ms(50), |_, _| {});
+    lose_last_flight(&mut pair);
+    pair.connect(&[]);
+    pair.until("the client has sent its last flight", |pair| pair.told_client(Event::Connected));
+    let id = stream(&mut pair);
+    let mut sent = 0;
+    pair.client(|connection, _| write_pattern(connection, id, &mut sent, 100_000));
+    pair.run_ms(5_000);
+    assert!(pair.told_server(Event::Connected));
+}
