@@ -246,6 +246,13 @@ impl Scene {
         self.pair.client_cause().is_none() && self.pair.server_cause().is_none()
     }
 
+    /// Whether the client's connection was not taken out.
+    fn client_is_there(&mut self) -> bool {
+        self.pair.world.with(self.pair.client, |node, _| {
+            node.latest().is_some_and(|handle| node.endpoint.connection_mut(handle).is_some())
+        })
+    }
+
     fn tell(&mut self, what: &str) {
         self.story.push(format!("{}: {what}", self.pair.world.now().as_micros()));
     }

@@ -392,7 +392,7 @@ fn walk(seed: u64) -> Tally {
                 scene.tell("what needs a path that does not work goes over others");
                 checks.wait(&mut scene);
             }
-            starved = !scene.is_over() && is_starved(&scene, moves.used);
+            starved = !scene.is_over() && is_starved(&mut scene, moves.used);
             assert!(scene.is_over() || checks.is_stranded || starved);
             checks.check_rest(&mut scene, is_quiet);
         }
