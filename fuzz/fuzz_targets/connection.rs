@@ -86,6 +86,7 @@ fn setup(input: &mut Input<'_>, server: bool) -> Setup {
         tx: input.pick(&[16, 300, 9000]),
         datagram: input.pick(&[0, 100, 3000]),
         cids: 4,
+        ..Sizes::default()
     };
     let limits =
         AeadLimits { confidentiality: input.pick(&[1 << 23, 140]), integrity: input.pick(&[1 << 52, 10]) };

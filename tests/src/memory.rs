@@ -30,6 +30,8 @@ pub struct Sizes {
     pub datagram: usize,
     /// Connection IDs per path, of each side.
     pub cids: usize,
+    /// Routes per path.
+    pub routes: usize,
 }
 
 impl Default for Sizes {
@@ -42,6 +44,7 @@ impl Default for Sizes {
             tx: 256 << 10,
             datagram: 4096,
             cids: CIDS_PER_PATH,
+            routes: ROUTES_PER_PATH,
         }
     }
 }
@@ -70,10 +73,10 @@ impl HeapMemory {
     pub fn new(sizes: Sizes) -> Self {
         Self {
             paths: vec![Path::EMPTY; sizes.paths],
-            routes: vec![Route::EMPTY; sizes.paths * ROUTES_PER_PATH],
+            routes: vec![Route::EMPTY; sizes.paths * sizes.routes],
             local_cids: vec![LocalCid::FREE; sizes.paths * sizes.cids],
             peer_cids: vec![PeerCid::FREE; sizes.paths * sizes.cids.max(2)],
-            retirements: vec![Retirement::FREE; sizes.paths * RETIREMENTS_PER_PATH],
+            retirements: vec![Retirement::FREE; sizes.paths * RETIREMENTS_PER_PATH.max(2 * sizes.cids)],
             sent: vec![SentPacket::EMPTY; sizes.sent],
             streams: vec![Stream::VACANT; sizes.streams],
             index: vec![7; 2 * sizes.streams],

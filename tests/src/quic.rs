@@ -181,6 +181,11 @@ impl QuicNode {
         self.opened.last().or(self.accepted.last()).copied()
     }
 
+    /// Connections that there is room for.
+    pub const fn slots(&self) -> usize {
+        self.setup.slots
+    }
+
     /// A connection that was not taken out.
     pub fn connection(&mut self, handle: Handle) -> &mut NullConnection {
         self.endpoint.connection_mut(handle).expect("a connection that was not taken out")

@@ -12,7 +12,8 @@ use peregrine_tests::null_session::NullEndpointCrypto;
 use crate::aside::Aside;
 use crate::{Peer, at_client, at_server, client, client_address, config, count_if};
 
-const SIZES: Sizes = Sizes { paths: 1, streams: 1, sent: 16, rx: 64, tx: 64, datagram: 0, cids: 4 };
+const SIZES: Sizes =
+    Sizes { paths: 1, streams: 1, sent: 16, rx: 64, tx: 64, datagram: 0, cids: 4, routes: 3 };
 const ROUNDS: u32 = 2_000;
 /// From one connection to the next, in an order far from that in which they came.
 const STRIDE: u32 = 7_919;

@@ -49,7 +49,7 @@ impl Transfer {
     /// A client and a server that have shaken hands.
     fn begin(streams: usize) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let sizes = Sizes { paths: 1, streams, sent: 1024, rx: 1, tx: 1, datagram: 0, cids: 4 };
+        let sizes = Sizes { paths: 1, streams, sent: 1024, rx: 1, tx: 1, datagram: 0, cids: 4, routes: 3 };
         let accepted = Accepted {
             on: at_server(1),
             version: V1,

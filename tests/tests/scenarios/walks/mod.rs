@@ -1,6 +1,9 @@
 //! Random walks: whatever networks, NATs, attackers and applications do, all transfers arrive, and nobody who watches the
 //! wires has anything to complain of.
 //!
+//! * [`choices`]: one path, whatever its sides have chosen.
+//! * [`churn`]: clients that come and go at a server with few slots.
+//! * [`streams`]: everything that applications may do with streams, on memories of any size.
 //! * [`migration`]: one path, and the moves of a client that has two networks.
 //! * [`multipath`]: up to four paths at once, opened, moved, abandoned and ranked by either side, with streams and datagrams tied to them
 //!   ([`ties`]).
@@ -8,8 +11,11 @@
 //! Three hundred seeds of each run with the tests. `PEREGRINE_SEEDS=10000` runs as many as that, `PEREGRINE_SEEDS=4711..4712`
 //! one, whose story is told if it fails.
 
+mod choices;
+mod churn;
 mod migration;
 mod multipath;
+mod streams;
 mod ties;
 
 use std::cell::{Cell, RefCell};
@@ -34,6 +40,8 @@ use peregrine_tests::sim::{Datagram, EcnFault, Ending, Interface, Link, Nat};
 const SEEDS: Range<u64> = 0..300;
 /// The client's local addresses, without ports: one for each of its interfaces.
 const HOMES: [&str; 4] = ["10.0.0.2", "10.0.1.2", "10.0.2.2", "10.0.3.2"];
+/// Where servers may prefer to be.
+const PREFERRED: &str = "192.0.2.99:4444";
 /// Both sides' idle timeout.
 const IDLE: Duration = Duration::from_secs(30);
 /// No outage is longer: with the waits between probes doubled, there is time for two after it.
@@ -110,7 +118,7 @@ impl Attack {
     fn on_datagram(&mut self, datagram: Datagram) -> Vec<(Duration, Datagram)> {
         let from = |source, delay| (delay, Datagram { source, ..datagram.clone() });
         let a_little = self.rng.up_to(Duration::from_millis(4));
-        if datagram.source == server() {
+        if is_server(datagram.source) {
             let echo = take_one(&mut self.echoes).then(|| from(self.elsewhere(), Duration::ZERO));
             return echo.into_iter().chain([(Duration::ZERO, datagram.clone())]).collect();
         }
@@ -180,6 +188,7 @@ impl Scene {
         });
         let attack = Attack { rng: rng.split(), spoofs: 0, copies: 0, storms: 0, echoes: 0, address: 0 };
         let attack = Rc::new(RefCell::new(attack));
+        pair.world.interface(pair.server, 0).add_address("192.0.2.99");
         pair.world.watch();
         let attacker = Rc::clone(&attack);
         pair.world.attack(move |_, datagram| attacker.borrow_mut().on_datagram(datagram));
@@ -454,6 +463,11 @@ fn bad_link(rng: &mut Rng) -> Link {
 
 fn server() -> SocketAddr {
     SERVER.parse().unwrap()
+}
+
+/// Whether the server is there, be it where it prefers to be.
+fn is_server(address: SocketAddr) -> bool {
+    address == server() || address == PREFERRED.parse().unwrap()
 }
 
 /// Tells the story of a walk that fails.

@@ -32,7 +32,7 @@ const SETTLED: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_secs(5);
 
 /// One of these.
-fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+pub(super) fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
 }
 
