@@ -223,8 +223,7 @@ impl State {
             route.is_suspect() && path.is_some_and(|path| path.ping.is_wanted()) && has_row()
         };
         let in_window = || route.congestion.in_flight() <= route.congestion.window();
-        let asks =
-            || self.wants_on_route(lent, row) && in_window() && self.may_take_rows(lent, row, Allowed::Path);
+        let asks = || self.wants_on_route(lent, row) && in_window();
         self.levels.is_confirmed() && (asks() || asks_again())
     }
 

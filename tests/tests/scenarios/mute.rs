@@ -8,7 +8,7 @@ use peregrine_core::ids::Dir;
 use peregrine_core::lifecycle::Cause;
 use peregrine_core::session::Level;
 use peregrine_core::time::Instant;
-use peregrine_core::wire::frame::{Frame, Kind, Ping};
+use peregrine_core::wire::frame::{Frame, Kind, PathChallenge, Ping};
 use peregrine_tests::pair::{open, write_pattern};
 use peregrine_tests::puppet::{Bout, Heard, ack};
 use peregrine_tests::quic::Setup;
@@ -159,4 +159,28 @@ fn signs_of_life_after_silences_are_answered_ever_more_rarely() {
             assert!(mute.asked() <= most, "{} for {every:?} {says:?}", mute.asked());
         }
     }
+}
+
+/// What answers a challenge needs no row of the table of sent packets: a peer that has moved to where it can be heard again, and wants
+/// that proved, would wait for ever.
+#[test]
+fn a_full_table_of_sent_packets_keeps_no_challenge_waiting() {
+    let mut setup = Setup::client(1);
+    setup.sizes.sent = 8;
+    let mut bout = Bout::against_client(setup);
+    for _ in 0..2 {
+        bout.wait_ms(100);
+        bout.ack();
+    }
+    bout.act(|connection, _| {
+        let id = open(connection, Dir::Bi);
+        write_pattern(connection, id, &mut 0, 20_000);
+    });
+    bout.wait_ms(1_000);
+    assert_eq!(bout.connection().usage().sent, 6, "two are kept for probes");
+    bout.puppet.heard.clear();
+    bout.say(&[Frame::PathChallenge(PathChallenge { data: [7; 8] })]);
+    bout.hear();
+    let answers = bout.puppet.heard.iter().flat_map(Heard::frames);
+    assert_eq!(answers.filter(|frame| matches!(frame, Frame::PathResponse(_))).count(), 1);
 }

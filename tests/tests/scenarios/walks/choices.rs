@@ -11,7 +11,7 @@ use peregrine_tests::quic::{NullConnection, Setup};
 use peregrine_tests::rng::Rng;
 
 use super::multipath::pick;
-use super::{HOMES, PATIENCE, PREFERRED, STEPS, Scene, Tally, Teller, home, walk_all};
+use super::{PATIENCE, PREFERRED, STEPS, Scene, Tally, Teller, walk_all};
 
 /// The longest transfer.
 const LONGEST: u64 = 60_000;
@@ -107,15 +107,6 @@ fn step(scene: &mut Scene, opened: &mut u64) {
     scene.tell(&format!("{interface}: {what}"));
 }
 
-/// All routes are there again.
-fn bring_back(scene: &mut Scene) {
-    for interface in 0..scene.interfaces {
-        let change = NetworkChange::AddressBack(home(interface, 0).ip());
-        scene.pair.client(|connection, now| connection.network_changed(now, change));
-    }
-    scene.gone = [false; HOMES.len()];
-}
-
 /// The server has no connection ID to answer with where the client is now.
 fn is_starved(scene: &mut Scene, opened: u64) -> bool {
     let told = scene.pair.server_node().events.iter().rev().take(32);
@@ -159,7 +150,7 @@ fn walk(seed: u64) -> Tally {
         let mut scene = scene.borrow_mut();
         if !scene.is_over() {
             scene.heal();
-            bring_back(&mut scene);
+            scene.bring_back();
             let limit = scene.pair.world.now().after(PATIENCE);
             scene.go_on(limit);
             starved = !scene.is_over() && is_starved(&mut scene, opened);

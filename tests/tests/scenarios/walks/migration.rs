@@ -25,14 +25,17 @@ pub(super) struct Used {
 
 /// Whether one side cannot answer. While nothing got through the client has come from more addresses, each with an ID of
 /// its own, than the server had IDs to answer with (RFC 9000 9.5), fewer if they were being replaced when the outage began. Or the
-/// client had used up all but one for routes that it has closed, and the order to replace that one too came before any other.
+/// client, or a server whose client rotates, had used up all but one for routes that are closed, and the order to replace that one
+/// too came before any other.
 /// Neither side can mend that.
 pub(super) fn is_starved(scene: &mut Scene, used: Used) -> bool {
     // It is told again and again that a route is suspect, until the idle timeout.
     let last = scene.pair.server_node().events.iter().rev().take(32);
     let is_told = last.into_iter().any(|(_, _, event)| *event == Event::NoSpareCid);
-    let is_mute =
-        used.rotated && scene.client_is_there() && scene.pair.client(|it, _| it.usage().peer_cids) == 0;
+    let is_mute = used.rotated
+        && scene.are_there()
+        && (scene.pair.client(|it, _| it.usage().peer_cids) == 0
+            || scene.pair.server(|it, _| it.usage().peer_cids) == 0);
     (used.opened >= CIDS_PER_PATH as u64 || used.rotated) && (is_told || is_mute)
 }
 

@@ -166,6 +166,8 @@ struct Scene {
     /// What happened, for whoever has to understand a failure.
     story: Vec<String>,
     fresh: u16,
+    /// A path was to be kept awake.
+    waking: bool,
 }
 
 impl Scene {
@@ -226,6 +228,7 @@ impl Scene {
             over: Rc::default(),
             story: Vec::new(),
             fresh: 5000,
+            waking: false,
         }
     }
 
@@ -255,10 +258,12 @@ impl Scene {
         self.pair.client_cause().is_none() && self.pair.server_cause().is_none()
     }
 
-    /// Whether the client's connection was not taken out.
-    fn client_is_there(&mut self) -> bool {
-        self.pair.world.with(self.pair.client, |node, _| {
-            node.latest().is_some_and(|handle| node.endpoint.connection_mut(handle).is_some())
+    /// Whether neither side's connection was taken out.
+    fn are_there(&mut self) -> bool {
+        [self.pair.client, self.pair.server].into_iter().all(|host| {
+            self.pair.world.with(host, |node, _| {
+                node.latest().is_some_and(|handle| node.endpoint.connection_mut(handle).is_some())
+            })
         })
     }
 
@@ -376,6 +381,15 @@ impl Scene {
             self.pair.world.interface(self.pair.client, interface).plug();
         }
         self.tell("all is well");
+    }
+
+    /// All routes are there again.
+    fn bring_back(&mut self) {
+        for interface in 0..self.interfaces {
+            let change = NetworkChange::AddressBack(home(interface, 0).ip());
+            self.pair.client(|connection, now| connection.network_changed(now, change));
+        }
+        self.gone = [false; HOMES.len()];
     }
 
     /// Every network goes, for good: both sides notice by the idle timeout, and not before. Or what was still on its way has told
