@@ -83,7 +83,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         let failure = Failure::of_connection(&error);
         Failure::new(failure.exit, format_args!("{watching}: {failure}"))
     })?;
-    interrupt::closes(endpoint.clone())?;
+    interrupt::closes(endpoint.clone(), "interrupted")?;
     let servers = servers(&get.urls);
     let progress = Progress::new(get.json || get.timeline);
     let results: Vec<OnceLock<Result<Received, Failure>>> =
