@@ -15,7 +15,7 @@ use peregrine_std::{Builder, Connection, Endpoint, Error, OtherNetworks, Sizes, 
 use crate::args::Get;
 use crate::credentials;
 use crate::exit::Exit;
-use crate::failure::{Failure, advice};
+use crate::failure::Failure;
 use crate::hq::{self, Reset};
 use crate::interrupt;
 use crate::logs;
@@ -250,14 +250,9 @@ impl Server {
                 Err(error) => {
                     let mut told = Failure::of_connection(&error);
                     told.text = format!("{address}: {}", told.text);
-                    if let Error::Closed(closed) = &error {
-                        if let Some(advice) = advice(closed) {
-                            told.text = format!("{}; {advice}", told.text);
-                        }
-                        // Someone answered: another address of the same host would say the same.
-                        if told.exit != Exit::Unreachable {
-                            return Err(told);
-                        }
+                    // Someone answered: another address of the same host would say the same.
+                    if matches!(error, Error::Closed(_)) && told.exit != Exit::Unreachable {
+                        return Err(told);
                     }
                     failure = Some(told);
                 }
