@@ -1,9 +1,9 @@
 //! `peregrine get`: one connection for each host, several files at a time.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -23,7 +23,7 @@ use crate::meter::Meter;
 use crate::report::{Download, Progress, Report, Ways, complain};
 use crate::save::{self, Existing, Received, Sink};
 use crate::steer;
-use crate::timeline::Timeline;
+use crate::timeline::{Canvas, Timeline};
 use crate::url::{Host, Url};
 
 /// Bytes taken at a time.
@@ -43,7 +43,8 @@ struct Server {
 /// Downloads all files; returns how it went.
 pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     let names = names(get)?;
-    let picture = get.timeline_svg.as_deref().map(Picture::create).transpose()?;
+    check_place(get, &names)?;
+    let canvas = get.timeline_svg.as_deref().map(Canvas::open).transpose()?;
     let new_session = credentials::of_client(get)?;
     let builder = Endpoint::builder().client(new_session).sizes(SIZES).tune(|config| {
         // A server of files has no reason to open streams.
@@ -52,8 +53,8 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     });
     let clock = Clock::start();
     let meter = Arc::new(Meter::new(clock));
-    let timeline = Arc::new(Timeline::new(clock, Arc::clone(&meter), get.timeline, picture.is_some()));
-    let builder = if get.timeline || get.json || picture.is_some() {
+    let timeline = Arc::new(Timeline::new(clock, Arc::clone(&meter), get.timeline, canvas.is_some()));
+    let builder = if get.timeline || get.json || canvas.is_some() {
         let timeline = Arc::clone(&timeline);
         builder.observe(move |seen| timeline.see(seen))
     } else {
@@ -124,7 +125,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     let connections = || servers.iter().filter_map(Server::connected).collect();
     let carry_out = |order| steer::carry_out(order, &meter, &timeline, connections);
     let carried_out: Vec<Result<(), Failure>> = thread::scope(|scope| {
-        if picture.is_some() {
+        if canvas.is_some() {
             scope.spawn(|| timeline.watch(connections));
         }
         let steering: Vec<_> = orders.iter().map(|order| scope.spawn(move || carry_out(order))).collect();
@@ -157,7 +158,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         connection.close(Reset::Done as u64, "");
     }
     let mut carried_out = carried_out;
-    carried_out.extend(picture.map(|picture| picture.write(&timeline, &get.urls)));
+    carried_out.extend(canvas.map(|canvas| canvas.draw(&timeline, &get.urls)));
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
     let ways = Ways { routes, paths, moves: timeline.moves(), rebindings: timeline.rebindings() };
     Ok(tell(get, results.collect(), carried_out, ways, (took, meter.longest_silence())))
@@ -215,6 +216,25 @@ fn names(get: &Get) -> Result<Vec<Option<String>>, Failure> {
         names.push(name);
     }
     Ok(names)
+}
+
+/// What would keep a download from being saved is known before it begins.
+fn check_place(get: &Get, names: &[Option<String>]) -> Result<(), Failure> {
+    let Some(folder) = get.folder() else { return Ok(()) };
+    if folder.exists() && !folder.is_dir() {
+        let what = format_args!("--out {} is a file: name the folder to save into", folder.display());
+        return Err(Failure::new(Exit::Local, what));
+    }
+    // A link to a folder makes room for the file.
+    let is_taken = |path: &PathBuf| path.symlink_metadata().is_ok_and(|there| there.is_dir());
+    match names.iter().flatten().map(|name| folder.join(name)).find(is_taken) {
+        Some(path) => {
+            let what =
+                format_args!("cannot save {}: a folder has that name; choose another --out", path.display());
+            Err(Failure::new(Exit::Local, what))
+        }
+        None => Ok(()),
+    }
 }
 
 fn servers(urls: &[Url]) -> Vec<Server> {
@@ -275,34 +295,10 @@ impl Server {
     }
 }
 
-/// The file that the timeline is drawn into. That it cannot be written is known before anything is downloaded.
-struct Picture<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> Picture<'a> {
-    fn create(path: &'a Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|error| Self::failure(path, error))?;
-        Ok(Self { path, file })
-    }
-
-    fn failure(path: &Path, error: io::Error) -> Failure {
-        Failure::local(format_args!("cannot write the timeline to {}", path.display()), error)
-    }
-
-    fn write(mut self, timeline: &Timeline, urls: &[Url]) -> Result<(), Failure> {
-        let first = urls.first().map(ToString::to_string).unwrap_or_default();
-        let more = urls.len().saturating_sub(1);
-        let title = if more == 0 { first } else { format!("{first} and {more} more") };
-        let drawn = timeline.picture(&format!("peregrine get {title}")).unwrap_or_default();
-        self.file.write_all(drawn.as_bytes()).map_err(|error| Self::failure(self.path, error))
-    }
-}
-
 fn open_sink(get: &Get, name: &Option<String>) -> Result<Sink, Failure> {
     match (get.folder(), name) {
-        (Some(folder), Some(name)) => Sink::save(folder, name, Existing::Replace)
+        (Some(folder), Some(name)) => fs::create_dir_all(folder)
+            .and_then(|()| Sink::save(folder, name, Existing::Replace))
             .map_err(|error| Failure::local(format_args!("cannot save into {}", folder.display()), error)),
         _ => Ok(Sink::discard()),
     }
@@ -322,7 +318,8 @@ fn download(
         }
         failure
     };
-    let local = |error| Failure::local("cannot save", error);
+    let path = sink.path().map(|path| path.display().to_string()).unwrap_or_default();
+    let local = |error| Failure::local(format_args!("cannot save {path}"), error);
     let (mut send, mut recv) = connection.open_bi().map_err(|error| failed(&error))?;
     let mut request = &hq::request(&url.path)[..];
     loop {

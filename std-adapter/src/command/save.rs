@@ -97,11 +97,15 @@ impl Sink {
         Self { hash: Sha256::new(), bytes: 0, file: None }
     }
 
-    /// Also saves, under a name from [`file_name`] in `folder`, which is made if it is not there.
-    pub(crate) fn save(folder: &Path, name: &str, existing: Existing) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+    /// Also saves, under a name without folders in `folder`.
+    pub(crate) fn save(folder: &Path, name: impl AsRef<Path>, existing: Existing) -> io::Result<Self> {
         let file = PartialFile::create(folder, folder.join(name), existing)?;
         Ok(Self { file: Some(file), ..Self::discard() })
+    }
+
+    /// The file that it is to become.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| &*file.path)
     }
 
     /// How many bytes it has taken.
@@ -266,7 +270,8 @@ mod tests {
     #[test]
     fn a_file_has_its_name_only_when_it_is_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("new/out");
+        let out = folder.path().join("out");
+        fs::create_dir(&out).unwrap();
         let mut sink = Sink::save(&out, "x", Existing::Replace).unwrap();
         sink.write_all(b"ab").unwrap();
         assert!(names(&out)[0].ends_with(".part"));

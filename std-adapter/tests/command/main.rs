@@ -415,6 +415,7 @@ fn mistakes_of_ones_own_have_their_codes() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let (missing, hello) = (place.text("missing.pem"), place.text("public/hello.txt"));
+    let public = place.text("public");
     for (args, expected, words) in [
         (&["get", "http://x/"][..], 2, "https://"),
         (&["get", "hq://localhost/", "--insecure"], 2, "names no file"),
@@ -423,6 +424,8 @@ fn mistakes_of_ones_own_have_their_codes() {
         (&["get", "hq://localhost/x", "--ca", &missing], 3, "cannot read"),
         (&["get", "hq://localhost/x", "--ca", &hello], 3, "holds no certificate"),
         (&["get", "hq://localhost/x", "--insecure", "--bind", "192.0.2.1"], 3, "cannot use the address"),
+        (&["get", "hq://localhost/sub", "--out", &public], 3, "public/sub: a folder has that name"),
+        (&["get", "hq://localhost/x", "--out", &hello], 3, "hello.txt is a file: name the folder"),
         (&["serve", "--listen", &taken], 3, &taken),
         (
             &["serve", "--listen", &taken, "--quic-lb", "id=1,server=0a,nonce=8,key=secret-by-mistake"],

@@ -103,6 +103,17 @@ fn a_timeline_is_drawn() {
     let missing = server.get(&["/missing"], &args);
     assert_eq!(code(&missing), 6);
     assert!(fs::read_to_string(&svg).unwrap().contains(">connected<"));
+    // The picture before stays where nothing comes of a new one.
+    let drawn = fs::read_to_string(&svg).unwrap();
+    let (ca, mut mistaken) = (place.text("missing.pem"), args);
+    mistaken[0] = "--json";
+    assert_eq!(code(&server.get(&["/1"], &[&mistaken[..], &["--ca", &ca]].concat())), 3);
+    assert_eq!((fs::read_to_string(&svg).unwrap(), files(place.0.path()).len()), (drawn, 3));
+    if cfg!(unix) {
+        let device = server.get(&["/1"], &["--insecure", "--out", "-", "--timeline-svg", "/dev/null"]);
+        assert_eq!(code(&device), 0, "{}", said(&device));
+        assert!(!Path::new("/dev/null").is_file());
+    }
     // A file that cannot be written stops everything before it begins.
     let (nowhere, out) = (place.text("missing/timeline.svg"), place.text("out"));
     let got = server.get(&["/1"], &["--insecure", "--out", &out, "--timeline-svg", &nowhere]);
