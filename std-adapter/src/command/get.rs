@@ -24,7 +24,7 @@ use crate::report::{Download, Progress, Report, Ways, complain};
 use crate::save::{self, Existing, Received, Sink};
 use crate::steer;
 use crate::timeline::{Canvas, Timeline};
-use crate::url::{Host, Url};
+use crate::url::{Host, Url, is_of_a_host};
 
 /// Bytes taken at a time.
 const CHUNK: usize = 256 << 10;
@@ -40,8 +40,18 @@ struct Server {
     connection: OnceLock<Result<Connection, Failure>>,
 }
 
-/// Downloads all files; returns how it went.
+/// Downloads all files; returns how it went. What is written as JSON holds everything that went wrong.
 pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
+    match download_all(get) {
+        Err(failure) if get.json => {
+            let results = get.urls.iter().map(|_| Err(failure.clone())).collect();
+            Ok(tell(get, results, Vec::new(), Ways::default(), Default::default()))
+        }
+        done => done,
+    }
+}
+
+fn download_all(get: &Get) -> Result<Exit, Failure> {
     let names = names(get)?;
     check_place(get, &names)?;
     let canvas = get.timeline_svg.as_deref().map(Canvas::open).transpose()?;
@@ -278,7 +288,9 @@ impl Server {
                 }
             }
         }
-        let nowhere = || Failure::new(Exit::Unreachable, format_args!("{} has no address", self.host));
+        let nowhere = || {
+            Failure::new(Exit::Unreachable, format_args!("{} has no address that a host can have", self.host))
+        };
         Err(failure.unwrap_or_else(nowhere))
     }
 
@@ -286,10 +298,10 @@ impl Server {
         match &self.host {
             Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, self.port)]),
             Host::Name(name) => {
-                let found = (name.as_str(), self.port).to_socket_addrs();
-                found.map(Iterator::collect).map_err(|_| {
+                let found = (name.as_str(), self.port).to_socket_addrs().map_err(|_| {
                     Failure::new(Exit::Unreachable, format_args!("no host of the name {name} is known"))
-                })
+                })?;
+                Ok(found.filter(|address| is_of_a_host(address.ip())).collect())
             }
         }
     }

@@ -154,7 +154,8 @@ impl Report {
                 let place = path.as_ref().map_or("not saved".into(), |path| path.display().to_string());
                 let _ = writeln!(
                     text,
-                    "{url}: {bytes} bytes, sha256 {}, {}",
+                    "{}: {bytes} bytes, sha256 {}, {}",
+                    printable(url),
                     got.sha256_hex(),
                     printable(&place)
                 );

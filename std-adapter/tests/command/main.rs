@@ -454,6 +454,28 @@ fn mistakes_of_ones_own_have_their_codes() {
 }
 
 #[test]
+fn programs_are_told_of_every_failure_in_one_object() {
+    let place = Place::new();
+    let url = "HTTPS://LocalHost:1/x#y";
+    for (args, expected, words) in [
+        (&["--ca", "missing.pem"][..], 3, "missing.pem"),
+        (&["--insecure", "--bind", "192.0.2.1"], 3, "cannot use the address"),
+        (&["--insecure", "--timeline-svg", "missing/x.svg"], 3, "cannot write the timeline"),
+    ] {
+        let got = Command::new(COMMAND)
+            .current_dir(place.0.path())
+            .args(["get", url, "--json"])
+            .args(args)
+            .output();
+        let got = got.unwrap();
+        assert_eq!(code(&got), expected, "{args:?}: {}", said(&got));
+        let report: Value = serde_json::from_slice(&got.stdout).unwrap();
+        assert_eq!((&report["ok"], &report["files"][0]["url"]), (&false.into(), &url.into()), "{report}");
+        assert!(report["files"][0]["error"].as_str().unwrap().contains(words), "{report}");
+    }
+}
+
+#[test]
 fn the_demonstration_verifies_what_it_shows() {
     let text = demonstrate(
         &[
