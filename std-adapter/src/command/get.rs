@@ -20,7 +20,7 @@ use crate::hq::{self, Reset};
 use crate::interrupt;
 use crate::logs;
 use crate::meter::Meter;
-use crate::report::{Download, Progress, Report, Ways, complain};
+use crate::report::{Download, Progress, Report, Unmoved, Ways, complain};
 use crate::save::{self, Existing, Received, Sink};
 use crate::steer;
 use crate::timeline::{Canvas, Timeline};
@@ -54,6 +54,8 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
 fn download_all(get: &Get) -> Result<Exit, Failure> {
     let names = names(get)?;
     check_place(get, &names)?;
+    let orders = get.orders();
+    steer::check(&orders)?;
     let canvas = get.timeline_svg.as_deref().map(Canvas::open).transpose()?;
     let new_session = credentials::of_client(get)?;
     let builder = Endpoint::builder().client(new_session).sizes(SIZES).tune(|config| {
@@ -131,10 +133,18 @@ fn download_all(get: &Get) -> Result<Exit, Failure> {
         }
     };
     let workers = usize::from(get.parallel).min(get.urls.len());
-    let orders = get.orders();
-    let connections = || servers.iter().filter_map(Server::connected).collect();
-    let carry_out = |order| steer::carry_out(order, &meter, &timeline, connections);
-    let carried_out: Vec<Result<(), Failure>> = thread::scope(|scope| {
+    let connections = || servers.iter().filter_map(Server::connected).collect::<Vec<_>>();
+    let carry_out = |order| {
+        steer::carry_out(order, &meter, &timeline, connections).map_err(|why| {
+            let goes_on = |connection: &&Connection| connection.close_reason().is_none();
+            let is_told = !get.json && !meter.is_over() && connections().iter().all(goes_on);
+            if is_told {
+                progress.complain(&why.text);
+            }
+            Unmoved { why, is_told }
+        })
+    };
+    let mut carried_out: Vec<Result<(), Unmoved>> = thread::scope(|scope| {
         if canvas.is_some() {
             scope.spawn(|| timeline.watch(connections));
         }
@@ -167,8 +177,8 @@ fn download_all(get: &Get) -> Result<Exit, Failure> {
         }
         connection.close(Reset::Done as u64, "");
     }
-    let mut carried_out = carried_out;
-    carried_out.extend(canvas.map(|canvas| canvas.draw(&timeline, &get.urls)));
+    let drawn = canvas.map(|canvas| canvas.draw(&timeline, &get.urls));
+    carried_out.extend(drawn.map(|drawn| drawn.map_err(|why| Unmoved { why, is_told: false })));
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
     let ways = Ways { routes, paths, moves: timeline.moves(), rebindings: timeline.rebindings() };
     Ok(tell(get, results.collect(), carried_out, ways, (took, meter.longest_silence())))
@@ -182,7 +192,7 @@ fn interrupted() -> Failure {
 fn tell(
     get: &Get,
     results: Vec<Result<Received, Failure>>,
-    carried_out: Vec<Result<(), Failure>>,
+    carried_out: Vec<Result<(), Unmoved>>,
     ways: Ways,
     (took, silence): (Duration, Duration),
 ) -> Exit {
@@ -191,13 +201,12 @@ fn tell(
     // A download that has failed cannot be moved either.
     let unmoved: Vec<_> =
         carried_out.into_iter().filter_map(Result::err).filter(|_| exit.is_none()).collect();
-    let exit = exit.or(unmoved.first().map(|failure| failure.exit)).unwrap_or(Exit::Done);
+    let exit = exit.or(unmoved.first().map(|unmoved| unmoved.why.exit)).unwrap_or(Exit::Done);
     let downloads = get
         .urls
         .iter()
         .zip(results)
         .map(|(url, result)| Download { url: url.to_string(), result: result.map_err(|error| error.text) });
-    let unmoved = unmoved.into_iter().map(|failure| failure.text).collect();
     let report = Report { downloads: downloads.collect(), unmoved, ways, took, silence };
     if get.json {
         println!("{}", report.json());

@@ -254,7 +254,7 @@ struct Hanging {
 }
 
 impl Hanging {
-    fn start(out: &Path) -> Self {
+    fn start(out: &Path, args: &[&str]) -> Self {
         let identity = Identity::self_signed(&["localhost".into()]).unwrap();
         let tls =
             tls::ours::Server::new(ServerTls::new(Shown::Certificate(identity), &[b"hq-interop"])).unwrap();
@@ -263,6 +263,7 @@ impl Hanging {
         let url = format!("hq://127.0.0.1:{}/endless", server.local_addrs()[0].port());
         let process = Command::new(COMMAND)
             .args(["get", &url, "--insecure", "--out", out.to_str().unwrap()])
+            .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -280,7 +281,7 @@ impl Hanging {
 fn a_download_broken_off_leaves_no_file() {
     let place = Place::new();
     let out = place.path("out");
-    let mut get = Hanging::start(&out);
+    let mut get = Hanging::start(&out, &[]);
     get.process.kill().unwrap();
     get.process.wait().unwrap();
     assert!(!out.join("endless").exists());
@@ -300,7 +301,7 @@ fn an_interrupted_download_leaves_nothing() {
     let place = Place::new();
     for (name, signal) in [("int", Signal::INT), ("term", Signal::TERM)] {
         let out = place.path(name);
-        let get = Hanging::start(&out);
+        let get = Hanging::start(&out, &[]);
         kill_process(Pid::from_child(&get.process), signal).unwrap();
         let got = get.process.wait_with_output().unwrap();
         assert_eq!(code(&got), 130);
@@ -424,6 +425,21 @@ fn mistakes_of_ones_own_have_their_codes() {
         (&["get", "hq://localhost/x", "--ca", &missing], 3, "cannot read"),
         (&["get", "hq://localhost/x", "--ca", &hello], 3, "holds no certificate"),
         (&["get", "hq://localhost/x", "--insecure", "--bind", "192.0.2.1"], 3, "cannot use the address"),
+        (
+            &["get", "hq://localhost/x", "--insecure", "--path", "127.0.0.1", "--path", "192.0.2.77"],
+            3,
+            "choose an address of this machine",
+        ),
+        (
+            &["get", "hq://localhost/x", "--insecure", "--backup", "192.0.2.77"],
+            3,
+            "--backup 192.0.2.77:0: cannot",
+        ),
+        (
+            &["get", "hq://localhost/x", "--insecure", "--migrate-to", "192.0.2.77"],
+            3,
+            "--migrate-to 192.0.2.77:0",
+        ),
         (&["get", "hq://localhost/sub", "--out", &public], 3, "public/sub: a folder has that name"),
         (&["get", "hq://localhost/x", "--out", &hello], 3, "hello.txt is a file: name the folder"),
         (&["serve", "--listen", &taken], 3, &taken),

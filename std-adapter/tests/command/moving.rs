@@ -133,7 +133,12 @@ fn why_a_download_did_not_move_is_said_and_the_file_is_there() {
             6,
             "the peer does not allow migration; --rebind-after shows",
         ),
-        (&willing, &["--migrate-to", "192.0.2.77"], 3, "choose an address of this machine"),
+        (
+            &willing,
+            &["--migrate-to", "192.0.2.77", "--after", "1KiB"],
+            3,
+            "choose an address of this machine",
+        ),
         (&willing, &["--migrate-to", "::1"], 2, "that takes a local address of IPv4"),
         (
             &willing,
@@ -161,5 +166,23 @@ fn why_a_download_did_not_move_is_said_and_the_file_is_there() {
         let got = willing.get(&["/1"], args);
         assert_eq!(code(&got), 2);
         assert!(said(&got).contains(words), "{}", said(&got));
+    }
+}
+
+#[test]
+fn what_cannot_be_moved_is_said_while_the_download_goes_on() {
+    let place = Place::new();
+    for (args, words) in [
+        (&["--migrate-to", "192.0.2.77", "--after", "1B"][..], "choose an address of this machine"),
+        (&["--path", "127.0.0.1", "--path", "::1"], "both sides have to offer it"),
+    ] {
+        let out = place.path(args[0]);
+        let mut get = Hanging::start(&out, args);
+        let mut line = String::new();
+        BufReader::new(get.process.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains(words), "{line}");
+        assert!(get.process.try_wait().unwrap().is_none() && get.connection.close_reason().is_none());
+        get.process.kill().unwrap();
+        get.process.wait().unwrap();
     }
 }
