@@ -23,6 +23,7 @@ mod save;
 mod serve;
 mod several;
 mod steer;
+mod strangers;
 mod timeline;
 mod uploads;
 mod url;

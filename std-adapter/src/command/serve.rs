@@ -22,6 +22,7 @@ use crate::logs;
 use crate::report::printable;
 use crate::root::Root;
 use crate::save::Existing;
+use crate::strangers::Strangers;
 use crate::uploads::Uploads;
 
 /// Requests of one connection that are answered at the same time; further ones wait.
@@ -55,6 +56,11 @@ pub(crate) fn run(serve: &Serve) -> Result<Exit, Failure> {
             serve.terms.configure(config);
         }),
     };
+    let strangers = (!serve.json).then(Arc::<Strangers>::default);
+    let builder = match strangers.clone() {
+        Some(strangers) => builder.observe(move |seen| strangers.see(seen)),
+        None => builder,
+    };
     let endpoint = builder
         .server(move |_| Ok(new_session()))
         .retry(if serve.retry { RetryPolicy::Always } else { RetryPolicy::UnderLoad })
@@ -76,6 +82,11 @@ pub(crate) fn run(serve: &Serve) -> Result<Exit, Failure> {
         .map_err(|error| Failure::of_connection(&error))?;
     interrupt::closes(endpoint.clone(), "the server was stopped")?;
     announce(serve, endpoint.local_addrs(), pin.map(|pin| pin.to_string()));
+    if let Some(strangers) = strangers {
+        let endpoint = endpoint.clone();
+        // Without a thread to spare nobody is told.
+        let _ = thread::Builder::new().spawn(move || strangers.tell(&endpoint));
+    }
     accept(&endpoint, &site, !serve.json);
     if !interrupt::came() {
         return Err(Failure::new(Exit::Local, "the system has taken the sockets away"));

@@ -246,6 +246,31 @@ fn nothing_outside_the_root_is_served() {
     }
 }
 
+#[test]
+fn clients_that_did_not_get_in_are_told_of() {
+    let mut serve = Command::new(COMMAND)
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(serve.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim_end().rsplit(':').next().unwrap().parse().unwrap();
+    let mut log = BufReader::new(serve.stderr.take().unwrap());
+    let server = Server { process: serve, port, pin: None };
+    let wrong = "ab".repeat(32);
+    for (trust, words) in
+        [(&["--insecure"][..], " /9: 9 bytes"), (&["--pin", &wrong], " handshake failed: the peer broke")]
+    {
+        server.get(&["/9"], &[trust, &["--out", "-"]].concat());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        assert!(line.starts_with("127.0.0.1:") && line.contains(words), "{line}");
+        no_dump(&line);
+    }
+}
+
 /// A download that has begun and never ends: the command, and the server's end of its connection.
 struct Hanging {
     process: Child,
