@@ -229,7 +229,8 @@ fn by_peer(close: &Close, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 const fn alert_words(alert: u8) -> Option<&'static str> {
     Some(match alert {
         40 => "no algorithm in common",
-        42 | 43 | 46 => "it does not accept our certificate",
+        42 | 46 => "it does not accept our certificate",
+        43 => "no kind of certificate or public key in common",
         45 => "our certificate has expired or is not valid yet",
         48 => "it does not know the issuer of our certificate",
         51 => "a signature or a Finished message does not verify",
@@ -285,6 +286,12 @@ mod tests {
                 Cause::Peer(Close::transport(&TransportError::alert(120, "nope"))),
                 "the peer broke the connection off: no application protocol in common \
                  [TLS no_application_protocol (0x178)]: nope",
+            ),
+            (
+                // Of a server this may be about its own certificate.
+                Cause::Peer(Close::transport(&TransportError::alert(43, ""))),
+                "the peer broke the connection off: no kind of certificate or public key in common \
+                 [TLS unsupported_certificate (0x12b)]",
             ),
             (
                 Cause::Peer(Close::transport(&refused)),

@@ -4,9 +4,16 @@
     ram.py [--paths 1] [--streams 4] [--in-flight 16] [--receive 1024] [--send 1024] [--datagrams 0]
            [--routes 3] [--mtu 1280] [--check] PROGRAM
 
-`--routes` are those of each path: the one in use, the one before and one to move to. `--receive` and `--send` are bytes for each stream and way, `--datagrams` bytes for DATAGRAM frames each way, `--mtu` the
-longest UDP payload. PROGRAM is the linked `sizes`, from which the sizes of all rows are read; that in `multipath` for several paths. `--check` compares what is
-computed for some storages with what the compiler made of them.
+`--routes` are those of each path: the one in use, the one before and one to move to. `--receive` and `--send` are bytes for
+each stream and way, `--datagrams` bytes for DATAGRAM frames each way, `--mtu` the longest UDP payload. `--check` compares what
+is computed for some storages with what the compiler made of them.
+
+PROGRAM is the linked `sizes`, from which the sizes of all rows are read. It is built here, for one path or several, by
+
+    cargo build --release --bin sizes
+    cargo build --release --bin sizes --features multipath --target-dir target/multipath
+
+as target/thumbv7em-none-eabihf/release/sizes and target/multipath/thumbv7em-none-eabihf/release/sizes.
 """
 
 import argparse
@@ -17,6 +24,15 @@ from elf import Elf
 
 # As in core/src/connection/storage.rs.
 ROUTES_PER_PATH, CIDS_PER_PATH, RETIREMENTS_PER_PATH, CRYPTO_LEN = 3, 4, 8, 4608
+
+
+# Option, default, least and most: what `Storage::new` asserts, and what the types can count.
+OPTIONS = [
+    ("paths", 1, 1, 8), ("streams", 4, 0, 0xff00 - 1), ("in-flight", 16, 8, 0xffff - 1), ("receive", 1024, 0, 1 << 30),
+    ("send", 1024, 0, 1 << 30), ("datagrams", 0, 0, 1 << 30), ("routes", ROUTES_PER_PATH, 1, 32), ("mtu", 1280, 1200, 65527),
+]
+# Of all paths together.
+MOST_ROUTES = 32
 
 
 def up(length, alignment=8):
@@ -63,15 +79,22 @@ def check(size, program):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("paths", 1), ("streams", 4), ("in-flight", 16), ("receive", 1024), ("send", 1024),
-                          ("datagrams", 0), ("routes", ROUTES_PER_PATH), ("mtu", 1280)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    for name, default, least, most in OPTIONS:
+        parser.add_argument(f"--{name}", type=number(least, most), default=default)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("program", help="the linked `sizes`")
     args = parser.parse_args()
-    size = sizes_of(args.program)
+    try:
+        size = sizes_of(args.program)
+    except OSError as error:
+        parser.error(f"{args.program}: {error.strerror}; --help tells how it is built")
     if args.check:
         return check(size, args.program)
+    if args.paths * args.routes > MOST_ROUTES:
+        parser.error(f"{args.paths} paths of {args.routes} routes: all paths together have {MOST_ROUTES} routes at most")
+    if args.paths > size["most_paths"]:
+        parser.error(f"{args.program} is built for one path, and rows of several are larger: name the one with the feature "
+                     "`multipath`; --help tells how it is built")
     # A ninth of the memory marks what came out of order.
     rx = up(-(-args.receive * 9 // 8))
     numbers = [args.paths, args.streams, args.in_flight, rx, args.send, args.datagrams]
@@ -98,6 +121,19 @@ def main():
     print(f"{sum(whole.values()):10,}  in all\n")
     print(f"type Memory = peregrine_embassy::Storage<{', '.join(map(str, shown))}>;")
     return None
+
+
+def number(least, most):
+    """Reads a number in this range."""
+    def read(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+        return value
+    return read
 
 
 def sizes_of(program):

@@ -62,6 +62,13 @@ for level in "$@"; do
   echo "== budgets, opt-level $level"
   python3 ram.py --check "target/measured-$level/sizes"
   python3 ram.py --check "target/measured-$level/multipath/sizes"
+  for wrong in "--streams -1" "--in-flight 0" "--routes 0" "--mtu 100" "--paths 9" "--paths 2"; do
+    # shellcheck disable=SC2086
+    if python3 ram.py $wrong "target/measured-$level/sizes" 2>/dev/null; then
+      echo "ram.py prices $wrong in an image of one path"
+      exit 1
+    fi
+  done
   said=()
   if emulator >/dev/null 2>&1; then
     emulate "$images/exchange" >"target/exchange-$level"

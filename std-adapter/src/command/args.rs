@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::fleet::Fleet;
 use crate::moment::Moment;
 use crate::several::{MOST, Several, Terms};
 use crate::steer::{Act, Order};
-use crate::url::Url;
+use crate::url::{Url, is_of_a_host};
 
 /// Files over QUIC.
 #[derive(Debug, Parser)]
@@ -240,43 +241,91 @@ impl Args {
 
     fn check(parsed: Result<Self, clap::Error>) -> Result<Self, clap::Error> {
         let mut args = parsed?;
-        // Read here, because clap would repeat a malformed value, and with it the key.
-        if let Command::Serve(serve) = &mut args.command {
-            let text = serve.fleet_text.take().map(Zeroizing::new);
-            serve.fleet = text.map(|text| text.parse()).transpose().map_err(|why: String| {
-                Self::command()
-                    .error(ErrorKind::ValueValidation, format!("invalid value for '--quic-lb': {why}"))
-            })?;
+        let name = args.command.name();
+        match args.command.settle() {
+            Err((kind, why)) => Err(Self::error(name, kind, why)),
+            Ok(()) => Ok(args),
         }
-        let mistake = match &args.command {
-            Command::Get(get) => get.several.mistake(),
-            Command::Serve(serve) if serve.max_paths == 1 => {
-                serve.terms.without("'--max-paths 1' allows one")
+    }
+
+    /// An error of a subcommand, with the usage of that.
+    fn error(name: &str, kind: ErrorKind, why: String) -> clap::Error {
+        let mut command = Self::command();
+        command.build();
+        match command.find_subcommand_mut(name) {
+            Some(subcommand) => subcommand.error(kind, why),
+            None => command.error(kind, why),
+        }
+    }
+}
+
+type Mistake = (ErrorKind, String);
+
+impl Command {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "demo",
+            Self::Serve(_) => "serve",
+            Self::Get(_) => "get",
+        }
+    }
+
+    /// Reads what holds keys, and looks for what does not go together.
+    fn settle(&mut self) -> Result<(), Mistake> {
+        let (tls, text, psk) = match self {
+            Self::Demo(_) => return Ok(()),
+            Self::Serve(serve) => {
+                // Read here, because clap would repeat a malformed value, and with it the key.
+                let text = serve.fleet_text.take().map(Zeroizing::new);
+                serve.fleet = text.map(|text| text.parse()).transpose().map_err(|why: String| {
+                    (ErrorKind::ValueValidation, format!("invalid value for '--quic-lb': {why}"))
+                })?;
+                (serve.tls, &mut serve.psk_text, &mut serve.psk)
             }
-            Command::Serve(_) | Command::Demo(_) => None,
-        };
-        if let Some(mistake) = mistake {
-            return Err(Self::command().error(ErrorKind::WrongNumberOfValues, mistake));
-        }
-        let (tls, text, psk) = match &mut args.command {
-            Command::Demo(_) => return Ok(args),
-            Command::Serve(serve) => (serve.tls, &mut serve.psk_text, &mut serve.psk),
-            Command::Get(get) => (get.tls, &mut get.psk_text, &mut get.psk),
+            Self::Get(get) => (get.tls, &mut get.psk_text, &mut get.psk),
         };
         let text = text.take().map(Zeroizing::new);
         *psk = text.map(|text| text.parse()).transpose().map_err(|error: PskError| {
-            let why = format!("invalid value for '--psk <ID:HEX>': {error}");
-            Self::command().error(ErrorKind::ValueValidation, why)
+            (ErrorKind::ValueValidation, format!("invalid value for '--psk <ID:HEX>': {error}"))
         })?;
         if psk.is_some() && tls != Tls::Ours {
             let why = "--psk works only with --tls ours: rustls has no external shared keys";
-            return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
+            return Err((ErrorKind::ArgumentConflict, why.into()));
         }
-        Ok(args)
+        let mistake = match self {
+            Self::Demo(_) => None,
+            Self::Serve(serve) => serve.mistake(),
+            Self::Get(get) => get.several.mistake(),
+        };
+        mistake.map_or(Ok(()), |why| Err((ErrorKind::ArgumentConflict, why)))
     }
 }
 
 impl Serve {
+    /// What does not go together, and how it would.
+    fn mistake(&self) -> Option<String> {
+        if self.psk.is_some() && self.client_ca.is_some() {
+            let why = "'--client-ca' with '--psk': who knows the shared key shows no certificate; use one of the two";
+            return Some(why.into());
+        }
+        let mut families = BTreeSet::new();
+        for address in &self.preferred {
+            if address.port() == 0 || !is_of_a_host(address.ip()) {
+                return Some(format!(
+                    "'--preferred {address}': no client can send there; name an address and a port"
+                ));
+            }
+            if !families.insert(address.is_ipv4()) {
+                let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+                return Some(format!(
+                    "'--preferred' twice for {family}: a server prefers one address of each family"
+                ));
+            }
+        }
+        let alone = self.max_paths == 1;
+        alone.then(|| self.terms.without("'--max-paths 1' allows one")).flatten()
+    }
+
     pub(crate) fn shown(&self) -> Shown<'_> {
         match (&self.cert, &self.key, &self.raw_key, &self.psk) {
             (Some(chain), Some(key), ..) => Shown::Certificate { chain, key },

@@ -90,7 +90,7 @@ pub(crate) fn run(multipath: bool) -> Result<(), Failure> {
     let address = server.local_addrs().first().copied().unwrap_or(loopback);
     timeline.tell("server", format_args!("listens on {address}, its key has the pin {pin}"));
     let root = Root::open(None).map_err(|error| Failure::local("no root", error))?;
-    let site = Arc::new(Site { root, uploads: None });
+    let site = Site { root, uploads: None };
     let accepting = server.clone();
     let serving = thread::spawn(move || serve::accept(&accepting, &site, false));
 

@@ -39,7 +39,11 @@ impl Failure {
             Error::Bind { .. } | Error::System(_) | Error::Full | Error::Session(_) => Exit::Local,
             _ => Exit::Defect,
         };
-        Self::new(exit, error)
+        let advice = if let Error::Closed(closed) = error { advice(closed) } else { None };
+        match advice {
+            Some(advice) => Self::new(exit, format_args!("{error}; {advice}")),
+            None => Self::new(exit, error),
+        }
     }
 }
 
@@ -71,8 +75,11 @@ fn exit_of(closed: &Closed) -> Exit {
     }
 }
 
-/// What a client can do about a handshake that failed.
-pub(crate) fn advice(closed: &Closed) -> Option<&'static str> {
+/// What a client can do about the end of a connection.
+fn advice(closed: &Closed) -> Option<&'static str> {
+    if matches!(closed.cause, Cause::HandshakeTimeout) {
+        return Some("is a server listening on that UDP port, and is UDP let through?");
+    }
     let here = matches!(closed.cause, Cause::Local(_));
     Some(match (here, closed.code().and_then(Code::alert)) {
         (true, Some(48)) => {
@@ -80,8 +87,18 @@ pub(crate) fn advice(closed: &Closed) -> Option<&'static str> {
         }
         (true, Some(46)) => "if the server has a new key, ask its operator for the new pin",
         (true, Some(42)) => "use the name that stands in the certificate, or the server's key with --pin",
-        (false, Some(116)) => "show a certificate with --client-cert and --client-key",
+        (false, Some(40)) => {
+            "the server may share a key with its clients (--psk), or have no --cipher that is offered"
+        }
+        (false, Some(43)) => {
+            "trust a server that has a certificate with --ca or --pin, and one that has a bare key with --raw-key"
+        }
+        (false, Some(51)) => "if the server shares a key with you, check the key given with --psk",
+        (false, Some(109)) => {
+            "a server that knows no shared keys is trusted with --ca, --pin or --raw-key, not with --psk"
+        }
         (false, Some(115)) => "check the identity in --psk",
+        (false, Some(116)) => "show a certificate with --client-cert and --client-key",
         _ => return None,
     })
 }

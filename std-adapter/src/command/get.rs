@@ -1,9 +1,9 @@
 //! `peregrine get`: one connection for each host, several files at a time.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -15,16 +15,16 @@ use peregrine_std::{Builder, Connection, Endpoint, Error, OtherNetworks, Sizes, 
 use crate::args::Get;
 use crate::credentials;
 use crate::exit::Exit;
-use crate::failure::{Failure, advice};
+use crate::failure::Failure;
 use crate::hq::{self, Reset};
 use crate::interrupt;
 use crate::logs;
 use crate::meter::Meter;
-use crate::report::{Download, Progress, Report, Ways, complain};
+use crate::report::{Download, Progress, Report, Unmoved, Ways, complain};
 use crate::save::{self, Existing, Received, Sink};
 use crate::steer;
-use crate::timeline::Timeline;
-use crate::url::{Host, Url};
+use crate::timeline::{Canvas, Timeline};
+use crate::url::{Host, Url, is_of_a_host};
 
 /// Bytes taken at a time.
 const CHUNK: usize = 256 << 10;
@@ -40,10 +40,23 @@ struct Server {
     connection: OnceLock<Result<Connection, Failure>>,
 }
 
-/// Downloads all files; returns how it went.
+/// Downloads all files; returns how it went. What is written as JSON holds everything that went wrong.
 pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
+    match download_all(get) {
+        Err(failure) if get.json => {
+            let results = get.urls.iter().map(|_| Err(failure.clone())).collect();
+            Ok(tell(get, results, Vec::new(), Ways::default(), Default::default()))
+        }
+        done => done,
+    }
+}
+
+fn download_all(get: &Get) -> Result<Exit, Failure> {
     let names = names(get)?;
-    let picture = get.timeline_svg.as_deref().map(Picture::create).transpose()?;
+    check_place(get, &names)?;
+    let orders = get.orders();
+    steer::check(&orders)?;
+    let canvas = get.timeline_svg.as_deref().map(Canvas::open).transpose()?;
     let new_session = credentials::of_client(get)?;
     let builder = Endpoint::builder().client(new_session).sizes(SIZES).tune(|config| {
         // A server of files has no reason to open streams.
@@ -52,8 +65,8 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
     });
     let clock = Clock::start();
     let meter = Arc::new(Meter::new(clock));
-    let timeline = Arc::new(Timeline::new(clock, Arc::clone(&meter), get.timeline, picture.is_some()));
-    let builder = if get.timeline || get.json || picture.is_some() {
+    let timeline = Arc::new(Timeline::new(clock, Arc::clone(&meter), get.timeline, canvas.is_some()));
+    let builder = if get.timeline || get.json || canvas.is_some() {
         let timeline = Arc::clone(&timeline);
         builder.observe(move |seen| timeline.see(seen))
     } else {
@@ -83,7 +96,7 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         let failure = Failure::of_connection(&error);
         Failure::new(failure.exit, format_args!("{watching}: {failure}"))
     })?;
-    interrupt::closes(endpoint.clone())?;
+    interrupt::closes(endpoint.clone(), "interrupted")?;
     let servers = servers(&get.urls);
     let progress = Progress::new(get.json || get.timeline);
     let results: Vec<OnceLock<Result<Received, Failure>>> =
@@ -120,11 +133,19 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         }
     };
     let workers = usize::from(get.parallel).min(get.urls.len());
-    let orders = get.orders();
-    let connections = || servers.iter().filter_map(Server::connected).collect();
-    let carry_out = |order| steer::carry_out(order, &meter, &timeline, connections);
-    let carried_out: Vec<Result<(), Failure>> = thread::scope(|scope| {
-        if picture.is_some() {
+    let connections = || servers.iter().filter_map(Server::connected).collect::<Vec<_>>();
+    let carry_out = |order| {
+        steer::carry_out(order, &meter, &timeline, connections).map_err(|why| {
+            let goes_on = |connection: &&Connection| connection.close_reason().is_none();
+            let is_told = !get.json && !meter.is_over() && connections().iter().all(goes_on);
+            if is_told {
+                progress.complain(&why.text);
+            }
+            Unmoved { why, is_told }
+        })
+    };
+    let mut carried_out: Vec<Result<(), Unmoved>> = thread::scope(|scope| {
+        if canvas.is_some() {
             scope.spawn(|| timeline.watch(connections));
         }
         let steering: Vec<_> = orders.iter().map(|order| scope.spawn(move || carry_out(order))).collect();
@@ -156,8 +177,8 @@ pub(crate) fn run(get: &Get) -> Result<Exit, Failure> {
         }
         connection.close(Reset::Done as u64, "");
     }
-    let mut carried_out = carried_out;
-    carried_out.extend(picture.map(|picture| picture.write(&timeline, &get.urls)));
+    let drawn = canvas.map(|canvas| canvas.draw(&timeline, &get.urls));
+    carried_out.extend(drawn.map(|drawn| drawn.map_err(|why| Unmoved { why, is_told: false })));
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(|| Err(interrupted())));
     let ways = Ways { routes, paths, moves: timeline.moves(), rebindings: timeline.rebindings() };
     Ok(tell(get, results.collect(), carried_out, ways, (took, meter.longest_silence())))
@@ -171,7 +192,7 @@ fn interrupted() -> Failure {
 fn tell(
     get: &Get,
     results: Vec<Result<Received, Failure>>,
-    carried_out: Vec<Result<(), Failure>>,
+    carried_out: Vec<Result<(), Unmoved>>,
     ways: Ways,
     (took, silence): (Duration, Duration),
 ) -> Exit {
@@ -180,13 +201,12 @@ fn tell(
     // A download that has failed cannot be moved either.
     let unmoved: Vec<_> =
         carried_out.into_iter().filter_map(Result::err).filter(|_| exit.is_none()).collect();
-    let exit = exit.or(unmoved.first().map(|failure| failure.exit)).unwrap_or(Exit::Done);
+    let exit = exit.or(unmoved.first().map(|unmoved| unmoved.why.exit)).unwrap_or(Exit::Done);
     let downloads = get
         .urls
         .iter()
         .zip(results)
         .map(|(url, result)| Download { url: url.to_string(), result: result.map_err(|error| error.text) });
-    let unmoved = unmoved.into_iter().map(|failure| failure.text).collect();
     let report = Report { downloads: downloads.collect(), unmoved, ways, took, silence };
     if get.json {
         println!("{}", report.json());
@@ -215,6 +235,25 @@ fn names(get: &Get) -> Result<Vec<Option<String>>, Failure> {
         names.push(name);
     }
     Ok(names)
+}
+
+/// What would keep a download from being saved is known before it begins.
+fn check_place(get: &Get, names: &[Option<String>]) -> Result<(), Failure> {
+    let Some(folder) = get.folder() else { return Ok(()) };
+    if folder.exists() && !folder.is_dir() {
+        let what = format_args!("--out {} is a file: name the folder to save into", folder.display());
+        return Err(Failure::new(Exit::Local, what));
+    }
+    // A link to a folder makes room for the file.
+    let is_taken = |path: &PathBuf| path.symlink_metadata().is_ok_and(|there| there.is_dir());
+    match names.iter().flatten().map(|name| folder.join(name)).find(is_taken) {
+        Some(path) => {
+            let what =
+                format_args!("cannot save {}: a folder has that name; choose another --out", path.display());
+            Err(Failure::new(Exit::Local, what))
+        }
+        None => Ok(()),
+    }
 }
 
 fn servers(urls: &[Url]) -> Vec<Server> {
@@ -250,20 +289,17 @@ impl Server {
                 Err(error) => {
                     let mut told = Failure::of_connection(&error);
                     told.text = format!("{address}: {}", told.text);
-                    if let Error::Closed(closed) = &error {
-                        if let Some(advice) = advice(closed) {
-                            told.text = format!("{}; {advice}", told.text);
-                        }
-                        // Someone answered: another address of the same host would say the same.
-                        if told.exit != Exit::Unreachable {
-                            return Err(told);
-                        }
+                    // Someone answered: another address of the same host would say the same.
+                    if matches!(error, Error::Closed(_)) && told.exit != Exit::Unreachable {
+                        return Err(told);
                     }
                     failure = Some(told);
                 }
             }
         }
-        let nowhere = || Failure::new(Exit::Unreachable, format_args!("{} has no address", self.host));
+        let nowhere = || {
+            Failure::new(Exit::Unreachable, format_args!("{} has no address that a host can have", self.host))
+        };
         Err(failure.unwrap_or_else(nowhere))
     }
 
@@ -271,43 +307,19 @@ impl Server {
         match &self.host {
             Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, self.port)]),
             Host::Name(name) => {
-                let found = (name.as_str(), self.port).to_socket_addrs();
-                found.map(Iterator::collect).map_err(|_| {
+                let found = (name.as_str(), self.port).to_socket_addrs().map_err(|_| {
                     Failure::new(Exit::Unreachable, format_args!("no host of the name {name} is known"))
-                })
+                })?;
+                Ok(found.filter(|address| is_of_a_host(address.ip())).collect())
             }
         }
     }
 }
 
-/// The file that the timeline is drawn into. That it cannot be written is known before anything is downloaded.
-struct Picture<'a> {
-    path: &'a Path,
-    file: File,
-}
-
-impl<'a> Picture<'a> {
-    fn create(path: &'a Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|error| Self::failure(path, error))?;
-        Ok(Self { path, file })
-    }
-
-    fn failure(path: &Path, error: io::Error) -> Failure {
-        Failure::local(format_args!("cannot write the timeline to {}", path.display()), error)
-    }
-
-    fn write(mut self, timeline: &Timeline, urls: &[Url]) -> Result<(), Failure> {
-        let first = urls.first().map(ToString::to_string).unwrap_or_default();
-        let more = urls.len().saturating_sub(1);
-        let title = if more == 0 { first } else { format!("{first} and {more} more") };
-        let drawn = timeline.picture(&format!("peregrine get {title}")).unwrap_or_default();
-        self.file.write_all(drawn.as_bytes()).map_err(|error| Self::failure(self.path, error))
-    }
-}
-
 fn open_sink(get: &Get, name: &Option<String>) -> Result<Sink, Failure> {
     match (get.folder(), name) {
-        (Some(folder), Some(name)) => Sink::save(folder, name, Existing::Replace)
+        (Some(folder), Some(name)) => fs::create_dir_all(folder)
+            .and_then(|()| Sink::save(folder, name, Existing::Replace))
             .map_err(|error| Failure::local(format_args!("cannot save into {}", folder.display()), error)),
         _ => Ok(Sink::discard()),
     }
@@ -327,7 +339,8 @@ fn download(
         }
         failure
     };
-    let local = |error| Failure::local("cannot save", error);
+    let path = sink.path().map(|path| path.display().to_string()).unwrap_or_default();
+    let local = |error| Failure::local(format_args!("cannot save {path}"), error);
     let (mut send, mut recv) = connection.open_bi().map_err(|error| failed(&error))?;
     let mut request = &hq::request(&url.path)[..];
     loop {

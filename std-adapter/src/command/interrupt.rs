@@ -1,5 +1,5 @@
-//! Ctrl-C, and what else asks a program to end: connections are closed, so that downloads fail as they would if the server had
-//! gone, and leave nothing behind. Who asks twice does not wait for that.
+//! Ctrl-C, and what else asks a program to end: connections are closed, so that downloads and uploads fail as they would if the
+//! peer had gone, and leave nothing behind. Who asks twice does not wait for that.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +17,13 @@ pub(crate) fn came() -> bool {
     CAME.load(Ordering::Relaxed)
 }
 
-/// Closes the endpoint when we are asked to end.
-pub(crate) fn closes(endpoint: Endpoint) -> Result<(), Failure> {
+/// Closes the endpoint when we are asked to end; peers are told these words.
+pub(crate) fn closes(endpoint: Endpoint, words: &'static str) -> Result<(), Failure> {
     let handler = move || {
         if CAME.swap(true, Ordering::Relaxed) {
             process::exit(Exit::Interrupted as i32);
         }
-        endpoint.close(Reset::Stopped as u64, "interrupted");
+        endpoint.close(Reset::Stopped as u64, words);
     };
     ctrlc::set_handler(handler).map_err(|error| Failure::local("cannot listen for Ctrl-C", error))
 }

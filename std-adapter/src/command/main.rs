@@ -23,6 +23,7 @@ mod save;
 mod serve;
 mod several;
 mod steer;
+mod strangers;
 mod timeline;
 mod uploads;
 mod url;
@@ -33,7 +34,7 @@ use exit::Exit;
 fn main() -> ExitCode {
     let done = match Args::read().command {
         Command::Demo(demo) => demo::run(demo.multipath).map(|()| Exit::Done),
-        Command::Serve(serve) => serve::run(&serve).map(|()| Exit::Done),
+        Command::Serve(serve) => serve::run(&serve),
         Command::Get(get) => get::run(&get),
     };
     done.unwrap_or_else(|failure| {

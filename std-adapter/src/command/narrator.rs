@@ -92,6 +92,10 @@ impl Narrator {
             Event::Moved { .. } => self.moved(seen).map(|moved| self.move_words(&moved))?,
             Event::Path(id, what) => {
                 let name = self.path_name(seen, id);
+                // The peer may say how it wants to use a path that nobody has opened yet.
+                if name.is_none() && matches!(what, PathEvent::Status(_)) {
+                    return None;
+                }
                 self.path_words(seen, id, what, name)
             }
             Event::NoSpareCid => {

@@ -11,6 +11,7 @@ use peregrine_core::path::abandon::By;
 use peregrine_core::path::{Availability, Role};
 use serde_json::{Value, json};
 
+use crate::failure::Failure;
 use crate::narrator::{Move, cause_name, reason};
 use crate::save::Received;
 use crate::timeline::Happened;
@@ -43,12 +44,19 @@ pub(crate) struct Download {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) downloads: Vec<Download>,
-    /// Why moves that were asked for did not come about.
-    pub(crate) unmoved: Vec<String>,
+    pub(crate) unmoved: Vec<Unmoved>,
     pub(crate) ways: Ways,
     pub(crate) took: Duration,
     /// The longest time between two bytes.
     pub(crate) silence: Duration,
+}
+
+/// A move that was asked for and did not come about.
+#[derive(Debug)]
+pub(crate) struct Unmoved {
+    pub(crate) why: Failure,
+    /// People were told when it happened.
+    pub(crate) is_told: bool,
 }
 
 /// Over which routes it went.
@@ -138,12 +146,13 @@ impl Report {
         self.bytes() as f64 / 1e6 / self.took.as_secs_f64().max(1e-6)
     }
 
-    /// For people: a line for each download that failed, and each move.
+    /// For people: a line for each download that failed, and each move, of which nothing was told yet.
     pub(crate) fn complaints(&self) -> impl Iterator<Item = String> {
         let failed = self.downloads.iter().filter_map(|Download { url, result }| {
             result.as_ref().err().map(|error| format!("{url}: {error}"))
         });
-        failed.chain(self.unmoved.iter().cloned())
+        let untold = self.unmoved.iter().filter(|unmoved| !unmoved.is_told);
+        failed.chain(untold.map(|unmoved| unmoved.why.text.clone()))
     }
 
     /// For people: a line for each download that is done, and a sum.
@@ -154,7 +163,8 @@ impl Report {
                 let place = path.as_ref().map_or("not saved".into(), |path| path.display().to_string());
                 let _ = writeln!(
                     text,
-                    "{url}: {bytes} bytes, sha256 {}, {}",
+                    "{}: {bytes} bytes, sha256 {}, {}",
+                    printable(url),
                     got.sha256_hex(),
                     printable(&place)
                 );
@@ -198,7 +208,7 @@ impl Report {
             "paths": self.ways.paths.iter().map(Ways::path).collect::<Vec<_>>(),
             "moves": self.ways.moves.iter().map(Ways::step).collect::<Vec<_>>(),
             "rebindings": self.ways.rebindings.iter().map(Ways::rebinding).collect::<Vec<_>>(),
-            "errors": self.unmoved,
+            "errors": self.unmoved.iter().map(|unmoved| &unmoved.why.text).collect::<Vec<_>>(),
         })
     }
 }
@@ -227,6 +237,11 @@ impl Progress {
         self.0.inc(bytes);
     }
 
+    /// Says what went wrong meanwhile.
+    pub(crate) fn complain(&self, what: &str) {
+        self.0.suspend(|| complain(what));
+    }
+
     /// Clears the line.
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
@@ -236,6 +251,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     fn report() -> Report {
         let got = Received { bytes: 2_000_000, sha256: [0xab; 32], path: Some("out/x".into()) };
@@ -244,7 +260,9 @@ mod tests {
                 Download { url: "hq://a:443/x".into(), result: Ok(got) },
                 Download { url: "hq://a:443/y".into(), result: Err("closed: \x1b[2J".into()) },
             ],
-            unmoved: vec!["--migrate-to: no".into()],
+            unmoved: [("--migrate-to: no", false), ("--backup: no", true)]
+                .map(|(why, is_told)| Unmoved { why: Failure::new(Exit::Usage, why), is_told })
+                .into(),
             ways: Ways::default(),
             took: Duration::from_millis(500),
             silence: Duration::from_millis(250),
@@ -267,6 +285,7 @@ mod tests {
         assert_eq!((&json["ok"], &json["bytes"]), (&json!(false), &json!(2_000_000)));
         assert_eq!(json["longest_silence_seconds"], 0.25);
         assert_eq!(json["files"][0]["path"], "out/x");
+        assert_eq!(json["errors"], json!(["--migrate-to: no", "--backup: no"]));
         assert_eq!(json["files"][1]["error"], "closed: \x1b[2J");
         assert_eq!(json.to_string().lines().count(), 1);
     }

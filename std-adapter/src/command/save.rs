@@ -3,14 +3,18 @@
 //! Bytes go to a temporary file in the same folder, which takes its final name only when everything is on disk.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::percent;
+
+/// After that long a file that is not whole is nobody's, where it cannot be told whether its process lives.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The file name that the path of a URL ends in.
 pub(crate) fn file_name(path: &str) -> Result<String, NameError> {
@@ -93,11 +97,15 @@ impl Sink {
         Self { hash: Sha256::new(), bytes: 0, file: None }
     }
 
-    /// Also saves, under a name from [`file_name`] in `folder`, which is made if it is not there.
-    pub(crate) fn save(folder: &Path, name: &str, existing: Existing) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+    /// Also saves, under a name without folders in `folder`.
+    pub(crate) fn save(folder: &Path, name: impl AsRef<Path>, existing: Existing) -> io::Result<Self> {
         let file = PartialFile::create(folder, folder.join(name), existing)?;
         Ok(Self { file: Some(file), ..Self::discard() })
+    }
+
+    /// The file that it is to become.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| &*file.path)
     }
 
     /// How many bytes it has taken.
@@ -128,6 +136,45 @@ impl Write for Sink {
     }
 }
 
+/// Removes what processes that live no more have left of files in `folder`. Nothing is being saved into it yet.
+pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let process = entry.file_name().to_str().and_then(process_of);
+        if process.is_some_and(|process| is_left(process, &entry)) {
+            // Someone else may have been faster.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The process that has given a file its temporary name.
+fn process_of(name: &str) -> Option<u32> {
+    let (process, number) = name.strip_prefix(".peregrine-")?.strip_suffix(".part")?.split_once('-')?;
+    let (process, number): (u32, u64) = (process.parse().ok()?, number.parse().ok()?);
+    // No other spelling of the numbers is ours.
+    (temporary_name(process, number) == name).then_some(process)
+}
+
+fn temporary_name(process: u32, number: u64) -> String {
+    format!(".peregrine-{process}-{number}.part")
+}
+
+/// Whether nobody writes to a file of this process any more.
+fn is_left(process: u32, entry: &DirEntry) -> bool {
+    let is_over = || match cfg!(target_os = "linux") {
+        // Another process had our number before us: in a container, each one may be the first.
+        true => process == std::process::id() || !Path::new(&format!("/proc/{process}")).exists(),
+        false => {
+            let age =
+                entry.metadata().and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
+            age.is_some_and(|age| age > A_DAY)
+        }
+    };
+    entry.file_type().is_ok_and(|kind| kind.is_file()) && is_over()
+}
+
 #[derive(Debug)]
 struct PartialFile {
     file: File,
@@ -142,7 +189,7 @@ impl PartialFile {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let temporary = folder.join(format!(".peregrine-{}-{number}.part", std::process::id()));
+            let temporary = folder.join(temporary_name(std::process::id(), number));
             // `create_new` follows no link and takes no file that is there.
             match OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -223,7 +270,8 @@ mod tests {
     #[test]
     fn a_file_has_its_name_only_when_it_is_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("new/out");
+        let out = folder.path().join("out");
+        fs::create_dir(&out).unwrap();
         let mut sink = Sink::save(&out, "x", Existing::Replace).unwrap();
         sink.write_all(b"ab").unwrap();
         assert!(names(&out)[0].ends_with(".part"));
@@ -277,6 +325,32 @@ mod tests {
         sink.finish().unwrap();
         assert_eq!(fs::read(victim).unwrap(), b"untouched");
         assert!(!folder.path().join("x").is_symlink());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_dead_have_left_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // No process has a number as high as that.
+        let (dead, alive) = (u32::MAX, std::os::unix::process::parent_id());
+        let (ours, others) = (std::process::id(), format!(".peregrine-{alive}-0.part"));
+        for name in [format!(".peregrine-{dead}-0.part"), format!(".peregrine-{ours}-77777.part")] {
+            fs::write(path(&name), "half").unwrap();
+        }
+        let mut kept = vec![others, "x.part".into()];
+        for name in ["-x.part", "-0.part.old", "-00.part", "-+1.part", ".part"] {
+            kept.push(format!(".peregrine-{dead}{name}"));
+        }
+        for name in &kept {
+            fs::write(path(name), "").unwrap();
+        }
+        kept.extend(["1", "2"].map(|number| format!(".peregrine-{dead}-{number}.part")));
+        fs::create_dir(path(&kept[kept.len() - 2])).unwrap();
+        std::os::unix::fs::symlink("x.part", path(&kept[kept.len() - 1])).unwrap();
+        sweep(folder.path()).unwrap();
+        kept.sort();
+        assert_eq!(names(folder.path()), kept);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Scope};
+use std::time::Duration;
 
 use peregrine_core::endpoint::RetryPolicy;
 use peregrine_std::{Connection, Endpoint, Sizes};
@@ -16,10 +17,12 @@ use crate::args::Serve;
 use crate::credentials;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::logs;
 use crate::report::printable;
 use crate::root::Root;
 use crate::save::Existing;
+use crate::strangers::Strangers;
 use crate::uploads::Uploads;
 
 /// Requests of one connection that are answered at the same time; further ones wait.
@@ -30,9 +33,11 @@ const SIZES: Sizes =
     Sizes { paths: 1, streams: 128, sent: 4096, receive: 16 << 10, send: 2 << 20, datagrams: 0 };
 /// The window of a stream that may bring an upload.
 const UPLOAD_WINDOW: usize = 1 << 20;
+/// How long whoever has not heard that we end, and sends on, is told again.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Serves until the program is ended.
-pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
+/// Serves until the program is asked to end.
+pub(crate) fn run(serve: &Serve) -> Result<Exit, Failure> {
     let site = site(serve)?;
     let (new_session, pin) = credentials::of_server(serve)?;
     let builder = serve.listen.iter().fold(Endpoint::builder(), |builder, address| builder.listen(*address));
@@ -50,6 +55,11 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
             config.max_paths = paths;
             serve.terms.configure(config);
         }),
+    };
+    let strangers = (!serve.json).then(Arc::<Strangers>::default);
+    let builder = match strangers.clone() {
+        Some(strangers) => builder.observe(move |seen| strangers.see(seen)),
+        None => builder,
     };
     let endpoint = builder
         .server(move |_| Ok(new_session()))
@@ -70,9 +80,19 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         })
         .bind()
         .map_err(|error| Failure::of_connection(&error))?;
+    interrupt::closes(endpoint.clone(), "the server was stopped")?;
     announce(serve, endpoint.local_addrs(), pin.map(|pin| pin.to_string()));
-    accept(&endpoint, &Arc::new(site), !serve.json);
-    Ok(())
+    if let Some(strangers) = strangers {
+        let endpoint = endpoint.clone();
+        // Without a thread to spare nobody is told.
+        let _ = thread::Builder::new().spawn(move || strangers.tell(&endpoint));
+    }
+    accept(&endpoint, &site, !serve.json);
+    if !interrupt::came() {
+        return Err(Failure::new(Exit::Local, "the system has taken the sockets away"));
+    }
+    thread::sleep(LAST_WORDS);
+    Ok(Exit::Interrupted)
 }
 
 /// What is served, and where uploads go.
@@ -105,20 +125,27 @@ fn announce(serve: &Serve, addresses: &[SocketAddr], pin: Option<String>) {
     let _ = out.flush();
 }
 
-/// Answers clients until the endpoint is shut down.
-pub(crate) fn accept(endpoint: &Endpoint, site: &Arc<Site>, log: bool) {
-    while let Ok(connection) = endpoint.accept() {
-        let site = Arc::clone(site);
-        // Without a thread to spare the connection is dropped, and thereby closed.
-        let _ = thread::Builder::new().spawn(move || answer_all(&connection, &site, log));
-    }
+/// Answers clients until the endpoint is shut down, and all answers have ended.
+pub(crate) fn accept(endpoint: &Endpoint, site: &Site, log: bool) {
+    thread::scope(|scope| {
+        while let Ok(connection) = endpoint.accept() {
+            // Without a thread to spare the connection is dropped, and thereby closed.
+            let answer = move || answer_all(scope, &connection, site, log);
+            let _ = thread::Builder::new().spawn_scoped(scope, answer);
+        }
+    });
 }
 
-fn answer_all(connection: &Connection, site: &Arc<Site>, log: bool) {
+fn answer_all<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    connection: &Connection,
+    site: &'scope Site,
+    log: bool,
+) {
     let remote = connection.remote().ok();
     let busy = Arc::new(AtomicUsize::new(0));
     while let Ok((send, recv)) = connection.accept_bi() {
-        let (site, counted) = (Arc::clone(site), Arc::clone(&busy));
+        let counted = Arc::clone(&busy);
         let answer = move || {
             let said = site.answer(send, recv);
             counted.fetch_sub(1, Ordering::AcqRel);
@@ -128,7 +155,7 @@ fn answer_all(connection: &Connection, site: &Arc<Site>, log: bool) {
         };
         if busy.fetch_add(1, Ordering::AcqRel) < AT_ONCE {
             // A thread that cannot be had drops the streams, and thereby resets them.
-            let _ = thread::Builder::new().spawn(answer);
+            let _ = thread::Builder::new().spawn_scoped(scope, answer);
         } else {
             answer();
         }

@@ -1,5 +1,6 @@
 //! What the command is told of several paths: from where, how they are shared, when one is taken for dead.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use peregrine_core::path::Availability;
 use peregrine_core::path::schedule::Scheduler;
 
 use crate::args::bind_address;
+use crate::moment::Moment;
 
 /// Paths of a connection at most, on either side.
 pub(crate) const MOST: usize = 8;
@@ -32,10 +34,10 @@ pub(crate) struct Terms {
     /// How what this side sends is shared among paths (default: earliest)
     #[arg(long, value_name = "NAME")]
     scheduler: Option<Sharing>,
-    /// Take a path for dead that has not answered for so many milliseconds, and repeat on others what this side has under way on it
-    /// (default, and at the latest: after a probe timeout)
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
-    failover: Option<u64>,
+    /// Take a path for dead that has not answered for so long, for example 80ms or 1s (a bare number: milliseconds), and repeat on
+    /// others what this side has under way on it (default, and at the latest: after a probe timeout)
+    #[arg(long, value_name = "MS", value_parser = failover)]
+    failover: Option<Duration>,
     /// Over which path acknowledgments return: that of the packets, or the fastest (default: same)
     #[arg(long, value_name = "WHICH")]
     acks: Option<Acks>,
@@ -105,6 +107,16 @@ fn codepoint(text: &str) -> Result<u8, &'static str> {
     number.ok_or("a Differentiated Services codepoint is a number from 0 to 63: 192.0.2.1,dscp=10")
 }
 
+fn failover(text: &str) -> Result<Duration, &'static str> {
+    let time = match (text.parse(), text.parse()) {
+        (Ok(number), _) => Duration::from_millis(number),
+        (_, Ok(Moment::Elapsed(time))) => time,
+        _ => Duration::ZERO,
+    };
+    let is_allowed = (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&time);
+    if is_allowed { Ok(time) } else { Err("expected 1ms to 60s, for example 80ms") }
+}
+
 impl Several {
     /// What is wrong with them, and how it would be right.
     pub(crate) fn mistake(&self) -> Option<String> {
@@ -121,7 +133,11 @@ impl Several {
             paths if paths.len() > MOST => {
                 Some(format!("{} times '--path': a connection has {MOST} paths at most", paths.len()))
             }
-            _ => None,
+            _ => {
+                let mut before = BTreeSet::new();
+                let twice = self.named().find(|from| !before.insert(from.local))?.local;
+                Some(format!("'--path {}' twice: both would go the same way; give each address once", twice.ip()))
+            }
         }
     }
 
@@ -164,7 +180,7 @@ impl Terms {
     }
 
     pub(crate) fn configure(&self, config: &mut MultipathConfig) {
-        config.failover = self.failover.map(Duration::from_millis);
+        config.failover = self.failover;
         config.acks = match self.acks {
             None | Some(Acks::Same) => AckReturn::SamePath,
             Some(Acks::Fastest) => AckReturn::Fastest,

@@ -1,7 +1,7 @@
 //! Moves in the middle of a download: to another local address, or to another port without telling the connection.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use peregrine_core::connection::{PathError, RouteError};
@@ -48,6 +48,26 @@ impl Act {
             Self::Rebind => "--rebind-after",
         }
     }
+
+    /// What is to be bound to.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Paths(paths) => paths.iter().map(|from| from.local).collect(),
+            Self::Migrate(local) | Self::Keep(local) => vec![*local],
+            Self::Rebind => Vec::new(),
+        }
+    }
+}
+
+/// Whether this host has the addresses that are to be used at once; later ones may come with a network.
+pub(crate) fn check(orders: &[Order]) -> Result<(), Failure> {
+    for order in orders.iter().filter(|order| order.when == Moment::NOW) {
+        for address in order.what.addresses() {
+            let option = format!("{} {address}", order.what.option());
+            UdpSocket::bind(address).map_err(|error| failure(&option, &Error::Bind { address, error }))?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits for the moment and does to the `connections` of then what is to be done.
@@ -138,8 +158,7 @@ fn until(
     Ok(())
 }
 
-/// Opens all paths beside the first, and waits until the server has answered on each. One that does not work is told of when the
-/// others do.
+/// Opens all paths beside the first, and waits until the server has answered on each.
 fn spread(connection: &Connection, paths: &[From], meter: &Meter) -> Result<(), Failure> {
     let Some((first, others)) = paths.split_first() else { return Ok(()) };
     let option = |from: &From| format!("--path {}", from.local);
@@ -147,13 +166,17 @@ fn spread(connection: &Connection, paths: &[From], meter: &Meter) -> Result<(), 
         connection.set_path_status(PathId::ZERO, true).map_err(|error| failure(&option(first), &error))?;
     }
     mark(connection, PathId::ZERO, first).map_err(|error| failure(&option(first), &error))?;
-    let begun: Vec<_> = others.iter().map(|from| (option(from), begin(connection, from, meter))).collect();
-    let ended = begun.into_iter().map(|(option, begun)| {
-        let path = begun.map_err(|error| failure(&option, &error))?;
+    let begin = |from| {
+        let begun = begin(connection, from, meter);
+        begun.map(|path| (option(from), path)).map_err(|error| failure(&option(from), &error))
+    };
+    // One that cannot be opened does not keep the others from it.
+    let begun: Vec<Result<_, Failure>> = others.iter().map(begin).collect();
+    let begun: Vec<_> = begun.into_iter().collect::<Result<_, _>>()?;
+    begun.into_iter().try_for_each(|(option, path)| {
         let wait = || connection.wait_path(path, Some(STEP)).map(|_| ());
         until(wait, meter, &option, "paths are for larger ones")
-    });
-    ended.fold(Ok(()), Result::and)
+    })
 }
 
 fn begin(connection: &Connection, from: &From, meter: &Meter) -> Result<PathId, Error> {

@@ -13,10 +13,12 @@ use crate::meter::Meter;
 use crate::narrator::{Move, Narrator};
 
 mod callouts;
+mod canvas;
 mod picture;
 mod record;
 mod scale;
 
+pub(crate) use canvas::Canvas;
 use record::Recorder;
 
 /// What happens to the connections of a command.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use peregrine_std::Error;
 
 use crate::hq::Reset;
-use crate::save::{Existing, Received, Sink, file_name};
+use crate::save::{Existing, Received, Sink, file_name, sweep};
 
 /// The folder that takes uploads.
 #[derive(Debug)]
@@ -20,14 +20,11 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// Takes uploads into `folder`, which must be there.
+    /// Takes uploads into `folder`, which must be there. What was left of earlier ones is removed.
     pub(crate) fn open(folder: &Path, largest: u64, existing: Existing) -> io::Result<Self> {
         let folder = fs::canonicalize(folder)?;
-        if folder.is_dir() {
-            Ok(Self { folder, largest, existing })
-        } else {
-            Err(ErrorKind::NotADirectory.into())
-        }
+        sweep(&folder)?;
+        Ok(Self { folder, largest, existing })
     }
 
     /// A new file for the path of a request: one name, no folders.

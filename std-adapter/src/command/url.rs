@@ -1,12 +1,13 @@
 //! URLs, as far as `peregrine get` has a use for them: `https://` or `hq://`, a host, perhaps a port, a path.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A URL that was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Url {
+    given: String,
     /// Whom to talk to, and whose name the certificate must bear.
     pub(crate) host: Host,
     /// The UDP port.
@@ -34,11 +35,9 @@ impl fmt::Display for Host {
 }
 
 impl fmt::Display for Url {
+    /// As it was given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host {
-            Host::Ip(IpAddr::V6(ip)) => write!(f, "hq://[{ip}]:{}{}", self.port, self.path),
-            _ => write!(f, "hq://{}:{}{}", self.host, self.port, self.path),
-        }
+        f.write_str(&self.given)
     }
 }
 
@@ -53,12 +52,21 @@ impl FromStr for Url {
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = read_authority(authority)?;
+        if matches!(host, Host::Ip(ip) if !is_of_a_host(ip)) {
+            return Err(UrlError::Address);
+        }
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UrlError::Path);
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Self { host, port, path: format!("{slash}{path}") })
+        Ok(Self { given: text.into(), host, port, path: format!("{slash}{path}") })
     }
+}
+
+/// Whether a host can have this address and answer from it.
+pub(crate) fn is_of_a_host(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn read_authority(authority: &str) -> Result<(Host, u16), UrlError> {
@@ -112,6 +120,7 @@ pub(crate) enum UrlError {
     Scheme,
     NoHost,
     Host,
+    Address,
     Brackets,
     Port,
     User,
@@ -127,6 +136,10 @@ impl fmt::Display for UrlError {
             Self::NoHost => "the host is missing",
             Self::Host => {
                 "the host is neither a DNS name nor an IP address; write other alphabets in their xn-- form"
+            }
+            Self::Address => {
+                "nobody answers from an unspecified, multicast or broadcast address; name the server's own, or 127.0.0.1 for \
+                 one on this machine"
             }
             Self::Brackets => "an IPv6 address stands in brackets: https://[::1]:4433/",
             Self::Port => "the port is not a number from 1 to 65535",
@@ -162,8 +175,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_reads_back_as_the_same() {
-        for text in ["hq://[::1]:4433/a?b", "hq://example.org:443/"] {
+    fn what_is_shown_is_what_was_given() {
+        for text in ["hq://[::1]:4433/a?b", "HTTPS://Example.org#x"] {
             let url: Url = text.parse().unwrap();
             assert_eq!(url.to_string(), text);
         }
@@ -180,6 +193,12 @@ mod tests {
             ("https://a..b/", UrlError::Host),
             ("https://256.1.1.1/", UrlError::Host),
             ("https://a b/", UrlError::Host),
+            ("https://0.0.0.0:1/", UrlError::Address),
+            ("https://255.255.255.255/", UrlError::Address),
+            ("https://224.0.0.1/", UrlError::Address),
+            ("https://[::]/", UrlError::Address),
+            ("https://[ff02::1]/", UrlError::Address),
+            ("https://[::ffff:0.0.0.0]/", UrlError::Address),
             ("https://::1/", UrlError::Brackets),
             ("https://[::1/", UrlError::Brackets),
             ("https://[localhost]/", UrlError::Brackets),

@@ -211,7 +211,10 @@ fn clients_show_who_they_are() {
     assert_eq!(code(&got), 0, "{}", said(&got));
     let got = server.get(&["/9"], trusting);
     assert_eq!(code(&got), 5);
-    assert!(said(&got).contains("it demands a certificate of ours"), "{}", said(&got));
+    // The server may say so when the handshake is complete for the client already.
+    for words in ["it demands a certificate of ours", "show a certificate with --client-cert"] {
+        assert!(said(&got).contains(words), "{}", said(&got));
+    }
 }
 
 #[test]
@@ -243,6 +246,31 @@ fn nothing_outside_the_root_is_served() {
     }
 }
 
+#[test]
+fn clients_that_did_not_get_in_are_told_of() {
+    let mut serve = Command::new(COMMAND)
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(serve.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim_end().rsplit(':').next().unwrap().parse().unwrap();
+    let mut log = BufReader::new(serve.stderr.take().unwrap());
+    let server = Server { process: serve, port, pin: None };
+    let wrong = "ab".repeat(32);
+    for (trust, words) in
+        [(&["--insecure"][..], " /9: 9 bytes"), (&["--pin", &wrong], " handshake failed: the peer broke")]
+    {
+        server.get(&["/9"], &[trust, &["--out", "-"]].concat());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        assert!(line.starts_with("127.0.0.1:") && line.contains(words), "{line}");
+        no_dump(&line);
+    }
+}
+
 /// A download that has begun and never ends: the command, and the server's end of its connection.
 struct Hanging {
     process: Child,
@@ -251,7 +279,7 @@ struct Hanging {
 }
 
 impl Hanging {
-    fn start(out: &Path) -> Self {
+    fn start(out: &Path, args: &[&str]) -> Self {
         let identity = Identity::self_signed(&["localhost".into()]).unwrap();
         let tls =
             tls::ours::Server::new(ServerTls::new(Shown::Certificate(identity), &[b"hq-interop"])).unwrap();
@@ -260,6 +288,7 @@ impl Hanging {
         let url = format!("hq://127.0.0.1:{}/endless", server.local_addrs()[0].port());
         let process = Command::new(COMMAND)
             .args(["get", &url, "--insecure", "--out", out.to_str().unwrap()])
+            .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -277,7 +306,7 @@ impl Hanging {
 fn a_download_broken_off_leaves_no_file() {
     let place = Place::new();
     let out = place.path("out");
-    let mut get = Hanging::start(&out);
+    let mut get = Hanging::start(&out, &[]);
     get.process.kill().unwrap();
     get.process.wait().unwrap();
     assert!(!out.join("endless").exists());
@@ -297,7 +326,7 @@ fn an_interrupted_download_leaves_nothing() {
     let place = Place::new();
     for (name, signal) in [("int", Signal::INT), ("term", Signal::TERM)] {
         let out = place.path(name);
-        let get = Hanging::start(&out);
+        let get = Hanging::start(&out, &[]);
         kill_process(Pid::from_child(&get.process), signal).unwrap();
         let got = get.process.wait_with_output().unwrap();
         assert_eq!(code(&got), 130);
@@ -363,12 +392,41 @@ fn what_is_wrong_with_a_server_is_named() {
 }
 
 #[test]
+fn identities_of_different_kinds_are_told_with_what_to_do() {
+    let place = Place::new();
+    place.issue("good", &["localhost"], |_| {});
+    let (key, public, ca) = (place.text("good.key"), place.text("good.pub"), place.text("good.ca"));
+    let psk = ["--psk", "sensor-7:00112233445566778899aabbccddeeff"];
+    let other_key = ["--psk", "sensor-7:ff112233445566778899aabbccddeeff"];
+    let other_name = ["--psk", "sensor-8:00112233445566778899aabbccddeeff"];
+    let (bare, chain) = (["--raw-key", &public], ["--ca", &ca]);
+    let (alone, raw) = (Server::start(&[]), Server::start(&["--raw-key", &key]));
+    let sharing = Server::start(&psk);
+    for (server, get, words) in [
+        (&alone, &bare, "that has a certificate with --ca or --pin"),
+        (&raw, &chain, "that has a bare key with --raw-key"),
+        (&alone, &psk, "knows no shared keys is trusted with --ca"),
+        (&raw, &psk, "knows no shared keys is trusted with --ca"),
+        (&sharing, &chain, "may share a key with its clients (--psk)"),
+        (&sharing, &other_key, "check the key given with --psk"),
+        (&sharing, &other_name, "check the identity in --psk"),
+    ] {
+        let got = server.get(&["/9"], &[get, &["--out", "-"][..]].concat());
+        assert_eq!(code(&got), 5, "{get:?}: {}", said(&got));
+        assert!(said(&got).contains(words), "{get:?}: {}", said(&got));
+        assert!(!said(&got).contains("our certificate"), "{get:?}: {}", said(&got));
+    }
+}
+
+#[test]
 fn nobody_there_is_told_in_time() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let url = format!("hq://127.0.0.1:{}/x", silent.local_addr().unwrap().port());
     let got = Command::new(COMMAND).args(["get", &url, "--insecure", "--out", "-"]).output().unwrap();
     assert_eq!(code(&got), 4);
-    assert!(said(&got).contains("no answer"), "{}", said(&got));
+    for words in ["no answer", "is a server listening on that UDP port"] {
+        assert!(said(&got).contains(words), "{}", said(&got));
+    }
     let got = Command::new(COMMAND)
         .args(["get", "hq://no.such.host.invalid/x", "--insecure", "--out", "-"])
         .output();
@@ -383,6 +441,7 @@ fn mistakes_of_ones_own_have_their_codes() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let (missing, hello) = (place.text("missing.pem"), place.text("public/hello.txt"));
+    let public = place.text("public");
     for (args, expected, words) in [
         (&["get", "http://x/"][..], 2, "https://"),
         (&["get", "hq://localhost/", "--insecure"], 2, "names no file"),
@@ -391,6 +450,23 @@ fn mistakes_of_ones_own_have_their_codes() {
         (&["get", "hq://localhost/x", "--ca", &missing], 3, "cannot read"),
         (&["get", "hq://localhost/x", "--ca", &hello], 3, "holds no certificate"),
         (&["get", "hq://localhost/x", "--insecure", "--bind", "192.0.2.1"], 3, "cannot use the address"),
+        (
+            &["get", "hq://localhost/x", "--insecure", "--path", "127.0.0.1", "--path", "192.0.2.77"],
+            3,
+            "choose an address of this machine",
+        ),
+        (
+            &["get", "hq://localhost/x", "--insecure", "--backup", "192.0.2.77"],
+            3,
+            "--backup 192.0.2.77:0: cannot",
+        ),
+        (
+            &["get", "hq://localhost/x", "--insecure", "--migrate-to", "192.0.2.77"],
+            3,
+            "--migrate-to 192.0.2.77:0",
+        ),
+        (&["get", "hq://localhost/sub", "--out", &public], 3, "public/sub: a folder has that name"),
+        (&["get", "hq://localhost/x", "--out", &hello], 3, "hello.txt is a file: name the folder"),
         (&["serve", "--listen", &taken], 3, &taken),
         (
             &["serve", "--listen", &taken, "--quic-lb", "id=1,server=0a,nonce=8,key=secret-by-mistake"],
@@ -415,6 +491,28 @@ fn mistakes_of_ones_own_have_their_codes() {
         ["0  everything", "2  the command line", "3  something here", "4  no answer", "5  TLS", "6  the peer"]
     {
         assert!(help.contains(line), "{help}");
+    }
+}
+
+#[test]
+fn programs_are_told_of_every_failure_in_one_object() {
+    let place = Place::new();
+    let url = "HTTPS://LocalHost:1/x#y";
+    for (args, expected, words) in [
+        (&["--ca", "missing.pem"][..], 3, "missing.pem"),
+        (&["--insecure", "--bind", "192.0.2.1"], 3, "cannot use the address"),
+        (&["--insecure", "--timeline-svg", "missing/x.svg"], 3, "cannot write the timeline"),
+    ] {
+        let got = Command::new(COMMAND)
+            .current_dir(place.0.path())
+            .args(["get", url, "--json"])
+            .args(args)
+            .output();
+        let got = got.unwrap();
+        assert_eq!(code(&got), expected, "{args:?}: {}", said(&got));
+        let report: Value = serde_json::from_slice(&got.stdout).unwrap();
+        assert_eq!((&report["ok"], &report["files"][0]["url"]), (&false.into(), &url.into()), "{report}");
+        assert!(report["files"][0]["error"].as_str().unwrap().contains(words), "{report}");
     }
 }
 

@@ -103,6 +103,17 @@ fn a_timeline_is_drawn() {
     let missing = server.get(&["/missing"], &args);
     assert_eq!(code(&missing), 6);
     assert!(fs::read_to_string(&svg).unwrap().contains(">connected<"));
+    // The picture before stays where nothing comes of a new one.
+    let drawn = fs::read_to_string(&svg).unwrap();
+    let (ca, mut mistaken) = (place.text("missing.pem"), args);
+    mistaken[0] = "--json";
+    assert_eq!(code(&server.get(&["/1"], &[&mistaken[..], &["--ca", &ca]].concat())), 3);
+    assert_eq!((fs::read_to_string(&svg).unwrap(), files(place.0.path()).len()), (drawn, 3));
+    if cfg!(unix) {
+        let device = server.get(&["/1"], &["--insecure", "--out", "-", "--timeline-svg", "/dev/null"]);
+        assert_eq!(code(&device), 0, "{}", said(&device));
+        assert!(!Path::new("/dev/null").is_file());
+    }
     // A file that cannot be written stops everything before it begins.
     let (nowhere, out) = (place.text("missing/timeline.svg"), place.text("out"));
     let got = server.get(&["/1"], &["--insecure", "--out", &out, "--timeline-svg", &nowhere]);
@@ -122,7 +133,12 @@ fn why_a_download_did_not_move_is_said_and_the_file_is_there() {
             6,
             "the peer does not allow migration; --rebind-after shows",
         ),
-        (&willing, &["--migrate-to", "192.0.2.77"], 3, "choose an address of this machine"),
+        (
+            &willing,
+            &["--migrate-to", "192.0.2.77", "--after", "1KiB"],
+            3,
+            "choose an address of this machine",
+        ),
         (&willing, &["--migrate-to", "::1"], 2, "that takes a local address of IPv4"),
         (
             &willing,
@@ -150,5 +166,23 @@ fn why_a_download_did_not_move_is_said_and_the_file_is_there() {
         let got = willing.get(&["/1"], args);
         assert_eq!(code(&got), 2);
         assert!(said(&got).contains(words), "{}", said(&got));
+    }
+}
+
+#[test]
+fn what_cannot_be_moved_is_said_while_the_download_goes_on() {
+    let place = Place::new();
+    for (args, words) in [
+        (&["--migrate-to", "192.0.2.77", "--after", "1B"][..], "choose an address of this machine"),
+        (&["--path", "127.0.0.1", "--path", "::1"], "both sides have to offer it"),
+    ] {
+        let out = place.path(args[0]);
+        let mut get = Hanging::start(&out, args);
+        let mut line = String::new();
+        BufReader::new(get.process.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains(words), "{line}");
+        assert!(get.process.try_wait().unwrap().is_none() && get.connection.close_reason().is_none());
+        get.process.kill().unwrap();
+        get.process.wait().unwrap();
     }
 }

@@ -15,14 +15,15 @@ fn the_demonstration_of_paths_verifies_what_it_shows() {
         "is abandoned by the client: the application wants that",
         "verified: 3 times",
     ];
-    demonstrate(&words, &["--multipath"]);
+    let text = demonstrate(&words, &["--multipath"]);
+    assert!(!text.contains("forgotten"), "{text}");
 }
 
 #[test]
 fn a_download_comes_over_several_paths() {
     let (server, alone) = (Server::start(&[]), Server::start(&["--max-paths", "1"]));
     for (second, third, status) in
-        [("127.0.0.2", "127.0.0.1", "available"), ("127.0.0.2,backup", "127.0.0.3", "backup")]
+        [("127.0.0.2", "127.0.0.3", "available"), ("127.0.0.2,backup", "127.0.0.3", "backup")]
     {
         let (report, timeline) =
             roam(&server, &["--path", "127.0.0.1", "--path", second, "--path", third, "--acks", "fastest"]);
@@ -45,7 +46,6 @@ fn a_download_comes_over_several_paths() {
     let place = Place::new();
     for (server, second, expected, words) in [
         (&alone, "127.0.0.2", 6, "both sides have to offer it; peregrine serve does"),
-        (&server, "192.0.2.77", 3, "choose an address of this machine"),
         (&server, "::1", 2, "that takes a local address of IPv4"),
     ] {
         let out = place.text("out");

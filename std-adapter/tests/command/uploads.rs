@@ -76,3 +76,41 @@ fn uploads_are_taken_where_they_may_be() {
     let (_client, connection) = connect(&server);
     assert_eq!(put(&connection, "/x", b"x"), Err(5));
 }
+
+/// A server that is asked to end tells its clients, and leaves no half of an upload; nor does one that was killed, when it is
+/// started again.
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_stopped_tells_its_clients_and_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let place = Place::new();
+    let (uploads, logs) = (place.path("uploads"), place.path("logs"));
+    let (folder, qlog) = (place.text("uploads"), place.text("logs"));
+    fs::create_dir(&uploads).unwrap();
+    for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
+        let mut server = Server::start(&["--uploads", &folder, "--qlog", &qlog]);
+        assert!(files(&uploads).is_empty(), "{:?}", files(&uploads));
+        let (_client, connection) = connect(&server);
+        let (mut send, _recv) = connection.open_bi().unwrap();
+        send.write_all(b"PUT /x\r\nhalf of it").unwrap();
+        while files(&uploads).is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&server.process), signal).unwrap();
+        let status = server.process.wait().unwrap();
+        if signal == Signal::KILL {
+            fs::remove_dir_all(&logs).unwrap();
+            continue;
+        }
+        assert_eq!(status.code(), Some(130));
+        let closed = connection.closed();
+        assert_eq!(closed.application_code(), Some(4), "{closed}");
+        assert!(closed.to_string().contains("the server was stopped"), "{closed}");
+        assert!(files(&uploads).is_empty(), "{:?}", files(&uploads));
+        for log in files(&logs) {
+            let log = fs::read_to_string(logs.join(log)).unwrap();
+            assert!(log.contains("quic:connection_closed") && log.contains("connection_close\""), "{log}");
+        }
+    }
+}

@@ -118,7 +118,15 @@ fn mistakes_are_named() {
         ("get https://a/ --acks same", "--path"),
         ("serve --listen [::]:1 --max-paths 1 --failover 80", "allows one"),
         ("get https://a/ --path ::1 --path ::2 --scheduler random", "lowest-rtt"),
-        ("get https://a/ --path ::1 --path ::2 --failover 0", "1..=60000"),
+        ("get https://a/ --path ::1 --path ::2 --failover 0", "expected 1ms to 60s"),
+        ("get https://a/ --path ::1 --path ::2 --failover 61s", "expected 1ms to 60s"),
+        ("get https://a/ --path ::1 --path ::2 --failover 5kb", "expected 1ms to 60s"),
+        ("get https://a/ --path ::1 --path ::2 --path ::1,backup", "'--path ::1' twice"),
+        ("get https://0.0.0.0:4433/x", "127.0.0.1 for one on this machine"),
+        ("serve --listen [::]:1 --preferred 192.0.2.1:1 --preferred 192.0.2.2:1", "twice for IPv4"),
+        ("serve --listen [::]:1 --preferred [::]:1", "no client can send there"),
+        ("serve --listen [::]:1 --preferred 192.0.2.1:0", "no client can send there"),
+        (&format!("serve --listen [::]:1 --client-ca c --psk {PSK}"), "use one of the two"),
         ("get https://a/ --path ::1 --path ::2 --acks none", "fastest"),
         ("serve --listen [::]:1 --max-paths 9", "1..=8"),
         ("serve", "--listen"),
@@ -134,6 +142,30 @@ fn mistakes_are_named() {
     ] {
         let message = parse(line).unwrap_err();
         assert!(message.contains(expected), "{line}: {message}");
+    }
+}
+
+#[test]
+fn an_error_shows_the_usage_of_its_subcommand() {
+    for (line, usage) in [
+        ("get https://a/ --psk x", "Usage: peregrine get [OPTIONS] <URL>"),
+        ("get https://a/ --scheduler primary", "Usage: peregrine get [OPTIONS] <URL>"),
+        ("get https://a/ --path ::1", "Usage: peregrine get [OPTIONS] <URL>"),
+        ("serve --listen [::]:1 --quic-lb x", "Usage: peregrine serve [OPTIONS] --listen <ADDR>"),
+        ("serve --listen [::]:1 --psk x", "Usage: peregrine serve [OPTIONS] --listen <ADDR>"),
+    ] {
+        let message = parse(line).unwrap_err();
+        assert!(message.contains(usage), "{line}: {message}");
+    }
+}
+
+#[test]
+fn a_time_without_a_unit_is_milliseconds() {
+    for (text, time) in [("80", 80), ("400ms", 400), ("1s", 1000)] {
+        let get = get(&format!("https://a/ --path ::1 --path ::2 --failover {text}"));
+        let mut config = MultipathConfig::speaking(Dialect::ALL).unwrap();
+        get.several.terms.configure(&mut config);
+        assert_eq!(config.failover, Some(Duration::from_millis(time)));
     }
 }
 

@@ -5,7 +5,7 @@
 use peregrine_core::cid::local::LocalCid;
 use peregrine_core::cid::peer::{PeerCid, Retirement};
 use peregrine_core::connection::{CRYPTO_LEN, Connection, Lending, Path, Storage, TOKEN_LEN};
-use peregrine_core::limits::ACK_RANGES;
+use peregrine_core::limits::{ACK_RANGES, MAX_PATHS};
 use peregrine_core::path::Route;
 use peregrine_core::recovery::SentPacket;
 use peregrine_core::stream::Stream;
@@ -46,6 +46,8 @@ sizes! {
     size_stream: size_of::<Stream>() + 2 * size_of::<u16>(),
     size_crypto: CRYPTO_LEN,
     size_token: TOKEN_LEN,
+    // How many paths a connection may have in this image.
+    size_most_paths: if cfg!(feature = "multipath") { MAX_PATHS } else { 1 },
     // What is lent of it is gone: the connection is in use.
     size_in_use: size_of::<Lending<Storage<1, 1, 16, 1152, 1024, 0, 0>, &'static mut [u8]>>(),
     // What ram.py is checked with: the sizes it computes are to be these.

@@ -1,0 +1,102 @@
+//! Clients that did not get in: a line about them, once a second at most, however many they are.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use peregrine_core::connection::Event;
+use peregrine_core::endpoint::Handle;
+use peregrine_std::{Closed, Endpoint, Seen};
+
+use crate::interrupt;
+use crate::report::printable;
+
+/// How long they are counted before they are told of.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts them.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers(Mutex<Book>);
+
+#[derive(Debug, Default)]
+struct Book {
+    /// Whose handshake is complete.
+    inside: HashSet<Handle>,
+    failed: u64,
+    last: Option<(SocketAddr, Closed)>,
+}
+
+impl Strangers {
+    /// Takes an event of a connection.
+    pub(crate) fn see(&self, seen: &mut Seen<'_>) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.event {
+            Event::Connected => {
+                book.inside.insert(seen.handle);
+            }
+            Event::Closed(cause) if !book.inside.contains(&seen.handle) => {
+                book.failed += 1;
+                book.last = seen.route_in_use().map(|route| (route.remote, cause.into()));
+            }
+            Event::Drained => {
+                book.inside.remove(&seen.handle);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells of them on standard error until the program is asked to end.
+    pub(crate) fn tell(&self, endpoint: &Endpoint) {
+        let mut refused = 0;
+        while !interrupt::came() {
+            thread::sleep(INTERVAL);
+            let (before, (failed, last)) = (refused, self.take());
+            refused = endpoint.stats().refused;
+            if let Some(line) = line(failed, last, refused - before) {
+                eprintln!("{}", printable(&line));
+            }
+        }
+    }
+
+    fn take(&self) -> (u64, Option<(SocketAddr, Closed)>) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut book.failed), book.last.take())
+    }
+}
+
+fn line(failed: u64, last: Option<(SocketAddr, Closed)>, refused: u64) -> Option<String> {
+    let last = last.map(|(remote, why)| format!("{remote} handshake failed: {why}"));
+    let others = match failed {
+        0 | 1 => None,
+        _ => Some(format!("{} other handshakes failed", failed - 1)),
+    };
+    let refused = match refused {
+        0 => None,
+        1 => Some("1 client refused".into()),
+        _ => Some(format!("{refused} clients refused")),
+    };
+    let parts: Vec<String> = last.into_iter().chain(others).chain(refused).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peregrine_core::lifecycle::Cause;
+
+    #[test]
+    fn many_are_one_line() {
+        let last = || Some((([192, 0, 2, 1], 5).into(), Closed::from(Cause::HandshakeTimeout)));
+        let timeout = "192.0.2.1:5 handshake failed: no answer: the handshake was not finished in time";
+        for (line, words) in [
+            (line(0, None, 0), None),
+            (line(1, last(), 0), Some(timeout.into())),
+            (line(3, last(), 2), Some(format!("{timeout}; 2 other handshakes failed; 2 clients refused"))),
+            (line(0, None, 1), Some("1 client refused".into())),
+        ] {
+            assert_eq!(line, words);
+        }
+    }
+}
