@@ -26,6 +26,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::hq;
 use crate::narrator::Narrator;
+use crate::report::say;
 use crate::root::Root;
 use crate::save::{Received, Sink};
 use crate::serve;
@@ -49,7 +50,7 @@ impl Timeline {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = self.clock.now().as_micros() as f64 / 1e6;
         *last = format!("{seconds:>8.3} s  {who:<7} {what}");
-        println!("{last}");
+        say(&last);
     }
 
     /// Tells of events of an endpoint's connections from now on.
@@ -119,7 +120,7 @@ pub(crate) fn run(multipath: bool) -> Result<(), Failure> {
     connection.close(0, "the demonstration is over");
     settle(&client, &server);
     let _ = serving.join();
-    println!(
+    say(format_args!(
         "\nverified: {} times {}, each with the hash computed beforehand; {:.0} MB/s, {} packets received, {} lost, RTT {:.3} ms",
         scenes.len(),
         HumanBytes(BYTES),
@@ -127,7 +128,7 @@ pub(crate) fn run(multipath: bool) -> Result<(), Failure> {
         stats.received_packets,
         stats.lost_packets,
         route.rtt.as_secs_f64() * 1e3
-    );
+    ));
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::hq::{self, Reset};
 use crate::interrupt;
 use crate::logs;
 use crate::meter::Meter;
-use crate::report::{Download, Progress, Report, Unmoved, Ways, complain};
+use crate::report::{Download, Progress, Report, Unmoved, Ways, complain, say};
 use crate::save::{self, Existing, Received, Sink};
 use crate::steer;
 use crate::timeline::{Canvas, Timeline};
@@ -209,10 +209,10 @@ fn tell(
         .map(|(url, result)| Download { url: url.to_string(), result: result.map_err(|error| error.text) });
     let report = Report { downloads: downloads.collect(), unmoved, ways, took, silence };
     if get.json {
-        println!("{}", report.json());
+        say(report.json());
     } else {
         report.complaints().for_each(|line| complain(&line));
-        print!("{}", report.text());
+        say(report.text().trim_end());
     }
     exit
 }

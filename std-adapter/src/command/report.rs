@@ -1,6 +1,6 @@
 //! What the command says: progress on a terminal, a summary for people, or one JSON object for programs.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,17 @@ use crate::timeline::Happened;
 
 /// Says on standard error what went wrong.
 pub(crate) fn complain(what: &str) {
-    eprintln!("peregrine: {}", printable(what));
+    note(format_args!("peregrine: {}", printable(what)));
+}
+
+/// Says something on standard error. Who reads that may be gone; what it tells of goes on.
+pub(crate) fn note(line: impl fmt::Display) {
+    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{line}\n"));
+}
+
+/// Says something on standard output, where the same holds.
+pub(crate) fn say(line: impl fmt::Display) {
+    let _ = io::Write::write_fmt(&mut io::stdout(), format_args!("{line}\n"));
 }
 
 /// Text that may come from a peer, made safe for a terminal.

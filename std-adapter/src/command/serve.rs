@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::logs;
-use crate::report::printable;
+use crate::report::{note, printable};
 use crate::root::Root;
 use crate::save::Existing;
 use crate::strangers::Strangers;
@@ -150,7 +150,7 @@ fn answer_all<'scope>(
             let said = site.answer(send, recv);
             counted.fetch_sub(1, Ordering::AcqRel);
             if let (true, Some(remote)) = (log, remote) {
-                eprintln!("{remote} {}", printable(&said));
+                note(format_args!("{remote} {}", printable(&said)));
             }
         };
         if busy.fetch_add(1, Ordering::AcqRel) < AT_ONCE {

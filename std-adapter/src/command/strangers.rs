@@ -11,7 +11,7 @@ use peregrine_core::endpoint::Handle;
 use peregrine_std::{Closed, Endpoint, Seen};
 
 use crate::interrupt;
-use crate::report::printable;
+use crate::report::{note, printable};
 
 /// How long they are counted before they are told of.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl Strangers {
             let (before, (failed, last)) = (refused, self.take());
             refused = endpoint.stats().refused;
             if let Some(line) = line(failed, last, refused - before) {
-                eprintln!("{}", printable(&line));
+                note(printable(&line));
             }
         }
     }

@@ -11,6 +11,7 @@ use peregrine_std::{Connection, Seen};
 
 use crate::meter::Meter;
 use crate::narrator::{Move, Narrator};
+use crate::report::note;
 
 mod callouts;
 mod canvas;
@@ -120,7 +121,7 @@ impl Timeline {
         let Happened { seconds, bytes, what } = self.happened(words);
         let bytes = BinaryBytes(bytes).to_string();
         let on = on.map_or_else(String::new, |on| on.to_string());
-        eprintln!("{seconds:>8.3} s {bytes:>11}  {on:<21}  {what}");
+        note(format_args!("{seconds:>8.3} s {bytes:>11}  {on:<21}  {what}"));
     }
 
     /// The moves so far.

@@ -271,6 +271,18 @@ fn clients_that_did_not_get_in_are_told_of() {
     }
 }
 
+#[test]
+fn whoever_reads_may_be_gone() {
+    let server = Server::start(&[]);
+    let url = server.url("/1000000");
+    for args in [&["demo"][..], &["get", &url, "--insecure", "--out", "-", "--timeline"]] {
+        // The end for reading is closed at once.
+        let deaf = || std::io::pipe().unwrap().1;
+        let mut process = Command::new(COMMAND).args(args).stdout(deaf()).stderr(deaf()).spawn().unwrap();
+        assert_eq!(process.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+}
+
 /// A download that has begun and never ends: the command, and the server's end of its connection.
 struct Hanging {
     process: Child,
