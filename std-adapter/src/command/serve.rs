@@ -82,16 +82,19 @@ pub(crate) fn run(serve: &Serve) -> Result<Exit, Failure> {
         .map_err(|error| Failure::of_connection(&error))?;
     interrupt::closes(endpoint.clone(), "the server was stopped")?;
     announce(serve, endpoint.local_addrs(), pin.map(|pin| pin.to_string()));
-    if let Some(strangers) = strangers {
+    if let Some(strangers) = strangers.clone() {
         let endpoint = endpoint.clone();
-        // Without a thread to spare nobody is told.
-        let _ = thread::Builder::new().spawn(move || strangers.tell(&endpoint));
+        // Without a thread to spare they are told of at the end.
+        let _ = thread::Builder::new().spawn(move || strangers.watch(&endpoint));
     }
     accept(&endpoint, &site, !serve.json);
     if !interrupt::came() {
         return Err(Failure::new(Exit::Local, "the system has taken the sockets away"));
     }
     thread::sleep(LAST_WORDS);
+    if let Some(strangers) = strangers {
+        strangers.tell(&endpoint);
+    }
     Ok(Exit::Interrupted)
 }
 

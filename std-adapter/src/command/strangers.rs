@@ -26,6 +26,8 @@ struct Book {
     inside: HashSet<Handle>,
     failed: u64,
     last: Option<(SocketAddr, Closed)>,
+    /// Of those that the endpoint has refused, so many were told of.
+    refused: u64,
 }
 
 impl Strangers {
@@ -47,22 +49,24 @@ impl Strangers {
         }
     }
 
-    /// Tells of them on standard error until the program is asked to end.
-    pub(crate) fn tell(&self, endpoint: &Endpoint) {
-        let mut refused = 0;
+    /// Tells of them again and again, until the program is asked to end.
+    pub(crate) fn watch(&self, endpoint: &Endpoint) {
         while !interrupt::came() {
             thread::sleep(INTERVAL);
-            let (before, (failed, last)) = (refused, self.take());
-            refused = endpoint.stats().refused;
-            if let Some(line) = line(failed, last, refused - before) {
-                note(printable(&line));
-            }
+            self.tell(endpoint);
         }
     }
 
-    fn take(&self) -> (u64, Option<(SocketAddr, Closed)>) {
+    /// Tells on standard error of those that have come since it last did.
+    pub(crate) fn tell(&self, endpoint: &Endpoint) {
+        let refused = endpoint.stats().refused;
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut book.failed), book.last.take())
+        let refused = refused.saturating_sub(std::mem::replace(&mut book.refused, refused));
+        let (failed, last) = (std::mem::take(&mut book.failed), book.last.take());
+        drop(book);
+        if let Some(line) = line(failed, last, refused) {
+            note(printable(&line));
+        }
     }
 }
 
