@@ -206,12 +206,15 @@ impl State {
         Contents { draft, acks }: &mut Contents,
     ) {
         let level = order.level;
+        let acknowledges = match order.allowed {
+            Allowed::AckOnly | Allowed::All | Allowed::Probe => true,
+            // Who closes may have read all that there was: the peer is to know what has arrived.
+            Allowed::Close => level == Level::OneRtt && order.full,
+            Allowed::MtuProbe | Allowed::Path => false,
+        };
+        let confirm = acknowledges && self.contribute_acks(now, lent, order, out, acks);
         match order.allowed {
             Allowed::Close => {
-                // Who closes may have read all that there was: the peer is to know what has arrived.
-                if level == Level::OneRtt && order.full {
-                    self.contribute_acks(now, lent, order, out, acks);
-                }
                 self.lifecycle.write(level, out).ok();
                 return;
             }
@@ -229,7 +232,6 @@ impl State {
             }
             Allowed::AckOnly | Allowed::All | Allowed::Probe => {}
         }
-        let confirm = self.contribute_acks(now, lent, order, out, acks);
         if !order.allowed.in_flight() {
             return;
         }

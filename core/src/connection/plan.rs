@@ -103,13 +103,13 @@ impl State {
         let grant = self.allow(now, lent, path, row, shared)?;
         let mut plan = plan_for(lent, path, row, shared, grant)?;
         let has_row = self.sent.room(lent.buffers.sent) > 0;
-        let is_plain = !self.streams.has_ties() && self.datagrams_out.is_empty() && !is_cramped(lent, row);
-        plan.is_sure = !grant.allowed.in_flight() || has_row && is_plain;
+        let is_plain = !self.streams.has_ties() && self.datagrams_out.is_empty();
+        let route = lent.buffers.routes.get_mut(row)?;
+        plan.is_sure = !grant.allowed.in_flight() || has_row && is_plain && !is_cramped(route);
         // A network that drops marked packets is not to be taken for one that drops all (RFC 9000 13.4.2): on a new route marks
         // wait until it is known to carry packets without, and no acknowledgment is lost to the test of it.
         let confirmed = self.levels.is_confirmed();
-        if let Some(route) = lent.buffers.routes.get_mut(row)
-            && (route.validation.is_validated() || !confirmed)
+        if (route.validation.is_validated() || !confirmed)
             && (plan.allowed != Allowed::AckOnly || route.ecn.is_capable())
         {
             plan.ecn = route.ecn.codepoint(now);
@@ -158,7 +158,7 @@ impl State {
         if wanted || self.mtu_probe(lent, row).is_some() {
             let (window, paced) = self.window(now, lent, row)?;
             let budget = window.min(paced);
-            let fits = || !self.stuck.has(path) || !is_cramped(lent, row);
+            let fits = || !self.stuck.has(path) || !lent.buffers.routes.get(row).is_some_and(is_cramped);
             if wanted && budget >= max as u64 && fits() && self.has_rows(lent, path, row, shared) {
                 return Some(Grant { allowed: Allowed::All, levels: wanting.with(owing), max, budget });
             }
@@ -348,10 +348,9 @@ impl State {
                 || self.streams.wants_control()
                 || self.levels.sealable().iter().any(|level| self.crypto.wants_to_send(level, lent.session))
         };
-        let handshake = self.levels.sealable().without(ONE_RTT);
         let shakes_hands = || {
-            path == PathRow::FIRST
-                && handshake.iter().any(|level| self.crypto.wants_to_send(level, lent.session))
+            let mut handshake = self.levels.sealable().without(ONE_RTT).iter();
+            path == PathRow::FIRST && handshake.any(|level| self.crypto.wants_to_send(level, lent.session))
         };
         self.may_take_rows(lent, row, Allowed::All)
             || is_idle(lent, row) && self.wants_on_route(lent, row)
@@ -388,11 +387,8 @@ fn max_len(lent: &Lent<'_>, row: usize) -> usize {
 
 /// Whether a route may be sent less than a whole datagram until something comes over it (RFC 9000 8.1): a frame that cannot be cut may
 /// not fit.
-fn is_cramped(lent: &Lent<'_>, row: usize) -> bool {
-    lent.buffers
-        .routes
-        .get(row)
-        .is_some_and(|route| route.amplification.allowance() < u64::from(route.mtu.current()))
+fn is_cramped(route: &Route) -> bool {
+    route.amplification.allowance() < u64::from(route.mtu.current())
 }
 
 /// Whether what is sent over a route of a path has a connection ID to go to.
