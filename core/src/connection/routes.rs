@@ -110,14 +110,11 @@ impl State {
         if !spare && kept && self.no_spare_cid == NoSpareCid::Drop {
             return Err(Why::Full);
         }
-        // One that the peer showed before is abandoned (RFC 9000 9.3) where its row is needed. Two that take turns, on each of which the
-        // challenge to it is answered, would else end each other's trial for ever.
+        // A peer has one candidate: one that it showed before is abandoned (RFC 9000 9.3).
         let is_earlier = |route: &Route| {
             route.path == path_row && route.role == Role::Candidate && route.opener == Opener::Peer
         };
-        while !has_row(lent, path_row)
-            && let Some(row) = lent.buffers.routes.iter().position(is_earlier)
-        {
+        while let Some(row) = lent.buffers.routes.iter().position(is_earlier) {
             self.release(lent, row, Told::CLOSED);
         }
         let row = self.open_route(now, lent, path_row, on, Opener::Peer).ok_or(Why::Full)?;
@@ -159,9 +156,13 @@ impl State {
     /// A row that nothing was forgotten in; else one whose end was not told yet; else the one that was left first.
     fn free_row(&mut self, lent: &mut Lent<'_>, path: PathRow) -> Option<usize> {
         let routes = &*lent.buffers.routes;
+        // Each path has its share, whatever the others do, and one that stays alone has no more: it has no more connection IDs either,
+        // and routes that were left would hold those that the next one needs.
+        let share = routes.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
+        let used = routes.iter().filter(|route| route.is_open() && route.path == path).count();
         let free =
             |told: bool| routes.iter().position(|route| !route.is_open() && (!told || route.told.is_all()));
-        if let Some(row) = free(true).or_else(|| free(false)).filter(|_| has_row(lent, path)) {
+        if let Some(row) = free(true).or_else(|| free(false)).filter(|_| used < share) {
             return Some(row);
         }
         // The last validated one is what a spoofed address is reverted to (RFC 9000 9.3.2): it stays until the active one is
@@ -577,14 +578,6 @@ impl State {
         }
         self.free_unowned(lent);
     }
-}
-
-/// Whether a path may take a free row for a route. Each has its share, whatever the others do, and one that stays alone has no more: it
-/// has no more connection IDs either, and routes that were left would hold those that the next one needs.
-fn has_row(lent: &Lent<'_>, path: PathRow) -> bool {
-    let routes = &*lent.buffers.routes;
-    let share = routes.len().checked_div(lent.buffers.paths.len()).unwrap_or(0);
-    routes.iter().filter(|route| route.is_open() && route.path == path).count() < share
 }
 
 /// The name of the route in a row.
