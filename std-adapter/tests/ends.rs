@@ -117,7 +117,7 @@ fn a_factory_that_panics_ends_the_endpoint_and_says_so() {
     let held = server.accept_within(PATIENCE).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| client.connect(address, NAME).unwrap_err());
-        assert!(matches!(server.accept(), Err(Error::Shutdown)));
+        assert!(matches!(server.accept_within(PATIENCE), Err(Error::Shutdown)));
         assert!(held.closed().to_string().contains("panicked"), "{}", held.closed());
         assert!(matches!(held.open_uni(), Err(Error::Closed(_))));
         first.close(0, "");
