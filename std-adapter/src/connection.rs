@@ -93,9 +93,14 @@ impl Link {
     /// Does something with the connection at once, and sends what comes of it.
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut HeapConnection) -> R) -> Result<R, Error> {
         let mut state = self.shared.lock();
-        let outcome = state.connection(self.handle).map(act);
+        let outcome = state.engine.connection(self.handle).map(|(connection, _)| act(connection));
         state.flush_here();
         outcome.ok_or_else(|| self.error())
+    }
+
+    /// Looks at the connection, be it that it is over.
+    fn look<R>(&self, look: impl FnOnce(&mut HeapConnection) -> R) -> Result<R, Error> {
+        self.shared.lock().connection(self.handle).map(look).ok_or_else(|| self.error())
     }
 }
 
@@ -229,7 +234,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`], some time after the end.
     pub fn stats(&self) -> Result<Stats, Error> {
-        self.0.act(|connection| connection.stats())
+        self.0.look(|connection| connection.stats())
     }
 
     /// What is known of the route in use.
@@ -237,7 +242,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`], some time after the end.
     pub fn route(&self) -> Result<RouteView, Error> {
-        self.0.act(HeapConnection::route)?.ok_or_else(|| self.0.error())
+        self.0.look(HeapConnection::route)?.ok_or_else(|| self.0.error())
     }
 
     /// The peer's address.
@@ -245,7 +250,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`], some time after the end.
     pub fn remote(&self) -> Result<SocketAddr, Error> {
-        self.0.act(HeapConnection::remote)
+        self.0.look(HeapConnection::remote)
     }
 
     /// Asks the peer for an acknowledgment.
@@ -278,7 +283,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Closed`].
     pub fn export_keys(&self, label: &[u8], context: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let exported = self.0.act(|connection| connection.session().export(label, context, out))?;
+        let exported = self.0.look(|connection| connection.session().export(label, context, out))?;
         exported.map_err(|_| self.0.error())
     }
 }

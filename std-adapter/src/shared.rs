@@ -317,8 +317,7 @@ impl State {
         self.engine.refuse_clients();
         let arrivals: Vec<_> = self.arrivals.drain(..).map(|arrival| arrival.handle).collect();
         for handle in arrivals {
-            self.close(handle, 0, "");
-            self.ended.forget(handle);
+            self.give_up(handle);
         }
         self.woken.append(&mut self.acceptors);
     }

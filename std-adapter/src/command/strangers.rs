@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -31,19 +31,25 @@ struct Book {
 }
 
 impl Strangers {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes an event of a connection.
     pub(crate) fn see(&self, seen: &mut Seen<'_>) {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.event {
             Event::Connected => {
-                book.inside.insert(seen.handle);
+                self.book().inside.insert(seen.handle);
             }
-            Event::Closed(cause) if !book.inside.contains(&seen.handle) => {
-                book.failed += 1;
-                book.last = seen.route_in_use().map(|route| (route.remote, cause.into()));
+            Event::Closed(cause) => {
+                let mut book = self.book();
+                if !book.inside.contains(&seen.handle) {
+                    book.failed += 1;
+                    book.last = seen.route_in_use().map(|route| (route.remote, cause.into()));
+                }
             }
             Event::Drained => {
-                book.inside.remove(&seen.handle);
+                self.book().inside.remove(&seen.handle);
             }
             _ => {}
         }
@@ -60,7 +66,7 @@ impl Strangers {
     /// Tells on standard error of those that have come since it last did.
     pub(crate) fn tell(&self, endpoint: &Endpoint) {
         let refused = endpoint.stats().refused;
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.book();
         let refused = refused.saturating_sub(std::mem::replace(&mut book.refused, refused));
         let (failed, last) = (std::mem::take(&mut book.failed), book.last.take());
         drop(book);
