@@ -131,8 +131,7 @@ fn walk(seed: u64) -> Tally {
     for _ in 0..STEPS {
         let pause = rng.up_to(longest);
         let mut scene = scene.borrow_mut();
-        let limit = scene.pair.world.now().after(pause);
-        scene.go_on(limit);
+        scene.go_on_for(pause);
         if scene.is_over() {
             break;
         }
@@ -151,8 +150,7 @@ fn walk(seed: u64) -> Tally {
         if !scene.is_over() {
             scene.heal();
             scene.bring_back();
-            let limit = scene.pair.world.now().after(PATIENCE);
-            scene.go_on(limit);
+            scene.go_on_for(PATIENCE);
             starved = !scene.is_over() && is_starved(&mut scene, opened);
             assert!(starved || scene.is_over());
         }

@@ -112,8 +112,7 @@ fn walk(seed: u64) -> Tally {
     for _ in 0..STEPS {
         let pause = rng.up_to(longest);
         let mut scene = scene.borrow_mut();
-        let limit = scene.pair.world.now().after(pause);
-        scene.go_on(limit);
+        scene.go_on_for(pause);
         if scene.is_over() {
             break;
         }
@@ -127,8 +126,7 @@ fn walk(seed: u64) -> Tally {
             scene.die();
         } else {
             scene.heal();
-            let limit = scene.pair.world.now().after(PATIENCE);
-            scene.go_on(limit);
+            scene.go_on_for(PATIENCE);
             starved = !scene.is_over() && is_starved(&mut scene, used);
             assert!(starved || scene.is_over());
         }

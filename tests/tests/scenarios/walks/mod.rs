@@ -232,6 +232,12 @@ impl Scene {
         }
     }
 
+    /// As [`Self::go_on`], for so long.
+    fn go_on_for(&mut self, time: Duration) {
+        let limit = self.pair.world.now().after(time);
+        self.go_on(limit);
+    }
+
     /// Lets both applications work, and time pass until `limit` or until all transfers are over.
     fn go_on(&mut self, limit: Instant) {
         while self.is_alive() && !self.is_over() {

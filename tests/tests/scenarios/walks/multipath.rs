@@ -392,8 +392,7 @@ fn walk(seed: u64) -> Tally {
     for _ in 0..STEPS {
         let pause = rng.up_to(longest);
         let mut scene = scene.borrow_mut();
-        let limit = scene.pair.world.now().after(pause);
-        scene.go_on(limit);
+        scene.go_on_for(pause);
         checks.check(&mut scene);
         if scene.is_over() || !scene.is_alive() {
             break;
